@@ -1,0 +1,238 @@
+//! `connect`: the words of a stream client.
+
+use std::ffi::OsString;
+use std::num::NonZeroUsize;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use regex::bytes::Regex;
+
+use super::answer;
+use super::message::Encoding;
+use super::output::{Format, Output};
+use super::patience::Patience;
+use super::port::{self, Port, PortList};
+use super::socket_options::SocketOptions;
+use super::target::{self, Host, Target};
+use super::value;
+
+/// What a relay does when the peer has closed its side and ours is still open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum OnPeerClose {
+    /// End at once.
+    Exit,
+    /// Send the rest of stdin first.
+    Drain,
+}
+
+/// Connect to a TCP port or a unix socket: talk, relay stdin and stdout, or test the port
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "Examples:
+  sockeye connect localhost 8001 1 --send-delay 2s
+  sockeye connect localhost 50007 'Hello network world' 'second line'
+  sockeye connect example.org:80 --crlf 'HEAD / HTTP/1.0' '' --expect '^HTTP/1.. 200'
+  sockeye connect localhost:8001 <request >answer
+  sockeye connect --probe localhost 22,80,8000-8010
+  sockeye connect --probe '[::1]:8080' localhost:443 --timeout 2s --json
+
+With MESSAGEs: each is sent, an answer is awaited and printed, then the connection is closed. Without:
+stdin goes to the peer and the peer's bytes to stdout, and at the end of stdin only our side is closed.")]
+pub struct Connect {
+    /// HOST:PORT, HOST PORT, [V6%ZONE]:PORT, V6 PORT, unix:PATH or unix:@NAME, then the MESSAGEs
+    #[arg(value_names = ["TARGET", "MESSAGE"], num_args = 1.., required = true)]
+    words: Vec<OsString>,
+    /// Whom to connect to, in the order given.
+    #[arg(skip)]
+    pub targets: Vec<Target>,
+    /// What to send; empty for a relay or a probe.
+    #[arg(skip)]
+    pub messages: Vec<Vec<u8>>,
+    #[command(flatten)]
+    encoding: Encoding,
+    /// Connect, report, close; no byte is sent. Every word is a TARGET, or: a host and its ports
+    /// (22,80,8000-8010)
+    #[arg(short = 'z', long, help_heading = "Talk")]
+    pub probe: bool,
+    /// Probe at most this many targets at once
+    #[arg(
+        long,
+        value_name = "N",
+        default_value = "64",
+        requires = "probe",
+        allow_negative_numbers = true,
+        help_heading = "Limits"
+    )]
+    pub parallel: NonZeroUsize,
+    /// An answer must match; with MESSAGEs, recv until it does
+    #[arg(long, value_name = "REGEX", value_parser = answer::regex, conflicts_with = "probe", help_heading = "Talk")]
+    pub expect: Option<Regex>,
+    /// After the last answer, read on to the peer's end
+    #[arg(long, conflicts_with = "probe", help_heading = "Talk")]
+    pub until_eof: bool,
+    /// Wait this long before each MESSAGE
+    #[arg(long, value_name = "D", value_parser = value::duration, allow_negative_numbers = true, conflicts_with = "probe", help_heading = "Talk")]
+    pub send_delay: Option<Duration>,
+    /// Take at most this many bytes with one recv; what it does not take stays for the next
+    #[arg(long, value_name = "SIZE", default_value = "64KiB", value_parser = value::recv_size, allow_negative_numbers = true, help_heading = "Limits")]
+    pub recv_size: NonZeroUsize,
+    /// When the peer closes its side of a relay: end, or send the rest of stdin first
+    /// [default: exit on a terminal, drain elsewhere]
+    #[arg(long, value_enum, value_name = "ACTION", conflicts_with = "probe", help_heading = "Talk")]
+    pub on_peer_close: Option<OnPeerClose>,
+    /// Show the bytes of each direction in hexadecimal, with offset and time
+    #[arg(long, conflicts_with = "probe", help_heading = "Report")]
+    pub hex_dump: bool,
+    /// How long to wait.
+    #[command(flatten)]
+    pub patience: Patience,
+    /// Options of the socket.
+    #[command(flatten)]
+    pub options: SocketOptions,
+    /// How to report.
+    #[command(flatten)]
+    pub output: Output,
+}
+
+impl Connect {
+    /// Returns whether stdin and stdout are relayed.
+    #[must_use]
+    pub fn is_relay(&self) -> bool {
+        !self.probe && self.messages.is_empty()
+    }
+
+    /// Checks what clap cannot, and makes targets and messages of the words.
+    pub(super) fn check(&mut self) -> Result<(), String> {
+        self.output.check()?;
+        if self.probe {
+            self.targets = probe_targets(&self.words)?;
+        } else {
+            let (target, rest) = one_target(&self.words)?;
+            self.messages = rest.iter().map(|text| self.encoding.message(text)).collect::<Result<_, _>>()?;
+            self.targets = vec![target];
+        }
+        for target in &self.targets {
+            if let Target::Inet(host, _) = target {
+                self.output.check_host(host)?;
+            }
+        }
+        if self.messages.is_empty() && self.encoding.is_given() {
+            return Err("--crlf, --lf, --escape and --hex need a MESSAGE".to_owned());
+        }
+        if self.messages.is_empty() && self.send_delay.is_some() {
+            return Err("--send-delay needs a MESSAGE".to_owned());
+        }
+        if !self.messages.is_empty() && self.on_peer_close.is_some() {
+            return Err("--on-peer-close is for a relay: it goes without MESSAGE".to_owned());
+        }
+        if self.hex_dump && self.output.format() == Format::Json {
+            return Err("--hex-dump is for text: with --json the events carry the bytes".to_owned());
+        }
+        self.check_source()
+    }
+
+    /// Checks that `--source` can reach each target.
+    fn check_source(&self) -> Result<(), String> {
+        let Some(source) = &self.options.source else { return Ok(()) };
+        self.output.check_host(&source.host)?;
+        let Host::Ip(ip, _) = &source.host else { return Ok(()) };
+        for target in &self.targets {
+            match target {
+                Target::Unix(_) => return Err(format!("--source {} is no address for {target}", source.host)),
+                Target::Inet(Host::Ip(to, _), _) if to.is_ipv4() != ip.is_ipv4() => {
+                    return Err(format!("--source {} and {target} are of two families", source.host));
+                }
+                Target::Inet(..) => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Reads one target from the first word, or the first two, and returns it with the words after it.
+fn one_target(words: &[OsString]) -> Result<(Target, &[OsString]), String> {
+    let [first, rest @ ..] = words else { return Err("the TARGET is missing".to_owned()) };
+    if let Some(unix) = target::unix(first) {
+        return Ok((Target::Unix(unix?), rest));
+    }
+    let (host, port) = target::split(target::text(first)?)?;
+    if let Some(port) = port {
+        refuse_list(port)?;
+        return Ok((Target::Inet(host, Port::parse_remote(port)?.0), rest));
+    }
+    let [second, rest @ ..] = rest else { return Err(target::missing_port(&host)) };
+    let second = target::text(second)?;
+    refuse_list(second)?;
+    match Port::parse_remote(second) {
+        Ok(port) => Ok((Target::Inet(host, port.0), rest)),
+        Err(error) => Err(format!("{error}; the target is {host}:PORT or {host} PORT")),
+    }
+}
+
+fn refuse_list(port: &str) -> Result<(), String> {
+    if port::is_list(port) {
+        return Err(format!("'{port}' is a list of ports, which only --probe takes"));
+    }
+    Ok(())
+}
+
+/// Reads every word as a target, or two words as a host and its ports.
+fn probe_targets(words: &[OsString]) -> Result<Vec<Target>, String> {
+    if let [first, second] = words
+        && target::unix(first).is_none()
+        && let (host, None) = target::split(target::text(first)?)?
+    {
+        return Ok(on_ports(&host, &PortList::parse(target::text(second)?)?));
+    }
+    let mut targets = Vec::new();
+    for word in words {
+        if let Some(unix) = target::unix(word) {
+            targets.push(Target::Unix(unix?));
+            continue;
+        }
+        match target::split(target::text(word)?)? {
+            (host, Some(ports)) => targets.extend(on_ports(&host, &PortList::parse(ports)?)),
+            (host, None) => return Err(target::missing_port(&host)),
+        }
+    }
+    Ok(targets)
+}
+
+fn on_ports(host: &Host, ports: &PortList) -> Vec<Target> {
+    ports.0.iter().map(|port| Target::Inet(host.clone(), *port)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(words: &[&str]) -> Vec<OsString> {
+        words.iter().map(OsString::from).collect()
+    }
+
+    #[test]
+    fn the_second_word_is_the_port_only_where_the_first_has_none() {
+        let parsed =
+            |given: &[&str]| one_target(&words(given)).map(|(target, rest)| (target.to_string(), rest.to_vec()));
+        assert_eq!(parsed(&["localhost:80", "80"]), Ok(("localhost:80".into(), words(&["80"]))));
+        assert_eq!(parsed(&["localhost", "80", "x"]), Ok(("localhost:80".into(), words(&["x"]))));
+        assert_eq!(parsed(&["::1", "80"]), Ok(("[::1]:80".into(), words(&[]))));
+        assert_eq!(parsed(&["unix:/x", "80"]), Ok(("unix:/x".into(), words(&["80"]))));
+        assert!(parsed(&["localhost"]).unwrap_err().contains("localhost:PORT or localhost PORT"));
+        assert!(parsed(&["localhost", "22,80"]).unwrap_err().contains("--probe"));
+        assert!(parsed(&["localhost:1-2"]).unwrap_err().contains("--probe"));
+        assert!(parsed(&["localhost", "0"]).is_err());
+    }
+
+    #[test]
+    fn a_probe_takes_targets_or_a_host_and_its_ports() {
+        let parsed = |given: &[&str]| {
+            probe_targets(&words(given)).map(|targets| targets.iter().map(ToString::to_string).collect::<Vec<_>>())
+        };
+        assert_eq!(parsed(&["h", "1-2,9"]).unwrap(), ["h:1", "h:2", "h:9"]);
+        assert_eq!(parsed(&["a:1", "b:2"]).unwrap(), ["a:1", "b:2"]);
+        assert_eq!(parsed(&["a:1,2", "unix:@x", "[::1]:3"]).unwrap(), ["a:1", "a:2", "unix:@x", "[::1]:3"]);
+        assert!(parsed(&["a", "b", "80"]).is_err());
+        assert!(parsed(&["a:1", "b"]).is_err());
+        assert!(parsed(&["a"]).is_err());
+    }
+}

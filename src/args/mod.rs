@@ -1,0 +1,118 @@
+//! What was asked: a clap struct a subcommand, whose checked fields are the specification of a run.
+//!
+//! A value that cannot be has no type here; a combination that cannot be is a conflict of clap's
+//! or ends in the `check` beside the struct. Nothing later checks again.
+
+use std::ffi::OsString;
+
+use clap::error::ErrorKind;
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+
+pub mod answer;
+pub mod connect;
+pub mod doctor;
+pub mod generate;
+pub mod listen_address;
+pub mod message;
+pub mod output;
+pub mod patience;
+pub mod port;
+pub mod serve;
+pub mod socket_options;
+pub mod target;
+pub mod value;
+
+pub use answer::Answer;
+pub use connect::Connect;
+pub use doctor::Doctor;
+pub use generate::{Completions, Man, Schema};
+pub use listen_address::ListenAddress;
+pub use message::Encoding;
+pub use output::{Color, Format, Output};
+pub use patience::Patience;
+pub use port::{Port, PortList};
+pub use serve::Serve;
+pub use socket_options::SocketOptions;
+pub use target::{Family, Host, Target};
+
+/// Walk a socket through its life and report every step
+///
+/// sockeye builds a socket of any family and type, walks it through its life (resolve, socket,
+/// bind, listen, accept or connect, send, recv, close) and reports every step: to a person as
+/// text, to a script as JSON (--json). Steps, warnings and errors go to stderr; what peers sent,
+/// statistics and tables go to stdout.
+#[derive(Debug, Parser)]
+#[command(
+    name = "sockeye",
+    version,
+    propagate_version = true,
+    max_term_width = 100,
+    subcommand_required = true,
+    arg_required_else_help = true,
+    disable_help_subcommand = true,
+    after_help = "Exit codes: 0 done, 1 the answer is no, 2 usage, 3 resolve, 4 not permitted, 5 this machine's \
+                  socket step, 6 file or pipe, 7 refused, 8 no answer in time, 9 unreachable, 10 reset or cut \
+                  short, 11 TLS. See `sockeye man`."
+)]
+pub struct Cli {
+    /// Which socket to walk.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The registry of subcommands: a line here is what makes one known.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Serve a TCP port: echo, answer by rule, or discard
+    Serve(Box<Serve>),
+    /// Connect to a TCP port or a unix socket: talk, relay stdin and stdout, or test the port
+    Connect(Box<Connect>),
+    /// Show what this machine permits, with a real round trip through every kind of socket
+    Doctor(Doctor),
+    /// Print the completion script of a shell
+    Completions(Completions),
+    /// Print a man page
+    Man(Man),
+    /// Print the JSON Schema of the events
+    Schema(Schema),
+}
+
+impl Command {
+    /// Parses and checks a command line, program name first.
+    ///
+    /// # Errors
+    /// What clap shows for `--help`, `--version` and every wrong command line.
+    pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
+        let mut clap = Cli::command();
+        let matches = clap.try_get_matches_from_mut(words)?;
+        let mut command = Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut clap))?.command;
+        let checked = match &mut command {
+            Self::Serve(serve) => serve.check(),
+            Self::Connect(connect) => connect.check(),
+            Self::Doctor(doctor) => doctor.output.check(),
+            Self::Man(man) => man.check(&clap),
+            Self::Completions(_) | Self::Schema(_) => Ok(()),
+        };
+        match checked {
+            Ok(()) => Ok(command),
+            Err(message) => {
+                let name = matches.subcommand_name().unwrap_or_default();
+                let subcommand = clap.find_subcommand_mut(name);
+                Err(match subcommand {
+                    Some(subcommand) => subcommand.error(ErrorKind::ValueValidation, message),
+                    None => clap.error(ErrorKind::ValueValidation, message),
+                })
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_definition_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

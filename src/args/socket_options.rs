@@ -1,0 +1,77 @@
+//! The socket options that every subcommand shares. `socket::options` has the call of each.
+
+use clap::Args;
+
+use super::port::Port;
+use super::target::{self, Host};
+use super::value;
+
+/// Our own address: `ADDR`, `ADDR:PORT`, `[V6]:PORT`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Source {
+    /// The address.
+    pub host: Host,
+    /// Its port; `None` leaves the choice to the kernel.
+    pub port: Option<u16>,
+}
+
+impl Source {
+    fn parse(word: &str) -> Result<Self, String> {
+        let (host, port) = target::split(word)?;
+        if let Host::Name(name) = host {
+            return Err(format!("'{name}' is no address of this machine; --source takes ADDR or ADDR:PORT"));
+        }
+        Ok(Self { host, port: port.map(Port::parse).transpose()?.map(|port| port.0) })
+    }
+}
+
+/// Options that are set on a socket before it is used.
+#[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "Socket options")]
+pub struct SocketOptions {
+    /// Use this address of ours, and this port
+    #[arg(short, long, value_name = "ADDR[:PORT]", value_parser = Source::parse)]
+    pub source: Option<Source>,
+    /// Keep to this interface (SO_BINDTODEVICE)
+    #[arg(long, value_name = "NAME", value_parser = value::interface)]
+    pub interface: Option<String>,
+    /// Receive buffer in bytes (SO_RCVBUF; past the limit SO_RCVBUFFORCE where permitted)
+    #[arg(long, value_name = "SIZE", value_parser = value::buffer_size, allow_negative_numbers = true)]
+    pub recv_buffer: Option<u32>,
+    /// Send buffer in bytes (SO_SNDBUF; past the limit SO_SNDBUFFORCE where permitted)
+    #[arg(long, value_name = "SIZE", value_parser = value::buffer_size, allow_negative_numbers = true)]
+    pub send_buffer: Option<u32>,
+    /// Time to live, or hop limit, of what is sent
+    #[arg(long, value_name = "HOPS", value_parser = clap::value_parser!(u8).range(1..), allow_negative_numbers = true)]
+    pub ttl: Option<u8>,
+    /// Mark what is sent with this DSCP, a name (ef, af41, cs5) or a number
+    #[arg(long, value_name = "NAME|N", value_parser = value::dscp, allow_negative_numbers = true)]
+    pub dscp: Option<u8>,
+    /// Firewall mark (SO_MARK)
+    #[arg(long, value_name = "N", value_parser = value::number, allow_negative_numbers = true)]
+    pub mark: Option<u32>,
+    /// Let other sockets share the port (SO_REUSEPORT)
+    #[arg(long)]
+    pub reuse_port: bool,
+    /// Probe a silent connection after this long (SO_KEEPALIVE, TCP_KEEPIDLE, TCP_KEEPINTVL)
+    #[arg(long, value_name = "D", value_parser = value::keepalive, allow_negative_numbers = true)]
+    pub keepalive: Option<u32>,
+    /// Send small segments at once (TCP_NODELAY)
+    #[arg(long)]
+    pub no_delay: bool,
+    /// Maximum segment size in bytes (TCP_MAXSEG)
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..), allow_negative_numbers = true)]
+    pub mss: Option<u16>,
+    /// Congestion algorithm (TCP_CONGESTION)
+    #[arg(long, value_name = "NAME", value_parser = value::congestion)]
+    pub congestion: Option<String>,
+    /// Give a connection up when sent data stays unacknowledged this long (TCP_USER_TIMEOUT)
+    #[arg(long, value_name = "D", value_parser = value::milliseconds, allow_negative_numbers = true)]
+    pub user_timeout: Option<u32>,
+    /// Forbid fragmentation (IP_MTU_DISCOVER)
+    #[arg(long)]
+    pub dont_fragment: bool,
+    /// Poll the device this long before waiting (SO_BUSY_POLL)
+    #[arg(long, value_name = "D", value_parser = value::microseconds, allow_negative_numbers = true)]
+    pub busy_poll: Option<u32>,
+}

@@ -1,0 +1,92 @@
+//! Why it failed: step and errno, with what this machine can tell, become a hint.
+//!
+//! Only asked after a failure, never on a hot path.
+
+use nix::errno::Errno;
+
+use crate::error::{Error, Step};
+
+/// Returns what a failure usually means here, and what to try next.
+#[must_use]
+pub fn hint(error: &Error) -> Option<String> {
+    let words = match (error.step, error.errno?) {
+        (Step::Bind, Errno::EADDRINUSE) => {
+            "another socket has this address; `ss -tulpn` shows whose, port 0 takes any free port".to_owned()
+        }
+        (Step::Bind, Errno::EACCES) => return Some(protected_port()),
+        (Step::Bind, Errno::EADDRNOTAVAIL) => {
+            "this machine has no such address; `ip address` lists those it has".to_owned()
+        }
+        (Step::Socket | Step::Accept, Errno::EMFILE) => return Some(descriptors()),
+        (Step::Socket | Step::Accept, Errno::ENFILE) => {
+            "the machine is out of descriptors (fs.file-max), not only this process".to_owned()
+        }
+        (Step::Socket, Errno::EAFNOSUPPORT) => {
+            "this kernel has no such family: it was left out or switched off".to_owned()
+        }
+        (Step::Setsockopt, Errno::ENODEV) => "there is no such interface; `ip link` lists those there are".to_owned(),
+        (Step::Setsockopt, Errno::EPERM) => {
+            "this option needs the capability CAP_NET_ADMIN (CAP_NET_RAW for an interface): try sudo, or \
+             `setcap cap_net_admin,cap_net_raw+ep` on the program"
+                .to_owned()
+        }
+        (Step::Setsockopt, Errno::ENOENT) => {
+            "this kernel does not have it; see net.ipv4.tcp_available_congestion_control".to_owned()
+        }
+        (Step::Connect, Errno::ECONNREFUSED) => {
+            "the host answered that nobody listens there: is the server up, on this port and this address?".to_owned()
+        }
+        (Step::Connect, Errno::ENOENT) => "there is no socket at this path: is the server up?".to_owned(),
+        (Step::Connect, Errno::ETIMEDOUT) => {
+            "a silent drop: a firewall on the way, a host that is down, or a server whose accept queue is full"
+                .to_owned()
+        }
+        (Step::Connect, Errno::ENETUNREACH) => {
+            "this machine has no route to that address; `ip route get ADDRESS` shows what it would do".to_owned()
+        }
+        (Step::Connect, Errno::EHOSTUNREACH) => {
+            "a router or the host's own network said that it cannot be reached, or nobody answered for it (ARP, ND)"
+                .to_owned()
+        }
+        (Step::Connect, Errno::EPERM | Errno::EACCES) => {
+            "a local firewall, a route of type prohibit, or the rights of a unix socket's file forbid it".to_owned()
+        }
+        (Step::Connect, Errno::EADDRNOTAVAIL) => {
+            "no local port is free for this peer, or the source address is not ours (net.ipv4.ip_local_port_range)"
+                .to_owned()
+        }
+        (Step::Send, Errno::EPIPE) => "the peer has closed the connection and takes nothing any more".to_owned(),
+        (Step::Recv | Step::Send, Errno::ECONNRESET) => {
+            "the peer, or something on the way, ended the connection by a reset".to_owned()
+        }
+        (Step::Write, Errno::ENOSPC) => "the disk is full".to_owned(),
+        _ => return None,
+    };
+    Some(words)
+}
+
+fn protected_port() -> String {
+    let lowest = lowest_port().map_or_else(|| "1024".to_owned(), |port| port.to_string());
+    format!(
+        "ports below {lowest} need the capability CAP_NET_BIND_SERVICE: take a higher port, try sudo, or lower \
+         net.ipv4.ip_unprivileged_port_start"
+    )
+}
+
+fn descriptors() -> String {
+    use nix::sys::resource::{Resource, getrlimit};
+    match getrlimit(Resource::RLIMIT_NOFILE) {
+        Ok((soft, hard)) => {
+            format!(
+                "this process may have {soft} descriptors (at most {hard}); raise it with `ulimit -n` or prlimit(1)"
+            )
+        }
+        Err(_) => "this process is out of descriptors; raise the limit with `ulimit -n` or prlimit(1)".to_owned(),
+    }
+}
+
+/// Returns the lowest port that needs no privilege (net.ipv4.ip_unprivileged_port_start, ip(7)).
+#[must_use]
+pub fn lowest_port() -> Option<u16> {
+    std::fs::read_to_string("/proc/sys/net/ipv4/ip_unprivileged_port_start").ok()?.trim().parse().ok()
+}

@@ -1,0 +1,155 @@
+//! `doctor`: what this machine permits, and one real round trip through every kind of socket.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+
+use super::Run;
+use crate::args::{Doctor, Family, Host, ListenAddress, SocketOptions};
+use crate::error::{ExitCode, Step};
+use crate::event::{Check, CheckOutcome, Reason};
+use crate::step::{self, Accepted, Door, Failed, Recvd, Stream, now, within};
+
+/// What goes there and back.
+const PING: &[u8] = b"sockeye";
+
+/// Looks at everything, and fails if a round trip that is permitted did not work.
+pub async fn run(doctor: Doctor, run: Run) -> ExitCode {
+    let mut worked = true;
+    let all = async {
+        limits(&run.door);
+        let only = doctor.output.family();
+        for (name, family, loopback) in [
+            ("tcp-ipv4", Family::V4, IpAddr::V4(Ipv4Addr::LOCALHOST)),
+            ("tcp-ipv6", Family::V6, IpAddr::V6(Ipv6Addr::LOCALHOST)),
+        ] {
+            if only.is_none_or(|only| only == family) {
+                let began = now();
+                let result = tcp(&run.door, loopback, doctor.timeout).await;
+                worked &= report(&run.door, name, began, result);
+            }
+        }
+    };
+    tokio::select! {
+        () = all => {}
+        // Cut short, it has not seen every round trip work.
+        _ = run.stop.reached() => worked = false,
+    }
+    if worked { ExitCode::Ok } else { ExitCode::No }
+}
+
+/// Tells the limits that servers and clients meet.
+fn limits(door: &Door) {
+    let port = step::lowest_port().map(|port| port.to_string());
+    door.emit(Check {
+        name: "lowest-port",
+        outcome: if port.is_some() { CheckOutcome::Ok } else { CheckOutcome::Absent },
+        value: port.as_deref(),
+        hint: None,
+        duration: None,
+    });
+    let (outcome, value) = match step::descriptors() {
+        Ok((soft, hard)) => (CheckOutcome::Ok, format!("{soft}, at most {hard}")),
+        Err(error) => (CheckOutcome::Failed, error.to_string()),
+    };
+    door.emit(Check { name: "descriptors", outcome, value: Some(&value), hint: None, duration: None });
+}
+
+/// Reports a round trip; returns whether it worked or was not to be expected to.
+fn report(door: &Door, name: &str, began: Instant, result: Result<Duration, Trouble>) -> bool {
+    let duration = Some(began.elapsed());
+    let (outcome, value, hint) = match result {
+        Ok(trip) => (CheckOutcome::Ok, format!("round trip {:.3} ms", trip.as_secs_f64() * 1e3), None),
+        Err(Trouble::Step(Failed { errno: Some(Errno::EAFNOSUPPORT | Errno::EADDRNOTAVAIL), .. })) => (
+            CheckOutcome::Absent,
+            "no loopback address".to_owned(),
+            Some("bring the interface lo up, with this family switched on"),
+        ),
+        Err(Trouble::Step(Failed { code: ExitCode::Permission, .. })) => {
+            (CheckOutcome::Denied, "not permitted".to_owned(), Some("a local firewall or a sandbox forbids it"))
+        }
+        Err(Trouble::Step(_)) => {
+            (CheckOutcome::Failed, "a step failed".to_owned(), Some("the error says which: add -v"))
+        }
+        Err(Trouble::Silent) => {
+            (CheckOutcome::Failed, "no answer in time".to_owned(), Some("is lo up? `ip link show lo`"))
+        }
+        Err(Trouble::Damaged) => (CheckOutcome::Failed, "other bytes came back".to_owned(), None),
+    };
+    door.emit(Check { name, outcome, value: Some(&value), hint, duration });
+    matches!(outcome, CheckOutcome::Ok | CheckOutcome::Absent | CheckOutcome::Denied)
+}
+
+/// What a round trip can fail on.
+enum Trouble {
+    /// A step, reported.
+    Step(Failed),
+    /// Something did not come in time.
+    Silent,
+    /// What came back is not what was sent.
+    Damaged,
+}
+
+impl From<Failed> for Trouble {
+    fn from(failed: Failed) -> Self {
+        Self::Step(failed)
+    }
+}
+
+/// Serves and connects on loopback, sends there and back, and returns how long that took.
+async fn tcp(door: &Arc<Door>, loopback: IpAddr, bound: Duration) -> Result<Duration, Trouble> {
+    let words = Arc::new(SocketOptions::default());
+    let listen = ListenAddress { host: Some(Host::Ip(loopback, None)), port: 0 };
+    let address = step::bind_address(door, &listen, None, bound).await?;
+    let listener = step::listener(door, &address, 1, &words)?;
+    let client = step::connect(door, &[listener.local().clone()], None, &words, bound).await?;
+    let server = loop {
+        match within(Some(bound), listener.accept()).await.ok_or(Trouble::Silent)?? {
+            Accepted::Connection(connection) => break connection.open()?,
+            Accepted::Lost => {}
+            Accepted::Exhausted(failed) => return Err(failed.into()),
+        }
+    };
+    let began = now();
+    pass(&client, &server, bound).await?;
+    pass(&server, &client, bound).await?;
+    let trip = began.elapsed();
+    client.shutdown()?;
+    to_end(&server, bound).await?;
+    server.close(Reason::Eof);
+    to_end(&client, bound).await?;
+    client.close(Reason::Eof);
+    Ok(trip)
+}
+
+/// Sends from one end and takes it at the other.
+async fn pass(from: &Stream, to: &Stream, bound: Duration) -> Result<(), Trouble> {
+    from.send_all(PING, Some(bound)).await?;
+    let mut buffer = [0; PING.len()];
+    let mut came = 0;
+    while came < PING.len() {
+        match recv(to, &mut buffer[came..], bound).await? {
+            Recvd::Data(bytes) => came += bytes,
+            Recvd::Nothing => {}
+            Recvd::Eof => return Err(Trouble::Damaged),
+        }
+    }
+    if buffer == PING { Ok(()) } else { Err(Trouble::Damaged) }
+}
+
+/// Waits for the other side's end.
+async fn to_end(stream: &Stream, bound: Duration) -> Result<(), Trouble> {
+    while recv(stream, &mut [0; 1], bound).await? != Recvd::Eof {}
+    Ok(())
+}
+
+async fn recv(stream: &Stream, buffer: &mut [u8], bound: Duration) -> Result<Recvd, Trouble> {
+    let began = now();
+    if within(Some(bound), stream.readable()).await.is_none() {
+        stream.timeout(Step::Recv, began);
+        return Err(Trouble::Silent);
+    }
+    Ok(stream.recv(buffer)?)
+}

@@ -1,0 +1,31 @@
+//! Walked: a file a subcommand: which steps, in which order, until when.
+//!
+//! A walk emits nothing itself but warnings; its steps do. It returns the exit code of its
+//! results; a failed step was reported where it failed.
+
+use std::sync::Arc;
+
+use crate::error::ExitCode;
+use crate::step::{Door, Stdin, Stop};
+
+pub mod connect;
+pub mod doctor;
+mod relay;
+pub mod serve;
+mod session;
+mod talk;
+
+/// What every walk is given.
+pub struct Run {
+    /// Where events go.
+    pub door: Arc<Door>,
+    /// Until when.
+    pub stop: Stop,
+    /// What a relay reads.
+    pub stdin: Option<Stdin>,
+}
+
+/// Returns the exit code of a result.
+fn code(result: Result<(), crate::step::Failed>) -> ExitCode {
+    result.map_or_else(|failed| failed.code, |()| ExitCode::Ok)
+}

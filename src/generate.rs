@@ -1,0 +1,164 @@
+//! What sockeye prints about itself: completions, man pages, the schema. Each comes from the one
+//! definition of what it tells: the clap structs, the events.
+
+use clap::{Command, CommandFactory};
+use clap_complete::{Shell, generate};
+use clap_mangen::Man;
+use clap_mangen::roff::{Inline, Roff, bold, roman};
+
+use crate::args::Cli;
+use crate::args::generate::Shell as Asked;
+use crate::report;
+
+/// Returns the completion script of a shell.
+pub(crate) fn completions(shell: Asked) -> Vec<u8> {
+    let shell = match shell {
+        Asked::Bash => Shell::Bash,
+        Asked::Elvish => Shell::Elvish,
+        Asked::Fish => Shell::Fish,
+        Asked::PowerShell => Shell::PowerShell,
+        Asked::Zsh => Shell::Zsh,
+    };
+    let mut script = Vec::new();
+    generate(shell, &mut Cli::command(), "sockeye", &mut script);
+    script
+}
+
+/// Returns the JSON Schema of the events.
+pub(crate) fn schema() -> Vec<u8> {
+    let mut text = format!("{:#}", report::schema()).into_bytes();
+    text.push(b'\n');
+    text
+}
+
+/// Returns a man page: of a subcommand, or of sockeye itself.
+pub(crate) fn man(subcommand: Option<&str>) -> Vec<u8> {
+    let mut command = Cli::command();
+    command.build();
+    let page = match subcommand.and_then(|name| command.find_subcommand(name)) {
+        Some(found) => {
+            let name = format!("sockeye-{}", found.get_name());
+            found.clone().name(name.clone()).display_name(name)
+        }
+        None => command.clone(),
+    };
+    let mut text = Vec::new();
+    // Writing to a Vec cannot fail.
+    let _ = render(page, subcommand.is_none(), &mut text);
+    text
+}
+
+fn render(command: Command, is_main: bool, text: &mut Vec<u8>) -> std::io::Result<()> {
+    let after = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+    // Examples keep their lines, which the EXTRA section of clap_mangen would fill.
+    let man = Man::new(command.clone().after_help("")).manual("sockeye");
+    man.render_title(text)?;
+    man.render_name_section(text)?;
+    man.render_synopsis_section(text)?;
+    man.render_description_section(text)?;
+    if command.get_arguments().any(|argument| !argument.is_hide_set()) {
+        man.render_options_section(text)?;
+    }
+    if is_main {
+        man.render_subcommands_section(text)?;
+        events(text)?;
+    } else if let Some((examples, rest)) = examples(&after) {
+        verbatim("EXAMPLES", &examples, &rest, text)?;
+    }
+    exit_codes(text)?;
+    let mut see = Roff::new();
+    see.control("SH", ["SEE ALSO"]);
+    see.text([roman(if is_main {
+        "socket(7), ip(7), ipv6(7), tcp(7), unix(7), ss(8)"
+    } else {
+        "sockeye(1), socket(7), tcp(7), ss(8)"
+    })]);
+    see.to_writer(text)
+}
+
+/// Splits a help text into the lines of its examples and the prose after them.
+fn examples(after: &str) -> Option<(String, String)> {
+    let body = after.strip_prefix("Examples:\n")?;
+    Some(match body.split_once("\n\n") {
+        Some((examples, rest)) => (examples.to_owned(), rest.replace('\n', " ")),
+        None => (body.to_owned(), String::new()),
+    })
+}
+
+fn verbatim(title: &str, lines: &str, rest: &str, text: &mut Vec<u8>) -> std::io::Result<()> {
+    let mut roff = Roff::new();
+    roff.control("SH", [title]);
+    roff.control("nf", []);
+    for line in lines.lines() {
+        roff.text([roman(line)]);
+    }
+    roff.control("fi", []);
+    if !rest.is_empty() {
+        roff.control("PP", []);
+        roff.text([roman(rest)]);
+    }
+    roff.to_writer(text)
+}
+
+/// Writes the section that defines every event and field, from the schema.
+fn events(text: &mut Vec<u8>) -> std::io::Result<()> {
+    let mut roff = Roff::new();
+    roff.control("SH", ["EVENTS"]);
+    roff.text([roman(
+        "With --json, stdout is one JSON object a line, written as it happens. Each has event (one of the names \
+         below), time (RFC 3339, UTC, nanoseconds) and elapsed_ns (monotonic, since the program started, never \
+         less than on the line before). Durations are integers in nanoseconds, sizes integers in bytes. A field \
+         that does not apply is absent. Distributions (resolve, connect, first_byte) are objects: count, min_ns, \
+         mean_ns, max_ns and stddev_ns (n - 1) over what was measured, percentiles by nearest rank over what was \
+         sent, jitter_ns as RFC 3550, 6.4.1 defines it.",
+    )]);
+    for event in report::fields() {
+        roff.control("TP", []);
+        roff.text([bold(event.event.as_str())]);
+        roff.text([roman(event.description.as_str())]);
+        roff.control("RS", []);
+        for field in &event.fields {
+            roff.control("TP", []);
+            let need = if field.required { "" } else { ", where it applies" };
+            let head: [Inline; 2] = [bold(field.name.as_str()), roman(format!(" ({}{need})", field.kind))];
+            roff.text(head);
+            roff.text([roman(field.description.as_str())]);
+        }
+        roff.control("RE", []);
+    }
+    roff.to_writer(text)
+}
+
+/// Writes the section of exit codes.
+fn exit_codes(text: &mut Vec<u8>) -> std::io::Result<()> {
+    const CODES: [(&str, &str); 12] = [
+        ("0", "It did what it was to do. A server that ran until a signal, --count or --deadline exits so too."),
+        ("1", "It ran, and the answer is no: --expect unmet, or some of several targets failed."),
+        ("2", "The command line is wrong. Nothing was done; the message is on stderr."),
+        ("3", "A name did not resolve, or not in time."),
+        ("4", "Not permitted: a missing capability, a protected port, a local filter."),
+        (
+            "5",
+            "A socket step of this machine failed: address in use, no such address or interface, out of descriptors.",
+        ),
+        ("6", "Reading or writing a file, stdin or stdout failed."),
+        ("7", "Refused: nobody listens there."),
+        ("8", "No answer in time."),
+        ("9", "Unreachable: no route, or a router or host said so."),
+        ("10", "Reset, or closed before the answer was whole."),
+        ("11", "TLS: handshake or trust failed."),
+    ];
+    let mut roff = Roff::new();
+    roff.control("SH", ["EXIT STATUS"]);
+    for (code, meaning) in CODES {
+        roff.control("TP", []);
+        roff.text([bold(code)]);
+        roff.text([roman(meaning)]);
+    }
+    roff.control("PP", []);
+    roff.text([roman(
+        "One target: its own code. Several: 0 if all succeeded, the common code if all failed alike, else 1. Several \
+         addresses of one name: that of the furthest step reached. 4, 5 and 6 on our own side beat all others.",
+    )]);
+    roff.to_writer(text)
+}

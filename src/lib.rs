@@ -1,0 +1,59 @@
+//! sockeye walks a socket through its life and reports every step.
+//!
+//! This is the map: what was asked ([`args`]) is walked ([`command`]), step by step ([`step`]);
+//! each step is one kernel call on a socket ([`socket`], [`sys`]) and one fact ([`event`]);
+//! [`stats`] adds the facts up, [`report`] shows them, [`cause`] explains a failure, and [`error`]
+//! is what went wrong. [`run`] puts the stages in order. ARCHITECTURE.md has the house in full.
+
+use std::ffi::OsString;
+use std::time::Instant;
+
+pub mod address;
+pub mod args;
+pub mod behaviour;
+pub mod cause;
+pub mod command;
+pub mod error;
+pub mod event;
+pub mod report;
+pub mod socket;
+pub mod stats;
+pub mod step;
+pub mod sys;
+
+mod generate;
+mod stage;
+
+pub use stage::Streams;
+
+use args::Command;
+use error::ExitCode;
+
+/// Runs a command line, program name first, on the given streams. Returns what to exit with.
+#[must_use]
+pub fn run(started: Instant, words: impl IntoIterator<Item = OsString>, streams: Streams) -> u8 {
+    let command = match Command::parse(words) {
+        Ok(command) => command,
+        Err(told) => return streams.tell(&told).number(),
+    };
+    match command {
+        Command::Serve(serve) => {
+            let stage = stage::of_serve(&serve);
+            stage.run(started, streams, |run| command::serve::run(*serve, run))
+        }
+        Command::Connect(connect) => {
+            let stage = stage::of_connect(&connect);
+            stage.run(started, streams, |run| command::connect::run(*connect, run))
+        }
+        Command::Doctor(doctor) => {
+            let stage = stage::of_doctor(&doctor);
+            stage.run(started, streams, |run| command::doctor::run(doctor, run))
+        }
+        Command::Completions(completions) => streams.print(&generate::completions(completions.shell)).number(),
+        Command::Man(man) => streams.print(&generate::man(man.subcommand.as_deref())).number(),
+        Command::Schema(_) => streams.print(&generate::schema()).number(),
+    }
+}
+
+/// What a run that could not begin exits with.
+const BROKEN: ExitCode = ExitCode::Local;

@@ -1,0 +1,367 @@
+//! One place that bytes go to: a bounded buffer, and a thread that writes it out.
+//!
+//! Whoever pushes never waits for the writer and, while the writer is busy, makes no system call.
+//! Two buffers change places: one is filled while the other is written.
+
+use std::fmt;
+use std::io::{self, ErrorKind, Write};
+use std::mem;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+/// Above this many bytes that wait, an output is full.
+const BOUND: usize = 1 << 20;
+
+/// A buffer that grew beyond this in a burst is given back.
+const KEEP: usize = 4 << 20;
+
+/// How long the writer waits when a stream that someone made non-blocking takes nothing.
+const PAUSE: Duration = Duration::from_millis(1);
+
+/// What an output tells, from its own thread.
+#[derive(Debug)]
+pub enum OutputEvent {
+    /// It was full and is so no more.
+    Drained,
+    /// A write failed; from now on everything is thrown away. Told once.
+    Failed(io::Error),
+}
+
+/// A writer with a thread of its own.
+pub struct Output {
+    name: &'static str,
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<io::Result<()>>>,
+}
+
+/// What both threads see.
+#[derive(Default)]
+struct Shared {
+    queue: Mutex<Queue>,
+    /// Notified when there is something to write, or nothing more will come.
+    wake: Condvar,
+    /// Notified when all is written, or will never be.
+    settled: Condvar,
+    is_full: AtomicBool,
+}
+
+/// What waits to be written.
+#[derive(Default)]
+struct Queue {
+    buffer: Vec<u8>,
+    /// The writer waits to be notified.
+    is_asleep: bool,
+    /// All that was pushed is written.
+    is_settled: bool,
+    /// Someone waits for that.
+    is_awaited: bool,
+    /// Nothing more will come.
+    is_closed: bool,
+    /// Nothing is taken any more: a write failed, or all is written and the thread ends.
+    is_dead: bool,
+    /// The thread has told all that it had to tell.
+    is_over: bool,
+}
+
+impl Output {
+    /// Starts a thread that writes to `writer` and tells `told` how it goes.
+    ///
+    /// # Errors
+    ///
+    /// No thread could be started.
+    pub fn start(
+        name: &'static str,
+        writer: Box<dyn Write + Send>,
+        told: impl Fn(OutputEvent) + Send + 'static,
+    ) -> io::Result<Self> {
+        let shared = Arc::new(Shared::default());
+        let theirs = Arc::clone(&shared);
+        let thread = thread::Builder::new().name(name.to_owned()).spawn(move || theirs.write_all(writer, told))?;
+        Ok(Self { name, shared, thread: Some(thread) })
+    }
+
+    /// Returns the name that it was started with.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// Lets `fill` append to what waits to be written, and sees to it that it is. Never blocks.
+    /// After a failed write `fill` is not called.
+    pub fn push(&self, fill: impl FnOnce(&mut Vec<u8>)) {
+        let mut queue = self.shared.lock();
+        if queue.is_dead {
+            return;
+        }
+        fill(&mut queue.buffer);
+        queue.is_settled = false;
+        if queue.buffer.len() > BOUND {
+            self.shared.is_full.store(true, Ordering::Release);
+        }
+        let is_asleep = mem::take(&mut queue.is_asleep);
+        drop(queue);
+        if is_asleep {
+            self.shared.wake.notify_one();
+        }
+    }
+
+    /// Returns whether more waits than should: 1 MiB. Whoever can wait, waits for
+    /// [`OutputEvent::Drained`] or [`OutputEvent::Failed`].
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.shared.is_full.load(Ordering::Acquire)
+    }
+
+    /// Blocks until all that was pushed is written, or a write has failed and was told.
+    pub fn settle(&self) {
+        let mut queue = self.shared.lock();
+        while !queue.is_settled && !queue.is_over {
+            queue.is_awaited = true;
+            queue = self.shared.settled.wait(queue).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Writes out what still waits, and ends the thread; what is pushed after that is thrown away.
+    ///
+    /// # Errors
+    ///
+    /// A write failed, now or earlier.
+    pub fn finish(&mut self) -> io::Result<()> {
+        let Some(thread) = self.thread.take() else {
+            return Ok(());
+        };
+        self.shared.lock().is_closed = true;
+        self.shared.wake.notify_one();
+        thread.join().unwrap_or_else(|_| Err(io::Error::other("the writing thread panicked")))
+    }
+}
+
+impl Drop for Output {
+    fn drop(&mut self) {
+        // Who wants to know how it went calls `finish`.
+        let _ = self.finish();
+    }
+}
+
+impl fmt::Debug for Output {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Output").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+impl Shared {
+    /// Locks what waits; a panic of whoever filled it does not keep the rest from being written.
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Writes all that comes until it is closed or a write fails: the thread's work.
+    fn write_all(&self, mut writer: Box<dyn Write + Send>, told: impl Fn(OutputEvent)) -> io::Result<()> {
+        let result = self.write_batches(&mut *writer, told);
+        self.die();
+        self.lock().is_over = true;
+        self.settled.notify_all();
+        result
+    }
+
+    /// Writes batch after batch until it is closed or a write fails.
+    fn write_batches(&self, writer: &mut dyn Write, told: impl Fn(OutputEvent)) -> io::Result<()> {
+        let mut batch = Vec::new();
+        while let Some(was_full) = self.take(&mut batch) {
+            if was_full {
+                told(OutputEvent::Drained);
+            }
+            if let Err(error) = write(writer, &batch) {
+                self.die();
+                told(OutputEvent::Failed(copy(&error)));
+                return Err(error);
+            }
+            batch.clear();
+            batch.shrink_to(KEEP);
+        }
+        Ok(())
+    }
+
+    /// Waits for something to write, takes all of it and returns whether it was more than should
+    /// wait; `None` when nothing more will come.
+    fn take(&self, batch: &mut Vec<u8>) -> Option<bool> {
+        let mut queue = self.lock();
+        loop {
+            if !queue.buffer.is_empty() {
+                mem::swap(&mut queue.buffer, batch);
+                return Some(self.is_full.swap(false, Ordering::AcqRel));
+            }
+            queue.is_settled = true;
+            // A notification is a system call, heard or not.
+            if mem::take(&mut queue.is_awaited) {
+                self.settled.notify_all();
+            }
+            if queue.is_closed {
+                return None;
+            }
+            queue.is_asleep = true;
+            queue = self.wake.wait(queue).unwrap_or_else(PoisonError::into_inner);
+            queue.is_asleep = false;
+        }
+    }
+
+    /// Throws away what waits, and from now on everything.
+    fn die(&self) {
+        let mut queue = self.lock();
+        queue.is_dead = true;
+        queue.buffer = Vec::new();
+        self.is_full.store(false, Ordering::Release);
+    }
+}
+
+/// Writes all of `bytes`, also to a stream that is interrupted or that someone else made
+/// non-blocking: a terminal shares that flag with stdin.
+fn write(writer: &mut dyn Write, mut bytes: &[u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
+        match writer.write(bytes) {
+            Ok(0) => return Err(ErrorKind::WriteZero.into()),
+            Ok(written) => bytes = &bytes[written..],
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == ErrorKind::WouldBlock => thread::sleep(PAUSE),
+            Err(error) => return Err(error),
+        }
+    }
+    writer.flush()
+}
+
+/// Returns the same error once more.
+fn copy(error: &io::Error) -> io::Error {
+    match error.raw_os_error() {
+        Some(errno) => io::Error::from_raw_os_error(errno),
+        None => io::Error::new(error.kind(), error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::{self, Receiver, Sender};
+
+    use super::*;
+
+    /// Takes a write when it is given leave, and tells what it got.
+    struct Slow {
+        leave: Receiver<io::Result<usize>>,
+        got: Sender<Vec<u8>>,
+    }
+
+    impl Write for Slow {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let most = self.leave.recv().unwrap_or(Ok(usize::MAX))?;
+            let taken = &bytes[..most.min(bytes.len())];
+            self.got.send(taken.to_vec()).unwrap();
+            Ok(taken.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    struct Bench {
+        output: Output,
+        leave: Sender<io::Result<usize>>,
+        got: Receiver<Vec<u8>>,
+        told: Receiver<OutputEvent>,
+    }
+
+    fn bench() -> Bench {
+        let ((leave, asked), (give, got), (tell, told)) = (mpsc::channel(), mpsc::channel(), mpsc::channel());
+        let slow = Slow { leave: asked, got: give };
+        let output = Output::start("test", Box::new(slow), move |event| tell.send(event).unwrap()).unwrap();
+        Bench { output, leave, got, told }
+    }
+
+    #[test]
+    fn a_line_is_written_as_soon_as_it_is_pushed() {
+        let Bench { mut output, leave, got, told } = bench();
+        for line in [b"one\n", b"two\n"] {
+            output.push(|buffer| buffer.extend_from_slice(line));
+            leave.send(Ok(usize::MAX)).unwrap();
+            assert_eq!(got.recv().unwrap(), line);
+        }
+        output.finish().unwrap();
+        assert!(told.recv().is_err());
+    }
+
+    #[test]
+    fn interrupted_refused_and_partial_writes_lose_nothing() {
+        let Bench { mut output, leave, got, told: _told } = bench();
+        output.push(|buffer| buffer.extend_from_slice(b"abcdef"));
+        for answer in [Err(ErrorKind::Interrupted.into()), Err(ErrorKind::WouldBlock.into()), Ok(2), Ok(3)] {
+            leave.send(answer).unwrap();
+        }
+        drop(leave);
+        output.finish().unwrap();
+        assert_eq!(got.iter().collect::<Vec<_>>().concat(), b"abcdef");
+    }
+
+    #[test]
+    fn a_full_output_tells_when_there_is_room() {
+        let Bench { mut output, leave, got, told } = bench();
+        output.push(|buffer| buffer.push(b'a'));
+        // The writer now waits for leave, or soon will; what follows stays in the buffer.
+        leave.send(Ok(1)).unwrap();
+        assert_eq!(got.recv().unwrap(), b"a");
+        output.push(|buffer| buffer.push(b'b'));
+        while !output.shared.lock().buffer.is_empty() {
+            thread::yield_now();
+        }
+        output.push(|buffer| buffer.resize(BOUND, 0));
+        assert!(!output.is_full());
+        output.push(|buffer| buffer.push(0));
+        assert!(output.is_full());
+        leave.send(Ok(1)).unwrap();
+        assert!(matches!(told.recv().unwrap(), OutputEvent::Drained));
+        assert!(!output.is_full());
+        drop(leave);
+        output.finish().unwrap();
+        assert_eq!(got.iter().map(|bytes| bytes.len()).sum::<usize>(), 1 + BOUND + 1);
+    }
+
+    #[test]
+    fn a_failure_is_told_once_and_the_rest_thrown_away() {
+        let Bench { mut output, leave, got: _got, told } = bench();
+        output.push(|buffer| buffer.push(b'a'));
+        leave.send(Err(io::Error::from_raw_os_error(32))).unwrap();
+        let OutputEvent::Failed(error) = told.recv().unwrap() else { panic!("it drained") };
+        assert_eq!(error.raw_os_error(), Some(32));
+        output.push(|_| panic!("it is dead"));
+        assert!(!output.is_full());
+        assert_eq!(output.finish().unwrap_err().raw_os_error(), Some(32));
+        assert!(told.recv().is_err());
+    }
+
+    #[test]
+    fn settled_is_written_or_failed_and_told() {
+        let kept = bench();
+        kept.output.settle();
+        kept.output.push(|buffer| buffer.push(b'a'));
+        kept.leave.send(Ok(1)).unwrap();
+        kept.output.settle();
+        assert_eq!(kept.got.try_recv().unwrap(), b"a");
+        kept.output.push(|buffer| buffer.push(b'b'));
+        kept.leave.send(Err(io::Error::from_raw_os_error(28))).unwrap();
+        kept.output.settle();
+        assert!(matches!(kept.told.try_recv().unwrap(), OutputEvent::Failed(_)));
+    }
+
+    #[test]
+    fn a_burst_does_not_keep_its_memory() {
+        let mut output = Output::start("test", Box::new(io::sink()), |_| {}).unwrap();
+        for _ in 0..4 {
+            output.push(|buffer| buffer.resize(3 * KEEP, 0));
+            while !output.shared.lock().is_asleep {
+                thread::yield_now();
+            }
+        }
+        assert!(output.shared.lock().buffer.capacity() <= KEEP);
+        output.finish().unwrap();
+    }
+}

@@ -1,0 +1,86 @@
+//! Durations and sizes as people read them.
+
+use std::time::Duration;
+
+/// Returns a duration with about four digits: `0.041 ms`, `2.003 s`, `1m 30s`.
+#[must_use]
+pub fn duration(duration: Duration) -> String {
+    let nanos = duration.as_nanos();
+    let (millis, seconds) = (nanos as f64 / 1e6, duration.as_secs_f64());
+    // Each bound is where rounding would add a digit.
+    match nanos {
+        0..9_950 => format!("{millis:.4} ms"),
+        9_950..9_999_500 => format!("{millis:.3} ms"),
+        9_999_500..99_995_000 => format!("{millis:.2} ms"),
+        99_995_000..999_950_000 => format!("{millis:.1} ms"),
+        999_950_000..9_999_500_000 => format!("{seconds:.3} s"),
+        9_999_500_000..59_995_000_000 => format!("{seconds:.2} s"),
+        _ => humantime::format_duration(Duration::from_secs(seconds.round() as u64)).to_string(),
+    }
+}
+
+/// Returns a number of bytes, in powers of 1000 above 999: `1 byte`, `18 bytes`, `8.4 MB`.
+#[must_use]
+pub fn byte_count(bytes: u64) -> String {
+    if bytes == 1 { "1 byte".to_owned() } else { in_unit(bytes, "bytes") }
+}
+
+/// Returns a number of bytes in the least room: `18 B`, `8.4 MB`.
+pub(crate) fn bytes_short(bytes: u64) -> String {
+    in_unit(bytes, "B")
+}
+
+/// Returns a count with its noun: `1 error`, `2 errors`.
+pub(crate) fn count(number: u64, noun: &str) -> String {
+    format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
+}
+
+/// Returns bytes with the prefix that leaves at most three digits before the point.
+fn in_unit(bytes: u64, small: &str) -> String {
+    let mut amount = bytes as f64;
+    let mut unit = small;
+    for prefix in ["kB", "MB", "GB", "TB", "PB", "EB"] {
+        let digits = if unit == small { 0.5 } else { 0.05 };
+        if amount < 1000.0 - digits {
+            break;
+        }
+        amount /= 1000.0;
+        unit = prefix;
+    }
+    if unit == small { format!("{bytes} {small}") } else { format!("{amount:.1} {unit}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_have_about_four_digits() {
+        let shown = |nanos| duration(Duration::from_nanos(nanos));
+        assert_eq!(shown(0), "0.0000 ms");
+        assert_eq!(shown(412), "0.0004 ms");
+        assert_eq!(shown(41_000), "0.041 ms");
+        assert_eq!(shown(2_100_000), "2.100 ms");
+        assert_eq!(shown(12_345_678), "12.35 ms");
+        assert_eq!(shown(999_949_999), "999.9 ms");
+        assert_eq!(shown(999_950_000), "1.000 s");
+        assert_eq!(shown(2_003_000_000), "2.003 s");
+        assert_eq!(shown(59_994_000_000), "59.99 s");
+        assert_eq!(shown(59_999_000_000), "1m");
+        assert_eq!(shown(90_400_000_000), "1m 30s");
+    }
+
+    #[test]
+    fn sizes_round_without_a_fourth_digit() {
+        assert_eq!(byte_count(0), "0 bytes");
+        assert_eq!(byte_count(1), "1 byte");
+        assert_eq!(byte_count(999), "999 bytes");
+        assert_eq!(byte_count(1000), "1.0 kB");
+        assert_eq!(byte_count(999_949), "999.9 kB");
+        assert_eq!(byte_count(999_950), "1.0 MB");
+        assert_eq!(byte_count(8_388_608), "8.4 MB");
+        assert_eq!(byte_count(u64::MAX), "18.4 EB");
+        assert_eq!(bytes_short(1), "1 B");
+        assert_eq!(bytes_short(18), "18 B");
+    }
+}

@@ -1,0 +1,229 @@
+//! The schema against its promises and against what `Json` writes.
+
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::{Duration, UNIX_EPOCH};
+
+use super::*;
+use crate::address::Address;
+use crate::error::Step;
+use crate::event::{self, Event, OptionValue, Payload, Stamp, Totals};
+use crate::report::json::Json;
+
+/// Calls `check` with every kind of event, bare and with all that it can hold.
+fn with_examples(mut check: impl FnMut(&Event<'_>)) {
+    let peer = Address::from(SocketAddr::from(([127, 0, 0, 1], 80)));
+    let name = Address::UnixPath("/run/x".into());
+    let duration = Duration::from_nanos(41);
+    let number = OptionValue::Number(-1);
+    let word = OptionValue::Name("cubic".to_owned());
+    let mut full = crate::stats::Distribution::default();
+    full.record(duration);
+    let one = full.figures();
+    full.record(duration * 2);
+    let bare = Totals::default();
+    let totals = Totals {
+        connections: Some(0),
+        connections_open: Some(0),
+        denied: Some(0),
+        resets: Some(0),
+        timeouts: Some(0),
+        bytes_sent: Some(u64::MAX),
+        bytes_received: Some(0),
+        errors: Some(0),
+        warnings: Some(0),
+        checks_ok: Some(0),
+        checks_absent: Some(0),
+        checks_denied: Some(0),
+        checks_failed: Some(0),
+        resolve: one,
+        connect: full.figures(),
+        first_byte: full.figures(),
+    };
+    let tcp = event::Tcp { rtt: duration, min_rtt: Some(duration), rttvar: duration, retransmits: 0, mss: 1, cwnd: 10 };
+    let close = event::Close {
+        conn: 1,
+        reason: event::Reason::Eof,
+        bytes_received: 0,
+        bytes_sent: 0,
+        bytes_unread: Some(1),
+        duration,
+        tcp: Some(tcp.clone()),
+    };
+    let error = event::Error {
+        step: Step::Bind,
+        errno: Some("EACCES"),
+        code: Some(13),
+        message: "bind: permission denied",
+        hint: Some("ask"),
+        peer: Some(&peer),
+        local: Some(&peer),
+        conn: Some(1),
+        target: Some("x"),
+    };
+    let empty_error = event::Error {
+        errno: None,
+        code: None,
+        hint: None,
+        peer: None,
+        local: None,
+        conn: None,
+        target: None,
+        ..error
+    };
+    let check_failed = event::CheckOutcome::Failed;
+    let addresses = [IpAddr::V4(Ipv4Addr::LOCALHOST)];
+    let examples: [Event<'_>; 36] = [
+        event::Start { schema: 1, version: "0.1.0", command: "serve" }.into(),
+        event::Resolve { name: "localhost", addresses: &addresses, duration }.into(),
+        event::Resolve { name: "localhost", addresses: &[], duration }.into(),
+        event::Socket { family: "AF_INET", kind: "SOCK_STREAM", protocol: Some("IPPROTO_TCP") }.into(),
+        event::Socket { family: "AF_UNIX", kind: "SOCK_STREAM", protocol: None }.into(),
+        event::Setsockopt { option: "IP_TTL", requested: &number, effective: Some(&number) }.into(),
+        event::Setsockopt { option: "TCP_CONGESTION", requested: &word, effective: None }.into(),
+        event::Bind { local: &name }.into(),
+        event::Listen { backlog: 5, effective_backlog: Some(5) }.into(),
+        event::Listen { backlog: 5, effective_backlog: None }.into(),
+        event::Accept { conn: 1, peer: &peer, local: &peer, pid: Some(-1), uid: Some(0), gid: Some(0) }.into(),
+        event::Accept { conn: 1, peer: &peer, local: &peer, pid: None, uid: None, gid: None }.into(),
+        event::Connect { conn: 1, peer: &peer, local: &peer, attempt: 1, duration, syn_retransmits: Some(0) }.into(),
+        event::Connect { conn: 1, peer: &peer, local: &peer, attempt: 1, duration, syn_retransmits: None }.into(),
+        event::Send { conn: Some(1), bytes: 2, data: Payload("hé\n".as_bytes()) }.into(),
+        event::Send { conn: None, bytes: 0, data: Payload(b"") }.into(),
+        event::Recv { conn: Some(1), bytes: 2, data: Payload(b"\xff\0") }.into(),
+        event::Recv { conn: None, bytes: 0, data: Payload(b"") }.into(),
+        event::Send { conn: None, bytes: 1, data: Payload(b"\xff") }.into(),
+        event::Recv { conn: None, bytes: 1, data: Payload(b"x") }.into(),
+        event::Eof { conn: 1 }.into(),
+        event::Shutdown { conn: 1, how: event::How::Write }.into(),
+        event::Timeout { conn: Some(1), step: Step::Recv, after: duration }.into(),
+        event::Timeout { conn: None, step: Step::Resolve, after: duration }.into(),
+        close.clone().into(),
+        event::Close { tcp: Some(event::Tcp { min_rtt: None, ..tcp }), ..close.clone() }.into(),
+        event::Close { bytes_unread: None, tcp: None, ..close }.into(),
+        event::Check { name: "x", outcome: check_failed, value: Some("1"), hint: Some("y"), duration: Some(duration) }
+            .into(),
+        event::Check { name: "x", outcome: check_failed, value: None, hint: None, duration: None }.into(),
+        error.into(),
+        empty_error.into(),
+        event::Warning { name: "x", message: "y" }.into(),
+        event::Interim { duration, totals: &totals }.into(),
+        event::Interim { duration, totals: &bare }.into(),
+        event::Summary { outcome: event::Outcome::Negative, exit_code: 1, duration, totals: &totals }.into(),
+        event::Summary { outcome: event::Outcome::Ok, exit_code: 0, duration, totals: &bare }.into(),
+    ];
+    examples.iter().for_each(&mut check);
+}
+
+/// Returns the line of an event, read back.
+fn line(event: &Event<'_>) -> Value {
+    let mut buffer = Vec::new();
+    let stamp = Stamp { time: UNIX_EPOCH + Duration::from_nanos(1), elapsed: Duration::from_nanos(2) };
+    Json::default().append(&mut buffer, stamp, event);
+    serde_json::from_slice(&buffer).unwrap()
+}
+
+/// Calls `check` with every schema in `schema`, itself first.
+fn walk(schema: &Value, check: &mut impl FnMut(&Value)) {
+    check(schema);
+    match schema {
+        Value::Object(object) => object.values().for_each(|value| walk(value, check)),
+        Value::Array(array) => array.iter().for_each(|value| walk(value, check)),
+        _ => {}
+    }
+}
+
+#[test]
+fn every_kind_is_there_once() {
+    let schema = schema();
+    let names: Vec<&Value> =
+        schema["oneOf"].as_array().unwrap().iter().map(|event| &event["properties"]["event"]["const"]).collect();
+    let kinds: Vec<&str> = Kind::ALL.iter().map(|kind| kind.name()).collect();
+    assert_eq!(names, kinds);
+    assert_eq!(kinds.iter().collect::<BTreeSet<_>>().len(), kinds.len());
+}
+
+#[test]
+fn every_object_is_closed_and_nothing_is_null() {
+    walk(&schema(), &mut |value| {
+        assert!(!value.is_null() && value != "null");
+        if value["type"] == "object" {
+            assert_eq!(value["additionalProperties"], false, "{value}");
+            let properties = value["properties"].as_object().unwrap();
+            assert!(
+                value["required"]
+                    .as_array()
+                    .unwrap()
+                    .iter()
+                    .all(|name| properties.contains_key(name.as_str().unwrap()))
+            );
+        }
+        for word in ["$ref", "$defs", "unevaluatedProperties", "allOf"] {
+            assert!(value.get(word).is_none(), "{word}");
+        }
+    });
+}
+
+#[test]
+fn every_field_says_what_it_means() {
+    for event in fields() {
+        assert!(!event.description.is_empty(), "{}", event.event);
+        for field in event.fields {
+            assert!(!field.description.is_empty() && !field.kind.is_empty(), "{} {}", event.event, field.name);
+        }
+    }
+}
+
+#[test]
+fn every_event_is_valid_and_no_other_field_is() {
+    let schema = schema();
+    jsonschema::meta::validate(&schema).unwrap();
+    let validator = jsonschema::validator_for(&schema).unwrap();
+    let mut kinds = BTreeSet::new();
+    with_examples(|event| {
+        kinds.insert(event.kind().name());
+        let mut line = line(event);
+        assert!(validator.is_valid(&line), "{line}");
+        line["else"] = json!(1);
+        assert!(!validator.is_valid(&line), "{line}");
+    });
+    assert_eq!(kinds.len(), Kind::ALL.len(), "an event has no example: {kinds:?}");
+}
+
+#[test]
+fn every_field_has_an_example_and_the_required_ones_are_required() {
+    let mut seen: BTreeSet<(String, String)> = BTreeSet::new();
+    let schema = schema();
+    let validator = jsonschema::validator_for(&schema).unwrap();
+    with_examples(|event| {
+        let whole = line(event);
+        seen.extend(whole.as_object().unwrap().keys().map(|name| (event.kind().name().to_owned(), name.clone())));
+        let fields = fields().into_iter().find(|fields| fields.event == event.kind().name()).unwrap();
+        for field in fields.fields.iter().filter(|field| field.required) {
+            let mut part = whole.clone();
+            part.as_object_mut().unwrap().remove(&field.name).unwrap();
+            assert!(!validator.is_valid(&part), "{part}");
+        }
+    });
+    for event in fields() {
+        for field in event.fields {
+            assert!(seen.contains(&(event.event.clone(), field.name.clone())), "{} {}", event.event, field.name);
+        }
+    }
+}
+
+#[test]
+fn fields_are_told_in_words() {
+    let fields = fields();
+    let field = |event: &str, name: &str| {
+        let event = fields.iter().find(|fields| fields.event == event).unwrap();
+        event.fields.iter().find(|field| field.name == name).unwrap().clone()
+    };
+    assert_eq!(field("resolve", "addresses").kind, "list of string");
+    assert_eq!(field("setsockopt", "requested").kind, "integer or string");
+    assert_eq!(field("summary", "outcome").kind, r#""ok" or "negative" or "error""#);
+    assert_eq!(field("close", "tcp").fields.first().unwrap().name, "rtt_ns");
+    assert!(field("recv", "bytes").required && !field("recv", "data").required);
+    assert!(!field("error", "peer").required);
+    assert_eq!(field("bind", "local").description, "The address that the socket then has.");
+}

@@ -1,0 +1,236 @@
+//! The text view: results on stdout, steps, warnings and errors on stderr.
+
+mod escape;
+mod hex;
+mod peer;
+mod steps;
+mod totals;
+
+use std::fmt::Write;
+use std::io;
+
+use anstyle::{AnsiColor, Style};
+
+use super::{Output, Results, Screen, Settings, Steps};
+use crate::event::{Error, Event, Kind, Stamp};
+
+use escape::Line;
+use hex::{HexDump, append_rows};
+use peer::PeerBytes;
+
+const DIM: Style = Style::new().dimmed();
+const RED: Style = AnsiColor::Red.on_default().bold();
+const GREEN: Style = AnsiColor::Green.on_default();
+const YELLOW: Style = AnsiColor::Yellow.on_default();
+
+/// Shows a run to people.
+#[derive(Debug)]
+pub struct Text {
+    settings: Settings,
+    stdout: Output,
+    /// `None` where it is the terminal that stdout is.
+    stderr: Option<Output>,
+    peer: PeerBytes,
+    dump: HexDump,
+}
+
+/// What a word on a line means, and so its colour.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Tone {
+    /// It went well.
+    Good,
+    /// Something to know.
+    Warning,
+    /// It went wrong.
+    Error,
+    /// There if one looks for it.
+    Dim,
+}
+
+impl Text {
+    /// Makes the view; `stderr` is `None` where it is the same terminal as stdout.
+    #[must_use]
+    pub fn new(settings: Settings, stdout: Output, stderr: Option<Output>) -> Self {
+        let peer = PeerBytes::new(settings.stdout.terminal);
+        Self { settings, stdout, stderr, peer, dump: HexDump::default() }
+    }
+
+    /// Returns whether events of this kind are shown.
+    #[must_use]
+    pub fn wants(&self, kind: Kind) -> bool {
+        self.tells(kind) || self.is_line(kind) || (kind == Kind::Recv && self.settings.results == Results::Peer)
+    }
+
+    /// Takes one event. Those that are not wanted matter too: they end an answer.
+    pub fn hear(&mut self, stamp: Stamp, event: &Event<'_>) {
+        let kind = event.kind();
+        self.end_answer(kind);
+        let offset = if self.settings.hex_dump { self.dump.advance(event) } else { 0 };
+        if self.tells(kind) {
+            let told = Told { stamp, event, offset, settings: &self.settings };
+            self.stderr().push(|buffer| told.append(buffer));
+        } else if self.is_line(kind) {
+            let told = Told { stamp, event, offset, settings: &self.settings };
+            self.stdout.push(|buffer| told.append_result(buffer));
+        }
+        if let (Event::Recv(recv), Results::Peer) = (event, self.settings.results) {
+            let peer = &mut self.peer;
+            self.stdout.push(|buffer| peer.append(buffer, recv.data.0));
+        }
+    }
+
+    /// Returns whether more waits to be written than should.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.stdout.is_full() || self.stderr.as_ref().is_some_and(Output::is_full)
+    }
+
+    /// Blocks until all that was shown so far is written, or writing failed.
+    pub fn settle(&self) {
+        self.stdout.settle();
+        self.stderr.iter().for_each(Output::settle);
+    }
+
+    /// Writes out what still waits, and returns how stdout and stderr went.
+    pub fn finish(&mut self) -> (io::Result<()>, io::Result<()>) {
+        if self.peer.has_pending() {
+            self.stdout.push(|buffer| self.peer.flush(buffer));
+        }
+        (self.stdout.finish(), self.stderr.as_mut().map_or(Ok(()), Output::finish))
+    }
+
+    /// Returns whether events of this kind are told on stderr.
+    fn tells(&self, kind: Kind) -> bool {
+        let Settings { steps, in_relay, hex_dump, results, .. } = self.settings;
+        let are_shown = steps != Steps::Hidden;
+        match kind {
+            Kind::Error => true,
+            Kind::Start => false,
+            Kind::Setsockopt => steps == Steps::Verbose,
+            Kind::Send | Kind::Recv => hex_dump || (are_shown && !in_relay) || steps == Steps::Verbose,
+            Kind::Check | Kind::Summary => are_shown && results != Results::Lines,
+            // Someone asked for it just now.
+            Kind::Interim => are_shown || results == Results::Lines,
+            _ => are_shown,
+        }
+    }
+
+    /// Returns whether events of this kind are a line of results on stdout.
+    fn is_line(&self, kind: Kind) -> bool {
+        self.settings.results == Results::Lines && matches!(kind, Kind::Check | Kind::Summary)
+    }
+
+    /// Ends the line of an answer before what follows it: where asked for, and where a line for
+    /// stderr would be written into it.
+    fn end_answer(&mut self, kind: Kind) {
+        if !self.peer.is_in_line() {
+            return;
+        }
+        let is_answer_over = self.settings.answers && kind != Kind::Recv;
+        let is_stream_over = matches!(kind, Kind::Eof | Kind::Close | Kind::Summary);
+        let is_line_next = self.stderr.is_none() && self.tells(kind);
+        let peer = &mut self.peer;
+        self.stdout.push(|buffer| {
+            if is_answer_over || is_stream_over {
+                peer.flush(buffer);
+            }
+            if is_answer_over || is_line_next {
+                peer.end_line(buffer);
+            }
+        });
+    }
+
+    /// Returns where lines for stderr go.
+    fn stderr(&self) -> &Output {
+        self.stderr.as_ref().unwrap_or(&self.stdout)
+    }
+}
+
+/// One event on its way to a stream.
+struct Told<'a> {
+    stamp: Stamp,
+    event: &'a Event<'a>,
+    /// Where its data lies in the stream of its direction, for the hex dump.
+    offset: u64,
+    settings: &'a Settings,
+}
+
+impl Told<'_> {
+    /// Appends a line of results for stdout.
+    fn append_result(&self, buffer: &mut Vec<u8>) {
+        self.append_line(buffer, self.settings.stdout);
+    }
+
+    /// Appends what stderr tells: a line, with its hint or its hex dump.
+    fn append(&self, buffer: &mut Vec<u8>) {
+        let screen = self.settings.stderr;
+        if !matches!(self.event.kind(), Kind::Error | Kind::Warning | Kind::Check | Kind::Summary) {
+            let elapsed = self.stamp.elapsed;
+            let time = format_args!("{:>3}.{:06}", elapsed.as_secs(), elapsed.subsec_micros());
+            paint(buffer, screen, Tone::Dim, time);
+            buffer.push(b' ');
+        }
+        self.append_line(buffer, screen);
+        if self.settings.hex_dump {
+            match self.event {
+                Event::Send(send) => append_rows(buffer, '>', self.offset, send.data.0),
+                Event::Recv(recv) => append_rows(buffer, '<', self.offset, recv.data.0),
+                _ => {}
+            }
+        }
+    }
+
+    /// Appends the line itself.
+    fn append_line(&self, buffer: &mut Vec<u8>, screen: Screen) {
+        let Settings { tally, steps, hex_dump, .. } = *self.settings;
+        match self.event {
+            Event::Error(error) => append_error(buffer, screen, error),
+            Event::Warning(warning) => {
+                paint(buffer, screen, Tone::Warning, format_args!("warning:"));
+                say(buffer, format_args!(" {}", warning.message));
+            }
+            Event::Check(check) => totals::append_check(buffer, screen, check),
+            Event::Interim(interim) => totals::append_interim(buffer, tally, interim),
+            Event::Summary(summary) => totals::append_summary(buffer, screen, tally, summary),
+            step => steps::append(buffer, step, steps == Steps::Verbose, !hex_dump),
+        }
+        buffer.push(b'\n');
+    }
+}
+
+/// Appends an error, and its hint on a line of its own.
+fn append_error(buffer: &mut Vec<u8>, screen: Screen, error: &Error<'_>) {
+    paint(buffer, screen, Tone::Error, format_args!("error:"));
+    say(buffer, format_args!(" {}", error.message));
+    if let Some(hint) = error.hint {
+        buffer.push(b'\n');
+        paint(buffer, screen, Tone::Dim, format_args!("hint:"));
+        say(buffer, format_args!(" {hint}"));
+    }
+}
+
+/// Appends words; control characters among them are escaped.
+pub(crate) fn say(buffer: &mut Vec<u8>, words: std::fmt::Arguments<'_>) {
+    // Writing to memory does not fail.
+    let _ = Line(buffer).write_fmt(words);
+}
+
+/// Appends words in the colour of their tone, where colours are wanted.
+pub(crate) fn paint(buffer: &mut Vec<u8>, screen: Screen, tone: Tone, words: std::fmt::Arguments<'_>) {
+    let style = match tone {
+        Tone::Good => GREEN,
+        Tone::Warning => YELLOW,
+        Tone::Error => RED,
+        Tone::Dim => DIM,
+    };
+    if !screen.color {
+        return say(buffer, words);
+    }
+    // Writing to memory does not fail.
+    let _ = io::Write::write_fmt(buffer, format_args!("{style}"));
+    say(buffer, words);
+    let _ = io::Write::write_fmt(buffer, format_args!("{style:#}"));
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,136 @@
+//! The lines that tell a step, without their time: `#1 recv 1 byte "1"`.
+
+use super::escape::append_preview;
+use super::say;
+use crate::address::Address;
+use crate::event::{Accept, Close, Connect, Event, How, Listen, OptionValue, Resolve, Setsockopt, Socket};
+use crate::report::people::{bytes_short, count, duration};
+
+/// Appends the line of a step; nothing for an event that is none.
+pub(crate) fn append(buffer: &mut Vec<u8>, event: &Event<'_>, is_verbose: bool, has_preview: bool) {
+    match event {
+        Event::Resolve(resolve) => append_resolve(buffer, resolve),
+        Event::Socket(socket) => append_socket(buffer, socket),
+        Event::Setsockopt(setsockopt) => append_setsockopt(buffer, setsockopt),
+        Event::Bind(bind) => say(buffer, format_args!("bind {}", bind.local)),
+        Event::Listen(listen) => append_listen(buffer, listen),
+        Event::Accept(accept) => append_accept(buffer, accept, is_verbose),
+        Event::Connect(connect) => append_connect(buffer, connect),
+        Event::Send(send) => append_data(buffer, "send", send.conn, send.bytes, has_preview.then_some(send.data.0)),
+        Event::Recv(recv) => append_data(buffer, "recv", recv.conn, recv.bytes, has_preview.then_some(recv.data.0)),
+        Event::Eof(eof) => say(buffer, format_args!("#{} eof", eof.conn)),
+        Event::Shutdown(shutdown) => {
+            let how = match shutdown.how {
+                How::Write => "SHUT_WR",
+            };
+            say(buffer, format_args!("#{} shutdown {how}", shutdown.conn));
+        }
+        Event::Timeout(timeout) => {
+            append_conn(buffer, timeout.conn);
+            say(buffer, format_args!("timeout {} after {}", timeout.step, duration(timeout.after)));
+        }
+        Event::Close(close) => append_close(buffer, close, is_verbose),
+        Event::Start(_)
+        | Event::Check(_)
+        | Event::Error(_)
+        | Event::Warning(_)
+        | Event::Interim(_)
+        | Event::Summary(_) => {}
+    }
+}
+
+fn append_conn(buffer: &mut Vec<u8>, conn: Option<u64>) {
+    if let Some(conn) = conn {
+        say(buffer, format_args!("#{conn} "));
+    }
+}
+
+fn append_resolve(buffer: &mut Vec<u8>, resolve: &Resolve<'_>) {
+    say(buffer, format_args!("resolve {}:", resolve.name));
+    for (at, address) in resolve.addresses.iter().enumerate() {
+        say(buffer, format_args!("{} {address}", if at == 0 { "" } else { "," }));
+    }
+    say(buffer, format_args!(" ({})", duration(resolve.duration)));
+}
+
+fn append_socket(buffer: &mut Vec<u8>, socket: &Socket<'_>) {
+    say(buffer, format_args!("socket {} {}", socket.family, socket.kind));
+    if let Some(protocol) = socket.protocol {
+        say(buffer, format_args!(" {protocol}"));
+    }
+}
+
+fn append_setsockopt(buffer: &mut Vec<u8>, setsockopt: &Setsockopt<'_>) {
+    let append_value = |buffer: &mut Vec<u8>, value: &OptionValue| match value {
+        OptionValue::Number(number) => say(buffer, format_args!("{number}")),
+        OptionValue::Name(name) => say(buffer, format_args!("{name}")),
+    };
+    say(buffer, format_args!("setsockopt {} ", setsockopt.option));
+    append_value(buffer, setsockopt.requested);
+    if let Some(effective) = setsockopt.effective.filter(|effective| *effective != setsockopt.requested) {
+        say(buffer, format_args!(", in force "));
+        append_value(buffer, effective);
+    }
+}
+
+fn append_listen(buffer: &mut Vec<u8>, listen: &Listen) {
+    say(buffer, format_args!("listen backlog {}", listen.backlog));
+    if let Some(effective) = listen.effective_backlog.filter(|effective| *effective != listen.backlog) {
+        say(buffer, format_args!(", in force {effective}"));
+    }
+}
+
+fn append_accept(buffer: &mut Vec<u8>, accept: &Accept<'_>, is_verbose: bool) {
+    say(buffer, format_args!("#{} accept {}", accept.conn, accept.peer));
+    if is_verbose {
+        say(buffer, format_args!(" on {}", accept.local));
+    }
+    let who = [
+        accept.pid.map(|pid| format!("pid {pid}")),
+        accept.uid.map(|uid| format!("uid {uid}")),
+        accept.gid.map(|gid| format!("gid {gid}")),
+    ];
+    let who: Vec<String> = who.into_iter().flatten().collect();
+    if !who.is_empty() {
+        say(buffer, format_args!(" ({})", who.join(", ")));
+    }
+}
+
+fn append_connect(buffer: &mut Vec<u8>, connect: &Connect<'_>) {
+    say(buffer, format_args!("#{} connect {}", connect.conn, connect.peer));
+    if *connect.local != Address::UnixUnnamed {
+        say(buffer, format_args!(" from {}", connect.local));
+    }
+    say(buffer, format_args!(" ({}", duration(connect.duration)));
+    if connect.attempt > 1 {
+        say(buffer, format_args!(", attempt {}", connect.attempt));
+    }
+    if let Some(syns @ 1..) = connect.syn_retransmits {
+        say(buffer, format_args!(", {}", count(u64::from(syns), "SYN retransmit")));
+    }
+    buffer.push(b')');
+}
+
+/// Appends a send or recv, with the true number of bytes, and the beginning of `data` if given.
+fn append_data(buffer: &mut Vec<u8>, step: &str, conn: Option<u64>, bytes: u64, data: Option<&[u8]>) {
+    append_conn(buffer, conn);
+    say(buffer, format_args!("{step} {}", count(bytes, "byte")));
+    if let Some(data) = data.filter(|data| !data.is_empty()) {
+        buffer.push(b' ');
+        append_preview(buffer, data);
+    }
+}
+
+fn append_close(buffer: &mut Vec<u8>, close: &Close, is_verbose: bool) {
+    let (received, sent) = (bytes_short(close.bytes_received), bytes_short(close.bytes_sent));
+    let reason = close.reason.name();
+    say(buffer, format_args!("#{} close ({reason}) {received} in, {sent} out", close.conn));
+    if let Some(unread @ 1..) = close.bytes_unread {
+        say(buffer, format_args!(", {} unread", bytes_short(unread)));
+    }
+    say(buffer, format_args!(", {}", duration(close.duration)));
+    if let (true, Some(tcp)) = (is_verbose, &close.tcp) {
+        let retransmits = count(u64::from(tcp.retransmits), "retransmit");
+        say(buffer, format_args!(", rtt {}, {retransmits}", duration(tcp.rtt)));
+    }
+}

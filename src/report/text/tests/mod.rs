@@ -1,0 +1,81 @@
+//! Events into the bytes of both streams.
+
+mod steps;
+mod streams;
+
+use std::net::SocketAddr;
+use std::time::{Duration, UNIX_EPOCH};
+
+use expect_test::{Expect, expect};
+
+use super::*;
+use crate::address::Address;
+use crate::error::Step;
+use crate::event::{self, OptionValue, Payload, Totals};
+use crate::report::tests::{Kept, settings};
+use crate::stats::Tally;
+
+/// Returns what stdout and stderr hold after the events, each a millisecond after the last.
+fn shown(settings: Settings, events: &[Event<'_>]) -> (String, String) {
+    let (stdout, stderr) = (Kept::default(), Kept::default());
+    tell(Text::new(settings, stdout.output(), Some(stderr.output())), events);
+    (stdout.text(), stderr.text())
+}
+
+/// Returns what a terminal holds that is both stdout and stderr.
+fn on_one_terminal(settings: Settings, events: &[Event<'_>]) -> String {
+    let screen = Screen { terminal: true, color: false };
+    let terminal = Kept::default();
+    tell(Text::new(Settings { stdout: screen, stderr: screen, ..settings }, terminal.output(), None), events);
+    terminal.text()
+}
+
+fn tell(mut text: Text, events: &[Event<'_>]) {
+    for (millis, event) in (1..).zip(events) {
+        text.hear(Stamp { time: UNIX_EPOCH, elapsed: Duration::from_millis(millis) }, event);
+    }
+    let (stdout, stderr) = text.finish();
+    stdout.and(stderr).unwrap();
+}
+
+fn check(settings: Settings, events: &[Event<'_>], stdout: Expect, stderr: Expect) {
+    let (out, err) = shown(settings, events);
+    stdout.assert_eq(&out);
+    stderr.assert_eq(&err);
+}
+
+fn address(port: u16) -> Address {
+    Address::from(SocketAddr::from(([127, 0, 0, 1], port)))
+}
+
+fn recv(data: &[u8]) -> Event<'_> {
+    event::Recv { conn: Some(1), bytes: data.len() as u64, data: Payload(data) }.into()
+}
+
+fn send(data: &[u8]) -> Event<'_> {
+    event::Send { conn: Some(1), bytes: data.len() as u64, data: Payload(data) }.into()
+}
+
+fn close() -> event::Close {
+    event::Close {
+        conn: 1,
+        reason: event::Reason::Limit,
+        bytes_received: 1,
+        bytes_sent: 18,
+        bytes_unread: Some(3),
+        duration: Duration::from_millis(2003),
+        tcp: Some(event::Tcp {
+            rtt: Duration::from_micros(41),
+            min_rtt: None,
+            rttvar: Duration::ZERO,
+            retransmits: 2,
+            mss: 1,
+            cwnd: 1,
+        }),
+    }
+}
+
+fn error<'a>(message: &'a str, hint: Option<&'a str>) -> Event<'a> {
+    let step = Step::Bind;
+    Error { step, errno: None, code: None, message, hint, peer: None, local: None, conn: None, target: None }.into()
+}

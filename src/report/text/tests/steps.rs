@@ -1,0 +1,138 @@
+//! The lines of steps, of a server and of a client.
+
+use super::*;
+
+#[test]
+fn a_server_tells_its_steps() {
+    let (peer, any) = (address(52114), address(8001));
+    let totals = Totals {
+        connections: Some(3),
+        denied: Some(0),
+        resets: Some(1),
+        timeouts: Some(2),
+        bytes_sent: Some(54),
+        bytes_received: Some(8_388_608),
+        ..Totals::default()
+    };
+    let now = Totals { connections_open: Some(1), ..totals.clone() };
+    let duration = Duration::from_millis(4200);
+    let after = Duration::from_secs(5);
+    let events = [
+        event::Start { schema: 1, version: "0", command: "serve" }.into(),
+        event::Socket { family: "AF_INET6", kind: "SOCK_STREAM", protocol: Some("IPPROTO_TCP") }.into(),
+        event::Bind { local: &any }.into(),
+        event::Listen { backlog: 5, effective_backlog: Some(5) }.into(),
+        event::Listen { backlog: 9999, effective_backlog: Some(4096) }.into(),
+        event::Accept { conn: 1, peer: &peer, local: &any, pid: None, uid: None, gid: None }.into(),
+        recv(b"1"),
+        send(b"welcome to server!"),
+        event::Eof { conn: 1 }.into(),
+        event::Shutdown { conn: 1, how: event::How::Write }.into(),
+        event::Timeout { conn: Some(1), step: Step::Recv, after }.into(),
+        close().into(),
+        event::Warning { name: "x", message: "bytes unread" }.into(),
+        event::Interim { duration, totals: &now }.into(),
+        event::Summary { outcome: event::Outcome::Ok, exit_code: 0, duration, totals: &totals }.into(),
+    ];
+    check(
+        Settings { results: Results::Lines, ..settings() },
+        &events,
+        expect![[r#"
+            served 3 connections in 4.200 s: 8.4 MB in, 54 bytes out, 2 timeouts, 1 reset
+        "#]],
+        expect![[r#"
+              0.002000 socket AF_INET6 SOCK_STREAM IPPROTO_TCP
+              0.003000 bind 127.0.0.1:8001
+              0.004000 listen backlog 5
+              0.005000 listen backlog 9999, in force 4096
+              0.006000 #1 accept 127.0.0.1:52114
+              0.007000 #1 recv 1 byte "1"
+              0.008000 #1 send 18 bytes "welcome to server!"
+              0.009000 #1 eof
+              0.010000 #1 shutdown SHUT_WR
+              0.011000 #1 timeout recv after 5.000 s
+              0.012000 #1 close (limit) 1 B in, 18 B out, 3 B unread, 2.003 s
+            warning: bytes unread
+              0.014000 so far: served 3 connections in 4.200 s, 1 open: 8.4 MB in, 54 bytes out, 2 timeouts, 1 reset
+        "#]],
+    );
+}
+
+#[test]
+fn verbose_tells_more() {
+    let (peer, any) = (address(52114), address(8001));
+    let [asked, got] = [65536, 131_072].map(OptionValue::Number);
+    let events = [
+        event::Setsockopt { option: "SO_REUSEADDR", requested: &asked, effective: Some(&asked) }.into(),
+        event::Setsockopt { option: "SO_RCVBUF", requested: &asked, effective: Some(&got) }.into(),
+        event::Accept { conn: 1, peer: &peer, local: &any, pid: None, uid: None, gid: None }.into(),
+        close().into(),
+        event::Warning { name: "x", message: "y" }.into(),
+    ];
+    let verbose = Settings { steps: Steps::Verbose, ..settings() };
+    check(
+        verbose,
+        &events,
+        expect![""],
+        expect![[r#"
+              0.001000 setsockopt SO_REUSEADDR 65536
+              0.002000 setsockopt SO_RCVBUF 65536, in force 131072
+              0.003000 #1 accept 127.0.0.1:52114 on 127.0.0.1:8001
+              0.004000 #1 close (limit) 1 B in, 18 B out, 3 B unread, 2.003 s, rtt 0.041 ms, 2 retransmits
+            warning: y
+        "#]],
+    );
+    assert!(!Text::wants(&Text::new(settings(), Kept::default().output(), None), Kind::Setsockopt));
+}
+
+#[test]
+fn a_client_tells_its_steps_and_passes_answers_on() {
+    let [peer, local] = [address(80), address(40112)];
+    let duration = Duration::from_micros(41);
+    let mut one = crate::stats::Distribution::default();
+    one.record(duration);
+    let totals = Totals {
+        connections: Some(1),
+        bytes_sent: Some(3),
+        bytes_received: Some(12),
+        connect: one.figures(),
+        first_byte: one.figures(),
+        ..Totals::default()
+    };
+    let connect =
+        event::Connect { conn: 1, peer: &peer, local: &local, attempt: 1, duration, syn_retransmits: Some(0) };
+    let before = Totals { connect: None, first_byte: None, ..totals.clone() };
+    let addresses = ["::1".parse().unwrap(), "127.0.0.1".parse().unwrap()];
+    let unix = [Address::UnixAbstract(b"x\x1b".to_vec()), Address::UnixUnnamed];
+    let events = [
+        event::Resolve { name: "localhost", addresses: &addresses, duration: Duration::from_micros(300) }.into(),
+        connect.clone().into(),
+        event::Connect { attempt: 2, syn_retransmits: Some(1), ..connect.clone() }.into(),
+        event::Connect { peer: &unix[0], local: &unix[1], syn_retransmits: None, ..connect }.into(),
+        send(b"hi\n"),
+        recv(b"a\x1b[2Jb\xff"),
+        event::Summary { outcome: event::Outcome::Ok, exit_code: 0, duration, totals: &totals }.into(),
+        event::Interim { duration, totals: &before }.into(),
+    ];
+    let client = Settings { tally: Tally::Client, results: Results::None, ..settings() };
+    check(
+        client,
+        &events,
+        expect![""],
+        expect![[r#"
+              0.001000 resolve localhost: ::1, 127.0.0.1 (0.300 ms)
+              0.002000 #1 connect 127.0.0.1:80 from 127.0.0.1:40112 (0.041 ms)
+              0.003000 #1 connect 127.0.0.1:80 from 127.0.0.1:40112 (0.041 ms, attempt 2, 1 SYN retransmit)
+              0.004000 #1 connect unix:@x\x1b (0.041 ms)
+              0.005000 #1 send 3 bytes "hi\n"
+              0.006000 #1 recv 7 bytes "a\x1b[2Jb\xff"
+            connected in 0.041 ms, first byte after 0.041 ms: 12 bytes in, 3 bytes out, 0.041 ms
+              0.008000 so far: not connected, 0.041 ms
+        "#]],
+    );
+
+    let stdout = Kept::default();
+    let hidden = Settings { steps: Steps::Hidden, results: Results::Peer, ..client };
+    tell(Text::new(hidden, stdout.output(), Some(Kept::default().output())), &events);
+    assert_eq!(stdout.bytes(), b"a\x1b[2Jb\xff");
+}

@@ -1,0 +1,122 @@
+//! What a run adds up to, in words: checks, totals so far, totals at the end.
+
+use std::time::Duration;
+
+use super::{Tone, paint, say};
+use crate::event::{Check, CheckOutcome, Interim, Outcome, Summary, Totals};
+use crate::report::Screen;
+use crate::report::people::{byte_count, count, duration};
+use crate::stats::Tally;
+
+/// Appends a row of the table of checks; its hint goes on a line below.
+pub(crate) fn append_check(buffer: &mut Vec<u8>, screen: Screen, check: &Check<'_>) {
+    let tone = match check.outcome {
+        CheckOutcome::Ok => Tone::Good,
+        CheckOutcome::Absent => Tone::Dim,
+        CheckOutcome::Denied => Tone::Warning,
+        CheckOutcome::Failed => Tone::Error,
+    };
+    say(buffer, format_args!("{:<20} ", check.name));
+    paint(buffer, screen, tone, format_args!("{:<6}", check.outcome.name()));
+    if let Some(value) = check.value {
+        say(buffer, format_args!(" {value}"));
+    }
+    if let Some(took) = check.duration {
+        say(buffer, format_args!(" ({})", duration(took)));
+    }
+    if let Some(hint) = check.hint {
+        buffer.extend_from_slice(b"\n    ");
+        paint(buffer, screen, Tone::Dim, format_args!("hint:"));
+        say(buffer, format_args!(" {hint}"));
+    }
+}
+
+/// Appends the totals so far.
+pub(crate) fn append_interim(buffer: &mut Vec<u8>, tally: Tally, interim: &Interim<'_>) {
+    say(buffer, format_args!("so far: "));
+    append_totals(buffer, tally, interim.duration, interim.totals);
+}
+
+/// Appends the totals at the end; of checks a verdict.
+pub(crate) fn append_summary(buffer: &mut Vec<u8>, screen: Screen, tally: Tally, summary: &Summary<'_>) {
+    if tally == Tally::Doctor {
+        let failed = summary.totals.checks_failed.unwrap_or(0);
+        match (summary.outcome, failed) {
+            (Outcome::Ok, _) => paint(buffer, screen, Tone::Good, format_args!("all that is permitted works")),
+            (_, 0) => paint(buffer, screen, Tone::Error, format_args!("not all could be looked at")),
+            _ => paint(buffer, screen, Tone::Error, format_args!("{} failed", count(failed, "check"))),
+        }
+        say(buffer, format_args!(": "));
+    }
+    append_totals(buffer, tally, summary.duration, summary.totals);
+}
+
+fn append_totals(buffer: &mut Vec<u8>, tally: Tally, took: Duration, totals: &Totals) {
+    match tally {
+        Tally::Server => append_server(buffer, took, totals),
+        Tally::Client => append_client(buffer, took, totals),
+        Tally::Doctor => append_doctor(buffer, totals),
+    }
+}
+
+fn append_server(buffer: &mut Vec<u8>, took: Duration, totals: &Totals) {
+    let connections = count(totals.connections.unwrap_or(0), "connection");
+    say(buffer, format_args!("served {connections} in {}", duration(took)));
+    if let Some(open) = totals.connections_open {
+        say(buffer, format_args!(", {open} open"));
+    }
+    append_bytes(buffer, totals);
+    append_troubles(buffer, totals);
+}
+
+fn append_client(buffer: &mut Vec<u8>, took: Duration, totals: &Totals) {
+    let words = |nanos| duration(Duration::from_nanos(nanos));
+    match &totals.connect {
+        None => say(buffer, format_args!("not connected")),
+        Some(one) if one.count == 1 => say(buffer, format_args!("connected in {}", words(one.max_ns))),
+        Some(many) => {
+            let [least, mean, most] = [many.min_ns, many.mean_ns, many.max_ns].map(words);
+            say(buffer, format_args!("{} connections, each in {mean} ({least} to {most})", many.count));
+        }
+    }
+    match &totals.first_byte {
+        None => {}
+        Some(one) if one.count == 1 => say(buffer, format_args!(", first byte after {}", words(one.max_ns))),
+        Some(many) => say(buffer, format_args!(", first byte after {} on average", words(many.mean_ns))),
+    }
+    if totals.connect.is_some() {
+        append_bytes(buffer, totals);
+    }
+    say(buffer, format_args!(", {}", duration(took)));
+    append_troubles(buffer, totals);
+}
+
+fn append_doctor(buffer: &mut Vec<u8>, totals: &Totals) {
+    let [ok, absent, denied, failed] =
+        [totals.checks_ok, totals.checks_absent, totals.checks_denied, totals.checks_failed]
+            .map(Option::unwrap_or_default);
+    say(buffer, format_args!("{ok} ok, {absent} absent, {denied} denied, {failed} failed"));
+}
+
+fn append_bytes(buffer: &mut Vec<u8>, totals: &Totals) {
+    let [received, sent] = [totals.bytes_received, totals.bytes_sent].map(|bytes| byte_count(bytes.unwrap_or(0)));
+    say(buffer, format_args!(": {received} in, {sent} out"));
+}
+
+/// Appends what did not go well, as far as anything did not.
+fn append_troubles(buffer: &mut Vec<u8>, totals: &Totals) {
+    let troubles = [
+        (totals.timeouts, "timeout"),
+        (totals.resets, "reset"),
+        (totals.errors, "error"),
+        (totals.warnings, "warning"),
+    ];
+    if let Some(denied @ 1..) = totals.denied {
+        say(buffer, format_args!(", {denied} denied"));
+    }
+    for (number, noun) in troubles {
+        if let Some(number @ 1..) = number {
+            say(buffer, format_args!(", {}", count(number, noun)));
+        }
+    }
+}

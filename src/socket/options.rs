@@ -1,0 +1,144 @@
+//! The table of socket options: a line each, from the words to the call.
+
+use std::io;
+use std::os::fd::AsFd;
+
+use libc::{IPPROTO_IP, IPPROTO_IPV6, IPPROTO_TCP, SOL_SOCKET};
+use socket2::{Domain, Socket};
+
+use super::Kind;
+use crate::args::SocketOptions;
+use crate::sys;
+
+/// The value of an option, as the kernel takes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Value {
+    /// An int.
+    Int(i32),
+    /// A name: of an interface, of a congestion algorithm.
+    Name(String),
+}
+
+/// One call of setsockopt(2).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Setting {
+    /// The constant's name.
+    pub name: &'static str,
+    level: i32,
+    option: i32,
+    /// What is asked for.
+    pub value: Value,
+}
+
+impl Setting {
+    fn int(name: &'static str, level: i32, option: i32, value: impl Into<i64>) -> Self {
+        // Marks are unsigned in words and a plain int to the kernel: the bits are the same.
+        Self { name, level, option, value: Value::Int(value.into() as i32) }
+    }
+
+    /// Makes the call.
+    ///
+    /// # Errors
+    /// As setsockopt(2).
+    pub fn set(&self, socket: &Socket) -> io::Result<()> {
+        match &self.value {
+            Value::Int(value) => sys::set_int(socket.as_fd(), self.level, self.option, *value),
+            Value::Name(name) => sys::set_bytes(socket.as_fd(), self.level, self.option, name.as_bytes()),
+        }
+    }
+
+    /// Asks what is in force.
+    ///
+    /// # Errors
+    /// As getsockopt(2).
+    pub fn effective(&self, socket: &Socket) -> io::Result<Value> {
+        let option = match self.option {
+            // The FORCE twins can only be set.
+            libc::SO_RCVBUFFORCE if self.level == SOL_SOCKET => libc::SO_RCVBUF,
+            libc::SO_SNDBUFFORCE if self.level == SOL_SOCKET => libc::SO_SNDBUF,
+            option => option,
+        };
+        match &self.value {
+            Value::Int(_) => sys::get_int(socket.as_fd(), self.level, option).map(Value::Int),
+            Value::Name(_) => {
+                let mut name = [0; 64];
+                let len = sys::get_bytes(socket.as_fd(), self.level, option, &mut name)?;
+                let end = name[..len].iter().position(|byte| *byte == 0).unwrap_or(len);
+                Ok(Value::Name(String::from_utf8_lossy(&name[..end]).into_owned()))
+            }
+        }
+    }
+
+    /// Returns the privileged twin of a buffer option, which may pass the limit (socket(7)).
+    #[must_use]
+    pub fn forced(&self) -> Option<Self> {
+        let (name, option) = match (self.level, self.option) {
+            (SOL_SOCKET, libc::SO_RCVBUF) => ("SO_RCVBUFFORCE", libc::SO_RCVBUFFORCE),
+            (SOL_SOCKET, libc::SO_SNDBUF) => ("SO_SNDBUFFORCE", libc::SO_SNDBUFFORCE),
+            _ => return None,
+        };
+        Some(Self { name, option, ..self.clone() })
+    }
+}
+
+/// What a socket is for, where that decides an option.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// It will listen; on the IPv6 wildcard for IPv4 too where `dual_stack`.
+    Listener {
+        /// Whether IPv4 peers may come in as well; `None` on IPv4 and unix sockets.
+        dual_stack: Option<bool>,
+    },
+    /// It will connect.
+    Client,
+}
+
+/// Returns the calls that the words ask for, in their order.
+#[must_use]
+pub fn settings(kind: Kind, role: Role, words: &SocketOptions) -> Vec<Setting> {
+    let mut all = Vec::new();
+    let v6 = kind.domain == Domain::IPV6;
+    // A dual-stack socket sends IPv4 by the IPv4 options.
+    let v4 = kind.domain == Domain::IPV4 || role == Role::Listener { dual_stack: Some(true) };
+    let mut add = |wanted: bool, name, level, option, value: Option<i64>| {
+        if wanted && let Some(value) = value {
+            all.push(Setting::int(name, level, option, value));
+        }
+    };
+    if let Role::Listener { dual_stack } = role {
+        add(v4 || v6, "SO_REUSEADDR", SOL_SOCKET, libc::SO_REUSEADDR, Some(1));
+        add(v6, "IPV6_V6ONLY", IPPROTO_IPV6, libc::IPV6_V6ONLY, dual_stack.map(|dual| i64::from(!dual)));
+    }
+    let tcp = kind.is_tcp();
+    let switch = |on: bool| on.then_some(1);
+    let ip = v4 || v6;
+    let tos = words.dscp.map(|dscp| i64::from(dscp) << 2);
+    let hops = words.ttl.map(i64::from);
+    let alive = words.keepalive.map(i64::from);
+    add(true, "SO_RCVBUF", SOL_SOCKET, libc::SO_RCVBUF, words.recv_buffer.map(i64::from));
+    add(true, "SO_SNDBUF", SOL_SOCKET, libc::SO_SNDBUF, words.send_buffer.map(i64::from));
+    add(true, "SO_MARK", SOL_SOCKET, libc::SO_MARK, words.mark.map(i64::from));
+    add(ip, "SO_REUSEPORT", SOL_SOCKET, libc::SO_REUSEPORT, switch(words.reuse_port));
+    add(true, "SO_BUSY_POLL", SOL_SOCKET, libc::SO_BUSY_POLL, words.busy_poll.map(i64::from));
+    add(v4, "IP_TTL", IPPROTO_IP, libc::IP_TTL, hops);
+    add(v6, "IPV6_UNICAST_HOPS", IPPROTO_IPV6, libc::IPV6_UNICAST_HOPS, hops);
+    add(v4, "IP_TOS", IPPROTO_IP, libc::IP_TOS, tos);
+    add(v6, "IPV6_TCLASS", IPPROTO_IPV6, libc::IPV6_TCLASS, tos);
+    let forbid = |value: i32| words.dont_fragment.then_some(i64::from(value));
+    add(v4, "IP_MTU_DISCOVER", IPPROTO_IP, libc::IP_MTU_DISCOVER, forbid(libc::IP_PMTUDISC_DO));
+    add(v6, "IPV6_MTU_DISCOVER", IPPROTO_IPV6, libc::IPV6_MTU_DISCOVER, forbid(libc::IPV6_PMTUDISC_DO));
+    add(tcp, "SO_KEEPALIVE", SOL_SOCKET, libc::SO_KEEPALIVE, alive.map(|_| 1));
+    add(tcp, "TCP_KEEPIDLE", IPPROTO_TCP, libc::TCP_KEEPIDLE, alive);
+    add(tcp, "TCP_KEEPINTVL", IPPROTO_TCP, libc::TCP_KEEPINTVL, alive);
+    add(tcp, "TCP_NODELAY", IPPROTO_TCP, libc::TCP_NODELAY, switch(words.no_delay));
+    add(tcp, "TCP_MAXSEG", IPPROTO_TCP, libc::TCP_MAXSEG, words.mss.map(i64::from));
+    add(tcp, "TCP_USER_TIMEOUT", IPPROTO_TCP, libc::TCP_USER_TIMEOUT, words.user_timeout.map(i64::from));
+    let mut name = |wanted: bool, name, level, option, value: &Option<String>| {
+        if wanted && let Some(value) = value {
+            all.push(Setting { name, level, option, value: Value::Name(value.clone()) });
+        }
+    };
+    name(ip, "SO_BINDTODEVICE", SOL_SOCKET, libc::SO_BINDTODEVICE, &words.interface);
+    name(tcp, "TCP_CONGESTION", IPPROTO_TCP, libc::TCP_CONGESTION, &words.congestion);
+    all
+}

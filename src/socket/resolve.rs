@@ -1,0 +1,40 @@
+//! Names to addresses: getaddrinfo(3), whose own errors are kept apart.
+
+use std::io;
+use std::net::IpAddr;
+
+use dns_lookup::{AddrInfoHints, LookupError, LookupErrorKind, SockType, getaddrinfo};
+use socket2::Domain;
+
+use crate::args::Family;
+
+/// Looks up the addresses of a name, in the order of the resolver (RFC 6724), each once. Blocks.
+///
+/// # Errors
+/// A line that says what the resolver said.
+pub fn resolve(name: &str, only: Option<Family>) -> Result<Vec<IpAddr>, String> {
+    let family = match only {
+        None => 0,
+        Some(Family::V4) => i32::from(Domain::IPV4),
+        Some(Family::V6) => i32::from(Domain::IPV6),
+    };
+    let hints = AddrInfoHints { address: family, socktype: SockType::Stream.into(), ..AddrInfoHints::default() };
+    let mut addresses = Vec::new();
+    for info in getaddrinfo(Some(name), None, Some(hints)).map_err(|error| words(&error))? {
+        let ip = info.map_err(|error: io::Error| error.to_string())?.sockaddr.ip();
+        if !addresses.contains(&ip) {
+            addresses.push(ip);
+        }
+    }
+    if addresses.is_empty() { Err("the name has no address".to_owned()) } else { Ok(addresses) }
+}
+
+fn words(error: &LookupError) -> String {
+    match error.kind() {
+        LookupErrorKind::NoName => "no such name (EAI_NONAME)".to_owned(),
+        LookupErrorKind::NoData => "the name has no address of this family (EAI_NODATA)".to_owned(),
+        LookupErrorKind::Again => "the name server did not answer (EAI_AGAIN)".to_owned(),
+        LookupErrorKind::Fail => "the name server failed (EAI_FAIL)".to_owned(),
+        _ => format!("the resolver failed (EAI {})", error.error_num()),
+    }
+}

@@ -1,0 +1,320 @@
+//! The stage of a run: streams, report, totals and stop, wired together around one walk.
+
+use std::fs::File;
+use std::future::Future;
+use std::io::{self, ErrorKind, IsTerminal, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use tokio::sync::Notify;
+
+use crate::args::{self, Connect, Doctor, Output, Serve};
+use crate::command::Run;
+use crate::error::{Error, ExitCode, Step, errno_name};
+use crate::event::{self, Event, Kind, Listener, SCHEMA, Stamp};
+use crate::report::{self, Detail, Format, OutputEvent, Report, Results, Screen, Settings, Steps};
+use crate::stats::{Stats, Tally};
+use crate::step::{Cause, Door, Stdin, Stop};
+
+/// The three standard streams, as they are.
+pub struct Streams {
+    stdin: OwnedFd,
+    stdout: OwnedFd,
+    stderr: OwnedFd,
+}
+
+impl Streams {
+    /// Takes the streams of this process.
+    ///
+    /// # Errors
+    /// Out of descriptors.
+    pub fn real() -> io::Result<Self> {
+        Ok(Self {
+            stdin: io::stdin().as_fd().try_clone_to_owned()?,
+            stdout: io::stdout().as_fd().try_clone_to_owned()?,
+            stderr: io::stderr().as_fd().try_clone_to_owned()?,
+        })
+    }
+
+    /// Prints what clap has to tell: help and version on stdout, all else on stderr.
+    pub(crate) fn tell(self, told: &clap::Error) -> ExitCode {
+        let (stream, code) =
+            if told.use_stderr() { (&self.stderr, ExitCode::Usage) } else { (&self.stdout, ExitCode::Ok) };
+        let styled = told.render();
+        let text = match has_color(args::Color::Auto, stream.is_terminal()) {
+            true => styled.ansi().to_string(),
+            false => styled.to_string(),
+        };
+        match write(stream, text.as_bytes()) {
+            Err(error) if code == ExitCode::Ok => self.unwritten(&error),
+            _ => code,
+        }
+    }
+
+    /// Prints a text on stdout.
+    pub(crate) fn print(self, text: &[u8]) -> ExitCode {
+        match write(&self.stdout, text) {
+            Ok(()) => ExitCode::Ok,
+            Err(error) => self.unwritten(&error),
+        }
+    }
+
+    /// Tells that stdout failed; a reader that has left is no failure.
+    fn unwritten(&self, error: &io::Error) -> ExitCode {
+        if error.kind() == ErrorKind::BrokenPipe {
+            return ExitCode::Ok;
+        }
+        let error = Error::of_io(Step::Write, error, "stdout");
+        // Where stderr fails too, the exit code says it all.
+        drop(write(&self.stderr, format!("error: {error}\n").as_bytes()));
+        error.exit_code()
+    }
+}
+
+fn write(stream: &OwnedFd, text: &[u8]) -> io::Result<()> {
+    File::from(stream.try_clone()?).write_all(text)
+}
+
+fn has_color(wanted: args::Color, is_terminal: bool) -> bool {
+    let is_set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    match wanted {
+        args::Color::Always => true,
+        args::Color::Never => false,
+        // https://no-color.org
+        args::Color::Auto => {
+            is_terminal && !is_set("NO_COLOR") && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
+        }
+    }
+}
+
+/// What a run needs around its walk.
+pub(crate) struct Stage {
+    command: &'static str,
+    output: Output,
+    tally: Tally,
+    steps: Steps,
+    results: Results,
+    is_relay: bool,
+    answers: bool,
+    hex_dump: bool,
+}
+
+/// The stage of `serve`.
+pub(crate) fn of_serve(serve: &Serve) -> Stage {
+    Stage::new("serve", &serve.output, Tally::Server, Results::Lines)
+}
+
+/// The stage of `connect`.
+pub(crate) fn of_connect(connect: &Connect) -> Stage {
+    let results = if connect.probe { Results::Lines } else { Results::Peer };
+    Stage {
+        is_relay: connect.is_relay(),
+        answers: !connect.messages.is_empty(),
+        hex_dump: connect.hex_dump,
+        ..Stage::new("connect", &connect.output, Tally::Client, results)
+    }
+}
+
+/// The stage of `doctor`.
+pub(crate) fn of_doctor(doctor: &Doctor) -> Stage {
+    let steps = if doctor.output.is_verbose() { Steps::Verbose } else { Steps::Hidden };
+    Stage { steps, ..Stage::new("doctor", &doctor.output, Tally::Doctor, Results::Lines) }
+}
+
+impl Stage {
+    fn new(command: &'static str, output: &Output, tally: Tally, results: Results) -> Self {
+        let steps = match (output.quiet, output.is_verbose()) {
+            (true, _) => Steps::Hidden,
+            (false, true) => Steps::Verbose,
+            (false, false) => Steps::Shown,
+        };
+        let output = output.clone();
+        Self { command, output, tally, steps, results, is_relay: false, answers: false, hex_dump: false }
+    }
+
+    /// Walks, and reports the walk from its `start` to its `summary`.
+    pub(crate) fn run<W>(self, started: Instant, streams: Streams, walk: impl FnOnce(Run) -> W) -> u8
+    where
+        W: Future<Output = ExitCode>,
+    {
+        let stop = Stop::default();
+        let drained = Arc::new(Notify::new());
+        let failure = Arc::new(Mutex::new(None));
+        let (report, trouble) = match self.report(&streams, &stop, &drained, &failure) {
+            Ok(opened) => opened,
+            Err(error) => return streams.unwritten(&error).number(),
+        };
+        let wiring = Wiring { stats: Stats::new(self.tally), report: Some(report), failure };
+        let door = Arc::new(Door::new(started, Box::new(wiring), drained));
+        door.emit(event::Start { schema: SCHEMA, version: env!("CARGO_PKG_VERSION"), command: self.command });
+        if let Some(error) = trouble {
+            let failed = door.fail(&error);
+            return door.finish(failed.code).number();
+        }
+        let ran = crate::step::run(async {
+            let walked = match stop.watch(&door, self.output.deadline) {
+                Ok(()) => {
+                    if let Ok(stdout) = streams.stdout.try_clone() {
+                        stop.watch_reader(stdout);
+                    }
+                    let is_terminal = streams.stdin.is_terminal();
+                    let stdin = self.is_relay.then_some(Stdin { fd: streams.stdin, is_terminal });
+                    walk(Run { door: Arc::clone(&door), stop, stdin }).await
+                }
+                Err(error) => {
+                    door.fail(&Error::of_io(Step::Socket, &error, "signals").with_exit_code(crate::BROKEN)).code
+                }
+            };
+            // What still waits is written by a thread, so that a second signal is heard even when
+            // nobody reads.
+            let closing = Arc::clone(&door);
+            let finish = tokio::task::spawn_blocking(move || closing.finish(walked));
+            tokio::select! {
+                code = finish => code.map_or(crate::BROKEN.number(), ExitCode::number),
+                code = Stop::impatience() => code,
+            }
+        });
+        match ran {
+            Ok(code) => code,
+            Err(error) => {
+                let error = Error::of_io(Step::Socket, &error, "epoll").with_exit_code(crate::BROKEN);
+                door.finish(door.fail(&error).code).number()
+            }
+        }
+    }
+
+    /// Makes the report, and the error of an events file that cannot be written.
+    fn report(
+        &self,
+        streams: &Streams,
+        stop: &Stop,
+        drained: &Arc<Notify>,
+        failure: &Failure,
+    ) -> io::Result<(Report, Option<Error>)> {
+        let (mut events, mut trouble) = (None, None);
+        if let Some(path) = &self.output.events {
+            match File::create(path) {
+                Ok(file) => events = Some(file),
+                Err(error) => trouble = Some(Error::of_io(Step::Open, &error, &path.display().to_string())),
+            }
+        }
+        let start = |name: &'static str, file: File| {
+            let (stop, drained, failure) = (stop.clone(), Arc::clone(drained), Arc::clone(failure));
+            report::Output::start(name, Box::new(file), move |told| {
+                if let OutputEvent::Failed(error) = told
+                    && name != STDERR
+                {
+                    // A reader that has left is no failure; either way nobody is told any more.
+                    if error.kind() != ErrorKind::BrokenPipe {
+                        *failure.lock().unwrap_or_else(PoisonError::into_inner) = Some((name, error));
+                    }
+                    stop.set(Cause::Output);
+                }
+                drained.notify_waiters();
+            })
+        };
+        let screen = |stream: &OwnedFd| {
+            let terminal = stream.is_terminal();
+            Screen { terminal, color: has_color(self.output.color, terminal) }
+        };
+        let format = match self.output.format() {
+            args::Format::Text => Format::Text,
+            args::Format::Json => Format::Json,
+        };
+        let settings = Settings {
+            format,
+            detail: match (self.output.quiet, self.output.is_verbose()) {
+                (true, _) => Detail::Quiet,
+                (false, true) => Detail::Verbose,
+                (false, false) => Detail::Normal,
+            },
+            steps: self.steps,
+            results: self.results,
+            tally: self.tally,
+            in_relay: self.is_relay,
+            answers: self.answers,
+            hex_dump: self.hex_dump,
+            stdout: screen(&streams.stdout),
+            stderr: screen(&streams.stderr),
+        };
+        let outputs = report::Outputs {
+            stdout: start(STDOUT, File::from(streams.stdout.try_clone()?))?,
+            // On one terminal one writer keeps the order of both.
+            stderr: match format == Format::Text && !(settings.stdout.terminal && settings.stderr.terminal) {
+                true => Some(start(STDERR, File::from(streams.stderr.try_clone()?))?),
+                false => None,
+            },
+            events: events.map(|file| start(EVENTS, file)).transpose()?,
+        };
+        Ok((Report::new(settings, outputs), trouble))
+    }
+}
+
+const STDOUT: &str = "stdout";
+const STDERR: &str = "stderr";
+const EVENTS: &str = "the events file";
+
+/// The first output that failed for another reason than that its reader left.
+type Failure = Arc<Mutex<Option<(&'static str, io::Error)>>>;
+
+/// Who is told every event: first added up, then shown.
+struct Wiring {
+    stats: Stats,
+    report: Option<Report>,
+    failure: Failure,
+}
+
+impl Wiring {
+    /// Returns the failure of an output, if one has come since it was last asked.
+    fn failed(&self) -> Option<Error> {
+        let (name, error) = self.failure.lock().unwrap_or_else(PoisonError::into_inner).take()?;
+        Some(Error::of_io(Step::Write, &error, name))
+    }
+}
+
+impl Listener for Wiring {
+    fn wants(&self, kind: Kind) -> bool {
+        self.report.as_ref().is_some_and(|report| report.wants(kind))
+    }
+
+    fn hear(&mut self, stamp: Stamp, event: &Event<'_>) {
+        self.stats.record(stamp, event);
+        if let Some(report) = &mut self.report {
+            report.hear(stamp, event);
+        }
+    }
+
+    fn is_full(&self) -> bool {
+        self.report.as_ref().is_some_and(Report::is_full)
+    }
+
+    fn interim(&mut self, stamp: Stamp) {
+        let totals = self.stats.totals_so_far();
+        let interim = Event::from(self.stats.interim(stamp.elapsed, &totals));
+        if let Some(report) = &mut self.report {
+            report.hear(stamp, &interim);
+        }
+    }
+
+    fn finish(&mut self, stamp: Stamp, code: ExitCode) -> ExitCode {
+        let Some(report) = &mut self.report else { return code };
+        // Only what was written has succeeded: a result that nobody could store is none.
+        report.settle();
+        let mut code = code;
+        if let Some(error) = self.failed() {
+            code = ExitCode::of_targets([code, error.exit_code()]);
+            let name = error.errno.map(errno_name);
+            self.hear(stamp, &event::Error::of(&error, name.as_deref()).into());
+        }
+        let totals = self.stats.totals();
+        let summary = Event::from(self.stats.summary(code, &totals));
+        let Some(mut report) = self.report.take() else { return code };
+        report.hear(stamp, &summary);
+        drop(report.finish());
+        match self.failed() {
+            Some(error) => ExitCode::of_targets([code, error.exit_code()]),
+            None => code,
+        }
+    }
+}

@@ -1,0 +1,247 @@
+//! Added up: the fold of all events behind `interim` and `summary`.
+//!
+//! Pure: times come with the events. It is told every event of a run, so [`Stats::record`] is a
+//! few additions and allocates nothing in steady state.
+
+mod distribution;
+
+pub use distribution::Distribution;
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use crate::error::ExitCode;
+use crate::event::{self, CheckOutcome, Event, Interim, Outcome, Reason, Stamp, Summary, Totals};
+
+/// Which totals a run has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tally {
+    /// Connections that come in.
+    Server,
+    /// Connections that we make, and how long each part of them takes.
+    Client,
+    /// Checks.
+    Doctor,
+}
+
+/// What a run adds up to so far.
+#[derive(Clone, Debug)]
+pub struct Stats {
+    tally: Tally,
+    /// When the first step began and the last one ended.
+    span: Option<(Duration, Duration)>,
+    connections: u64,
+    closed: u64,
+    denied: u64,
+    resets: u64,
+    timeouts: u64,
+    bytes_sent: u64,
+    bytes_received: u64,
+    errors: u64,
+    warnings: u64,
+    checks: Checks,
+    resolve: Distribution,
+    connect: Distribution,
+    first_byte: Distribution,
+    /// A client's connections that no byte came on yet, and since when they stand.
+    silent: HashMap<u64, Duration>,
+}
+
+/// How many checks came out in each way.
+#[derive(Clone, Copy, Debug, Default)]
+struct Checks {
+    ok: u64,
+    absent: u64,
+    denied: u64,
+    failed: u64,
+}
+
+impl Stats {
+    /// Makes the fold of no event.
+    #[must_use]
+    pub fn new(tally: Tally) -> Self {
+        Self {
+            tally,
+            span: None,
+            connections: 0,
+            closed: 0,
+            denied: 0,
+            resets: 0,
+            timeouts: 0,
+            bytes_sent: 0,
+            bytes_received: 0,
+            errors: 0,
+            warnings: 0,
+            checks: Checks::default(),
+            resolve: Distribution::default(),
+            connect: Distribution::default(),
+            first_byte: Distribution::default(),
+            silent: HashMap::new(),
+        }
+    }
+
+    /// Adds one event.
+    pub fn record(&mut self, stamp: Stamp, event: &Event<'_>) {
+        match event {
+            Event::Accept(_) => self.connections += 1,
+            Event::Resolve(resolve) => self.resolve.record(resolve.duration),
+            Event::Connect(connect) => {
+                self.connections += 1;
+                self.connect.record(connect.duration);
+                if self.tally == Tally::Client {
+                    self.silent.insert(connect.conn, stamp.elapsed);
+                }
+            }
+            Event::Send(send) => self.bytes_sent += send.bytes,
+            Event::Recv(recv) => {
+                self.bytes_received += recv.bytes;
+                if let Some(since) = self.broke_silence(recv) {
+                    self.first_byte.record(stamp.elapsed.saturating_sub(since));
+                }
+            }
+            Event::Timeout(_) => self.timeouts += 1,
+            Event::Close(close) => {
+                self.closed += 1;
+                self.silent.remove(&close.conn);
+                match close.reason {
+                    Reason::Reset => self.resets += 1,
+                    Reason::Denied => self.denied += 1,
+                    Reason::Eof | Reason::Timeout | Reason::Limit | Reason::Local | Reason::Signal => {}
+                }
+            }
+            Event::Check(check) => *self.checks.of(check.outcome) += 1,
+            Event::Error(_) => self.errors += 1,
+            Event::Warning(_) => self.warnings += 1,
+            Event::Start(_)
+            | Event::Socket(_)
+            | Event::Setsockopt(_)
+            | Event::Bind(_)
+            | Event::Listen(_)
+            | Event::Eof(_)
+            | Event::Shutdown(_)
+            | Event::Interim(_)
+            | Event::Summary(_) => {}
+        }
+        if let Some(took) = took(event) {
+            let begin = self.span.map_or_else(|| stamp.elapsed.saturating_sub(took), |(begin, _)| begin);
+            self.span = Some((begin, stamp.elapsed));
+        }
+    }
+
+    /// Returns since when a connection stands, if this is its first byte.
+    fn broke_silence(&mut self, recv: &event::Recv<'_>) -> Option<Duration> {
+        if self.silent.is_empty() || recv.bytes == 0 {
+            return None;
+        }
+        self.silent.remove(&recv.conn?)
+    }
+
+    /// Returns the totals: one that the run has is there, 0 too.
+    #[must_use]
+    pub fn totals(&self) -> Totals {
+        let every = Totals { errors: Some(self.errors), warnings: Some(self.warnings), ..Totals::default() };
+        match self.tally {
+            Tally::Server => Totals { denied: Some(self.denied), ..self.streams(every) },
+            Tally::Client => Totals {
+                resolve: self.resolve.figures(),
+                connect: self.connect.figures(),
+                first_byte: self.first_byte.figures(),
+                ..self.streams(every)
+            },
+            Tally::Doctor => Totals {
+                checks_ok: Some(self.checks.ok),
+                checks_absent: Some(self.checks.absent),
+                checks_denied: Some(self.checks.denied),
+                checks_failed: Some(self.checks.failed),
+                ..every
+            },
+        }
+    }
+
+    /// Returns the totals of a run that goes on: a server's open connections are among them.
+    #[must_use]
+    pub fn totals_so_far(&self) -> Totals {
+        let open = (self.tally == Tally::Server).then(|| self.connections.saturating_sub(self.closed));
+        Totals { connections_open: open, ..self.totals() }
+    }
+
+    /// Adds the totals of connections.
+    fn streams(&self, totals: Totals) -> Totals {
+        Totals {
+            connections: Some(self.connections),
+            resets: Some(self.resets),
+            timeouts: Some(self.timeouts),
+            bytes_sent: Some(self.bytes_sent),
+            bytes_received: Some(self.bytes_received),
+            ..totals
+        }
+    }
+
+    /// Returns the time from the first step to the end of the last.
+    #[must_use]
+    pub fn duration(&self) -> Duration {
+        self.span.map_or(Duration::ZERO, |(begin, end)| end.saturating_sub(begin))
+    }
+
+    /// Returns the time from the first step until `now`, the elapsed time of a stamp.
+    #[must_use]
+    pub fn duration_so_far(&self, now: Duration) -> Duration {
+        self.span.map_or(Duration::ZERO, |(begin, _)| now.saturating_sub(begin))
+    }
+
+    /// Returns the `interim` event of `totals`, which are [`Stats::totals_so_far`].
+    #[must_use]
+    pub fn interim<'a>(&self, now: Duration, totals: &'a Totals) -> Interim<'a> {
+        Interim { duration: self.duration_so_far(now), totals }
+    }
+
+    /// Returns the `summary` event of `totals`, which are [`Stats::totals`].
+    #[must_use]
+    pub fn summary<'a>(&self, code: ExitCode, totals: &'a Totals) -> Summary<'a> {
+        let outcome = match code {
+            ExitCode::Ok => Outcome::Ok,
+            ExitCode::No => Outcome::Negative,
+            _ => Outcome::Error,
+        };
+        Summary { outcome, exit_code: code.number(), duration: self.duration(), totals }
+    }
+}
+
+impl Checks {
+    /// Returns the count that `outcome` belongs to.
+    fn of(&mut self, outcome: CheckOutcome) -> &mut u64 {
+        match outcome {
+            CheckOutcome::Ok => &mut self.ok,
+            CheckOutcome::Absent => &mut self.absent,
+            CheckOutcome::Denied => &mut self.denied,
+            CheckOutcome::Failed => &mut self.failed,
+        }
+    }
+}
+
+/// Returns how long before its stamp a step began, as far as its event says; `None` for what is
+/// no step.
+fn took(event: &Event<'_>) -> Option<Duration> {
+    match event {
+        Event::Start(_) | Event::Warning(_) | Event::Interim(_) | Event::Summary(_) => None,
+        Event::Resolve(resolve) => Some(resolve.duration),
+        Event::Connect(connect) => Some(connect.duration),
+        Event::Timeout(timeout) => Some(timeout.after),
+        Event::Check(check) => Some(check.duration.unwrap_or_default()),
+        // A connection's duration at its close is not that of the step.
+        Event::Close(_)
+        | Event::Socket(_)
+        | Event::Setsockopt(_)
+        | Event::Bind(_)
+        | Event::Listen(_)
+        | Event::Accept(_)
+        | Event::Send(_)
+        | Event::Recv(_)
+        | Event::Eof(_)
+        | Event::Shutdown(_)
+        | Event::Error(_) => Some(Duration::ZERO),
+    }
+}
+
+#[cfg(test)]
+mod tests;

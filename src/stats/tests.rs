@@ -1,0 +1,149 @@
+//! Events with literal times into totals.
+
+use std::net::SocketAddr;
+use std::time::SystemTime;
+
+use super::*;
+use crate::address::Address;
+use crate::error::Step;
+use crate::event::Payload;
+
+fn stamp(micros: u64) -> Stamp {
+    Stamp { time: SystemTime::UNIX_EPOCH, elapsed: Duration::from_micros(micros) }
+}
+
+fn address() -> Address {
+    Address::from(SocketAddr::from(([127, 0, 0, 1], 80)))
+}
+
+fn close(conn: u64, reason: Reason) -> Event<'static> {
+    let duration = Duration::from_secs(9);
+    Event::Close(event::Close {
+        conn,
+        reason,
+        bytes_received: 1,
+        bytes_sent: 2,
+        bytes_unread: None,
+        duration,
+        tcp: None,
+    })
+}
+
+fn recv(conn: u64, data: &[u8]) -> Event<'_> {
+    Event::Recv(event::Recv { conn: Some(conn), bytes: data.len() as u64, data: Payload(data) })
+}
+
+fn send(conn: u64, data: &[u8]) -> Event<'_> {
+    Event::Send(event::Send { conn: Some(conn), bytes: data.len() as u64, data: Payload(data) })
+}
+
+fn connect(conn: u64, peer: &Address, micros: u64) -> Event<'_> {
+    let duration = Duration::from_micros(micros);
+    Event::Connect(event::Connect { conn, peer, local: peer, attempt: 1, duration, syn_retransmits: None })
+}
+
+fn accept(conn: u64, peer: &Address) -> Event<'_> {
+    Event::Accept(event::Accept { conn, peer, local: peer, pid: None, uid: None, gid: None })
+}
+
+#[test]
+fn a_server_counts_what_came_and_went() {
+    let peer = address();
+    let mut stats = Stats::new(Tally::Server);
+    let start = event::Start { schema: 1, version: "0", command: "serve" };
+    stats.record(stamp(5), &start.into());
+    stats.record(stamp(10), &event::Listen { backlog: 5, effective_backlog: None }.into());
+    for conn in 1..=4 {
+        stats.record(stamp(20), &accept(conn, &peer));
+    }
+    stats.record(stamp(30), &recv(1, b"hello"));
+    stats.record(stamp(40), &send(1, b"hello you"));
+    let after = Duration::from_micros(15);
+    stats.record(stamp(45), &event::Timeout { conn: Some(2), step: Step::Recv, after }.into());
+    stats.record(stamp(46), &close(2, Reason::Timeout));
+    stats.record(stamp(47), &close(3, Reason::Reset));
+    stats.record(stamp(50), &close(4, Reason::Denied));
+    stats.record(stamp(99), &event::Warning { name: "x", message: "y" }.into());
+
+    let expected = Totals {
+        connections: Some(4),
+        denied: Some(1),
+        resets: Some(1),
+        timeouts: Some(1),
+        bytes_sent: Some(9),
+        bytes_received: Some(5),
+        errors: Some(0),
+        warnings: Some(1),
+        ..Totals::default()
+    };
+    assert_eq!(stats.totals(), expected);
+    assert_eq!(stats.totals_so_far(), Totals { connections_open: Some(1), ..expected });
+    assert_eq!(stats.duration(), Duration::from_micros(40));
+    assert_eq!(stats.duration_so_far(Duration::from_micros(110)), Duration::from_micros(100));
+}
+
+#[test]
+fn a_client_times_each_part() {
+    let peer = address();
+    let mut stats = Stats::new(Tally::Client);
+    let name = event::Resolve { name: "localhost", addresses: &[], duration: Duration::from_micros(300) };
+    stats.record(stamp(1000), &name.into());
+    stats.record(stamp(2000), &connect(1, &peer, 41));
+    stats.record(stamp(2100), &send(1, b"hi"));
+    stats.record(stamp(4100), &recv(1, b"hi"));
+    stats.record(stamp(9100), &recv(1, b"again"));
+    stats.record(stamp(9200), &close(1, Reason::Eof));
+
+    let totals = stats.totals();
+    assert_eq!(totals.resolve.unwrap().min_ns, 300_000);
+    assert_eq!(totals.connect.unwrap().p50_ns, Some(41_000));
+    let first_byte = totals.first_byte.unwrap();
+    assert_eq!((first_byte.count, first_byte.max_ns), (1, 2_100_000));
+    assert_eq!((totals.denied, totals.connections_open), (None, None));
+    assert_eq!((totals.bytes_sent, totals.bytes_received), (Some(2), Some(7)));
+    // The first step began before the event that tells of it.
+    assert_eq!(stats.duration(), Duration::from_micros(9200 - 700));
+    assert_eq!(stats.totals_so_far().connections_open, None);
+}
+
+#[test]
+fn nothing_measured_is_absent_and_nothing_counted_is_zero() {
+    let stats = Stats::new(Tally::Client);
+    let totals = stats.totals();
+    assert_eq!((totals.connections, totals.errors), (Some(0), Some(0)));
+    assert_eq!((totals.resolve, totals.connect, totals.first_byte), (None, None, None));
+    assert_eq!(stats.duration(), Duration::ZERO);
+}
+
+#[test]
+fn a_closed_connection_is_forgotten() {
+    let peer = address();
+    let mut stats = Stats::new(Tally::Client);
+    stats.record(stamp(1), &connect(1, &peer, 1));
+    stats.record(stamp(2), &close(1, Reason::Reset));
+    assert!(stats.silent.is_empty());
+    assert_eq!(stats.totals().resets, Some(1));
+}
+
+#[test]
+fn doctor_counts_outcomes() {
+    let mut stats = Stats::new(Tally::Doctor);
+    for outcome in [CheckOutcome::Ok, CheckOutcome::Ok, CheckOutcome::Denied, CheckOutcome::Failed] {
+        stats.record(stamp(1), &event::Check { name: "x", outcome, value: None, hint: None, duration: None }.into());
+    }
+    let totals = stats.totals();
+    assert_eq!((totals.checks_ok, totals.checks_absent), (Some(2), Some(0)));
+    assert_eq!((totals.checks_denied, totals.checks_failed), (Some(1), Some(1)));
+    assert_eq!((totals.connections, totals.errors), (None, Some(0)));
+}
+
+#[test]
+fn the_summary_takes_its_outcome_from_the_code() {
+    let stats = Stats::new(Tally::Doctor);
+    let totals = stats.totals();
+    let outcome = |code| stats.summary(code, &totals).outcome;
+    assert_eq!(outcome(ExitCode::Ok), Outcome::Ok);
+    assert_eq!(outcome(ExitCode::No), Outcome::Negative);
+    assert_eq!(outcome(ExitCode::Refused), Outcome::Error);
+    assert_eq!(stats.summary(ExitCode::Refused, &totals).exit_code, 7);
+}

@@ -1,0 +1,118 @@
+//! The door: every event goes through it, gets its stamp inside it, and leaves in that order.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+use tokio::sync::Notify;
+
+use crate::error::ExitCode;
+use crate::event::{Event, Kind, Listener, Stamp};
+
+/// The one way from a step to whoever listens.
+pub struct Door {
+    started: Instant,
+    /// A bit for each kind of event that someone will see.
+    wanted: u64,
+    inner: Mutex<Inner>,
+    /// Whether the listener had more to write than it should, when last asked.
+    full: AtomicBool,
+    drained: Arc<Notify>,
+    conns: AtomicU64,
+}
+
+struct Inner {
+    listener: Box<dyn Listener>,
+    last: Duration,
+    /// After the summary nothing may follow.
+    closed: bool,
+}
+
+impl Door {
+    /// Opens the door to a listener. `started` is when the program did; `drained` is notified by
+    /// whoever writes, when there is room again.
+    #[must_use]
+    pub fn new(started: Instant, listener: Box<dyn Listener>, drained: Arc<Notify>) -> Self {
+        let wanted = Kind::ALL.iter().filter(|kind| listener.wants(**kind)).fold(0, |bits, kind| bits | bit(*kind));
+        Self {
+            started,
+            wanted,
+            inner: Mutex::new(Inner { listener, last: Duration::ZERO, closed: false }),
+            full: AtomicBool::new(false),
+            drained,
+            conns: AtomicU64::new(0),
+        }
+    }
+
+    /// Returns whether anyone will see events of this kind: what is costly to find out only for
+    /// them need not be found out otherwise.
+    pub fn wants(&self, kind: Kind) -> bool {
+        self.wanted & bit(kind) != 0
+    }
+
+    /// Emits an event. Never blocks: who can wait, waits for [`Door::room`] before the next one.
+    pub fn emit<'a>(&self, event: impl Into<Event<'a>>) {
+        let mut inner = self.lock();
+        if inner.closed {
+            return;
+        }
+        let stamp = self.stamp(&mut inner);
+        inner.listener.hear(stamp, &event.into());
+        if inner.listener.is_full() {
+            self.full.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Waits until a slow reader has made room.
+    pub async fn room(&self) {
+        while self.full.load(Ordering::Relaxed) {
+            let drained = self.drained.notified();
+            tokio::pin!(drained);
+            // Registered before the question is asked, so that no answer is missed between.
+            drained.as_mut().enable();
+            if !self.lock().listener.is_full() {
+                self.full.store(false, Ordering::Relaxed);
+                return;
+            }
+            drained.await;
+        }
+    }
+
+    /// Returns the number of the next connection, from 1.
+    pub fn next_conn(&self) -> u64 {
+        self.conns.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// Asks for the totals so far.
+    pub fn interim(&self) {
+        let mut inner = self.lock();
+        if !inner.closed {
+            let stamp = self.stamp(&mut inner);
+            inner.listener.interim(stamp);
+        }
+    }
+
+    /// Asks for the summary and closes the door. Blocks until all is written; returns the code
+    /// that the process exits with.
+    pub fn finish(&self, code: ExitCode) -> ExitCode {
+        let mut inner = self.lock();
+        inner.closed = true;
+        let stamp = self.stamp(&mut inner);
+        inner.listener.finish(stamp, code)
+    }
+
+    fn stamp(&self, inner: &mut Inner) -> Stamp {
+        // The clock is monotonic; the maximum guards the promise against one that is not.
+        inner.last = inner.last.max(self.started.elapsed());
+        Stamp { time: SystemTime::now(), elapsed: inner.last }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        // A reporter that panicked has lost at most its own line.
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn bit(kind: Kind) -> u64 {
+    1 << (kind as u32)
+}

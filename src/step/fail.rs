@@ -1,0 +1,46 @@
+//! A step that failed, after it was reported.
+
+use nix::errno::Errno;
+
+use super::Door;
+use crate::address::Address;
+use crate::cause;
+use crate::error::{Error, ExitCode, Step, errno_name};
+use crate::event;
+
+/// The proof that an error was emitted: what a walk needs of it to go on or to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub struct Failed {
+    /// The exit code of a run that ends with this.
+    pub code: ExitCode,
+    /// The errno, where a system call failed.
+    pub errno: Option<Errno>,
+}
+
+impl Door {
+    /// Emits an error.
+    pub fn fail(&self, error: &Error) -> Failed {
+        let name = error.errno.map(errno_name);
+        let hint = error.hint.is_none().then(|| cause::hint(error)).flatten();
+        let mut event = event::Error::of(error, name.as_deref());
+        event.hint = event.hint.or(hint.as_deref());
+        self.emit(event);
+        Failed { code: error.exit_code(), errno: error.errno }
+    }
+
+    /// Emits a warning.
+    pub fn warn(&self, name: &str, message: &str) {
+        self.emit(event::Warning { name, message });
+    }
+}
+
+/// Returns the errno of an I/O error, if the kernel gave one.
+pub(super) fn errno(error: &std::io::Error) -> Option<Errno> {
+    error.raw_os_error().map(Errno::from_raw)
+}
+
+/// Makes an error of a failed call on a connection.
+pub(super) fn on_connection(step: Step, error: &std::io::Error, conn: u64, peer: &Address) -> Error {
+    Error::of_io(step, error, &peer.to_string()).with_conn(conn).with_peer(peer.clone())
+}

@@ -1,0 +1,132 @@
+//! A listening socket and the connections that come in.
+
+use std::io;
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::time::Instant;
+
+use nix::errno::Errno;
+use socket2::Socket;
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+
+use super::fail::errno;
+use super::{Door, Failed, Stream, now};
+use crate::address::Address;
+use crate::error::{Error, Step};
+use crate::event::{self, Kind};
+use crate::{socket, sys};
+
+/// A socket that listens.
+pub struct Listener {
+    door: Arc<Door>,
+    socket: AsyncFd<Socket>,
+    local: Address,
+}
+
+/// What one accept came to.
+#[must_use]
+pub enum Accepted {
+    /// A connection.
+    Connection(Connection),
+    /// A connection was lost before it was ours (accept(2), "Error handling"); the next may come.
+    Lost,
+    /// This process or machine is out of descriptors or memory; the connection still waits.
+    Exhausted(Failed),
+}
+
+/// A connection that came in, not yet waited on.
+pub struct Connection {
+    door: Arc<Door>,
+    socket: Socket,
+    conn: u64,
+    peer: Address,
+    opened: Instant,
+}
+
+impl Listener {
+    pub(super) fn new(door: Arc<Door>, made: Socket, local: Address) -> Result<Self, Failed> {
+        match sys::watch_socket(made) {
+            Ok(socket) => Ok(Self { door, socket, local }),
+            Err((_, error)) => {
+                Err(door.fail(&Error::of_io(Step::Listen, &error, &local.to_string()).with_local(local)))
+            }
+        }
+    }
+
+    /// Returns the address that the listener has.
+    #[must_use]
+    pub fn local(&self) -> &Address {
+        &self.local
+    }
+
+    /// Waits for a connection and accepts it.
+    ///
+    /// # Errors
+    /// The listener itself is of no use any more.
+    pub async fn accept(&self) -> Result<Accepted, Failed> {
+        let accepted = self.socket.async_io(Interest::READABLE, socket::accept).await;
+        match accepted {
+            Ok((made, peer)) => Ok(Accepted::Connection(self.connection(made, peer))),
+            Err(error) => self.failed(&error),
+        }
+    }
+
+    fn connection(&self, made: Socket, peer: Address) -> Connection {
+        let conn = self.door.next_conn();
+        // The wildcard has many addresses, and only the kernel knows which one was meant.
+        let local = if self.door.wants(Kind::Accept) { socket::local(&made) } else { Address::UnixUnnamed };
+        self.door.emit(event::Accept { conn, peer: &peer, local: &local, pid: None, uid: None, gid: None });
+        Connection { door: Arc::clone(&self.door), socket: made, conn, peer, opened: now() }
+    }
+
+    fn failed(&self, error: &io::Error) -> Result<Accepted, Failed> {
+        let failed = || {
+            self.door.fail(&Error::of_io(Step::Accept, error, &self.local.to_string()).with_local(self.local.clone()))
+        };
+        match errno(error) {
+            Some(Errno::EMFILE | Errno::ENFILE | Errno::ENOBUFS | Errno::ENOMEM) => Ok(Accepted::Exhausted(failed())),
+            Some(Errno::EBADF | Errno::EINVAL | Errno::ENOTSOCK | Errno::EOPNOTSUPP | Errno::EFAULT) => Err(failed()),
+            _ => {
+                let _reported = failed();
+                Ok(Accepted::Lost)
+            }
+        }
+    }
+}
+
+impl Connection {
+    /// Returns who connected.
+    #[must_use]
+    pub fn peer(&self) -> &Address {
+        &self.peer
+    }
+
+    /// Begins to wait on the connection.
+    ///
+    /// # Errors
+    /// The runtime cannot take the descriptor.
+    pub fn open(self) -> Result<Stream, Failed> {
+        Stream::new(self.door, self.socket, self.conn, self.peer, self.opened)
+    }
+
+    /// Closes the connection at once.
+    pub fn close(self, reason: event::Reason) {
+        // Only who has bytes unread resets the peer; that costs one call to find out.
+        let unread = sys::unread(self.socket.as_fd()).ok();
+        let tcp = self.door.wants(Kind::Close).then(|| super::stream::tcp_of(&self.socket)).flatten();
+        drop(self.socket);
+        super::stream::report_close(
+            &self.door,
+            &event::Close {
+                conn: self.conn,
+                reason,
+                bytes_received: 0,
+                bytes_sent: 0,
+                bytes_unread: unread,
+                duration: self.opened.elapsed(),
+                tcp,
+            },
+        );
+    }
+}

@@ -1,0 +1,27 @@
+//! What this machine permits: read, not tried.
+
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+
+/// Returns how many descriptors this process may have: now, and at most.
+///
+/// # Errors
+/// As getrlimit(2).
+pub fn descriptors() -> std::io::Result<(u64, u64)> {
+    getrlimit(Resource::RLIMIT_NOFILE).map_err(std::io::Error::from)
+}
+
+/// Raises the limit of descriptors to the most that this process may have, for servers of many
+/// connections. Where that fails the old limit stays, and accept reports it when it is reached.
+pub fn raise_descriptors() {
+    if let Ok((soft, hard)) = descriptors()
+        && soft < hard
+    {
+        let _unchanged = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
+    }
+}
+
+/// Returns the lowest port that needs no privilege (net.ipv4.ip_unprivileged_port_start, ip(7)).
+#[must_use]
+pub fn lowest_port() -> Option<u16> {
+    crate::cause::lowest_port()
+}

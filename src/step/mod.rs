@@ -1,0 +1,51 @@
+//! What was done: one function a step; each makes the call, times it, and emits the event or the
+//! error. So nothing happens that is not reported, and nothing is reported that did not happen.
+//!
+//! The descriptors live here ([`Listener`], [`Stream`]), and time enters here alone ([`now`],
+//! [`sleep`], [`within`], [`Stop`]).
+
+use std::future::Future;
+use std::time::{Duration, Instant};
+
+mod door;
+mod fail;
+mod listener;
+mod machine;
+mod open;
+mod race;
+mod resolve;
+mod runtime;
+mod stdin;
+mod stop;
+mod stream;
+
+pub use door::Door;
+pub use fail::Failed;
+pub use listener::{Accepted, Listener};
+pub use machine::{descriptors, lowest_port, raise_descriptors};
+pub use open::{bind_address, listener, source_address};
+pub use race::connect;
+pub use resolve::{resolve, resolve_host};
+pub use runtime::run;
+pub use stdin::{Chunks, Stdin};
+pub use stop::{Cause, Stop};
+pub use stream::{Recvd, Sent, Stream};
+
+/// Returns the monotonic time.
+#[must_use]
+pub fn now() -> Instant {
+    Instant::now()
+}
+
+/// Waits for a duration.
+pub async fn sleep(duration: Duration) {
+    tokio::time::sleep(duration).await;
+}
+
+/// Waits for a future, at most for a duration where there is one; `None` where that passed.
+pub async fn within<T>(bound: Option<Duration>, future: impl Future<Output = T>) -> Option<T> {
+    match bound {
+        Some(bound) => tokio::time::timeout(bound, future).await.ok(),
+        None => Some(future.await),
+    }
+}

@@ -1,0 +1,181 @@
+//! The steps before a socket is used: socket, setsockopt, bind, listen.
+
+use std::sync::Arc;
+
+use nix::errno::Errno;
+use socket2::Socket;
+
+use super::fail::errno;
+use super::{Door, Failed, Listener};
+use crate::address::Address;
+use crate::args::{Family, Host, ListenAddress, SocketOptions};
+use crate::error::{Error, Step};
+use crate::event::{self, Kind as EventKind, OptionValue};
+use crate::socket::options::{self, Role, Setting, Value};
+use crate::socket::{self, Kind};
+
+/// Makes a socket.
+pub(super) fn open(door: &Door, kind: Kind) -> Result<Socket, Failed> {
+    let made = socket::socket(kind).map_err(|error| {
+        door.fail(&Error::of_io(Step::Socket, &error, &format!("{} {}", kind.family_name(), kind.type_name())))
+    })?;
+    door.emit(event::Socket { family: kind.family_name(), kind: kind.type_name(), protocol: kind.protocol_name() });
+    Ok(made)
+}
+
+/// Sets the options that the words ask for, and reports each where that is wanted.
+pub(super) fn set_options(
+    door: &Door,
+    made: &Socket,
+    kind: Kind,
+    role: Role,
+    words: &SocketOptions,
+) -> Result<(), Failed> {
+    for setting in options::settings(kind, role, words) {
+        let effective = set(door, made, &setting)?;
+        let (Some(forced), Value::Int(asked), Some(Value::Int(granted))) =
+            (setting.forced(), &setting.value, effective)
+        else {
+            continue;
+        };
+        // The kernel doubles what it grants (socket(7)). Less than that: the limit cut it, which
+        // only CAP_NET_ADMIN may pass. Without it the grant is what the event says.
+        if i64::from(granted) < 2 * i64::from(*asked) && forced.set(made).is_ok() {
+            report(door, &forced, forced.effective(made).ok().as_ref());
+        }
+    }
+    Ok(())
+}
+
+/// Makes one call and reports it; returns what is in force where it was asked for.
+fn set(door: &Door, made: &Socket, setting: &Setting) -> Result<Option<Value>, Failed> {
+    setting.set(made).map_err(|error| door.fail(&Error::of_io(Step::Setsockopt, &error, &subject(setting))))?;
+    if !door.wants(EventKind::Setsockopt) && setting.forced().is_none() {
+        return Ok(None);
+    }
+    let effective = setting.effective(made).ok();
+    report(door, setting, effective.as_ref());
+    Ok(effective)
+}
+
+fn subject(setting: &Setting) -> String {
+    match &setting.value {
+        Value::Int(value) => format!("{} {value}", setting.name),
+        Value::Name(name) => format!("{} {name}", setting.name),
+    }
+}
+
+fn report(door: &Door, setting: &Setting, effective: Option<&Value>) {
+    let shown = |value: &Value| match value {
+        Value::Int(value) => OptionValue::Number(i64::from(*value)),
+        Value::Name(name) => OptionValue::Name(name.clone()),
+    };
+    let effective = effective.map(shown);
+    door.emit(event::Setsockopt {
+        option: setting.name,
+        requested: &shown(&setting.value),
+        effective: effective.as_ref(),
+    });
+}
+
+/// Binds a socket and reports the address that it then has.
+pub(super) fn bind(door: &Door, made: &Socket, address: &Address) -> Result<Address, Failed> {
+    socket::bind(made, address).map_err(|error| {
+        door.fail(&Error::of_io(Step::Bind, &error, &address.to_string()).with_local(address.clone()))
+    })?;
+    let local = socket::local(made);
+    door.emit(event::Bind { local: &local });
+    Ok(local)
+}
+
+/// Returns the address of ours that `--source` names.
+///
+/// # Errors
+/// The zone names no interface.
+pub fn source_address(door: &Door, words: &SocketOptions) -> Result<Option<Address>, Failed> {
+    let Some(source) = &words.source else { return Ok(None) };
+    let Host::Ip(ip, zone) = &source.host else { return Ok(None) };
+    socket::inet(*ip, zone.as_deref(), source.port.unwrap_or(0))
+        .map(Some)
+        .map_err(|error| no_interface(door, zone, &error))
+}
+
+/// Reports a zone that names no interface.
+pub(super) fn no_interface(door: &Door, zone: &Option<String>, error: &std::io::Error) -> Failed {
+    let zone = zone.as_deref().unwrap_or_default();
+    let code = crate::error::ExitCode::Local;
+    let error = Error::of_io(Step::Resolve, error, &format!("zone %{zone}")).with_exit_code(code);
+    door.fail(
+        &error.with_hint("the zone of a link-local address is an interface of this machine; `ip link` lists them"),
+    )
+}
+
+/// An address to bind, and whether it is the wildcard that takes both families.
+#[derive(Clone, Debug)]
+pub struct BindAddress {
+    address: Address,
+    family: Family,
+    dual_stack: bool,
+}
+
+/// Returns what to bind for the words: an address, or the wildcard of the family kept to, or the
+/// dual-stack wildcard.
+///
+/// # Errors
+/// A name does not resolve; a zone names no interface.
+pub async fn bind_address(
+    door: &Door,
+    listen: &ListenAddress,
+    only: Option<Family>,
+    bound: std::time::Duration,
+) -> Result<BindAddress, Failed> {
+    let Some(host) = &listen.host else {
+        let (ip, family, dual_stack): (std::net::IpAddr, _, _) = match only {
+            Some(Family::V4) => (std::net::Ipv4Addr::UNSPECIFIED.into(), Family::V4, false),
+            Some(Family::V6) => (std::net::Ipv6Addr::UNSPECIFIED.into(), Family::V6, false),
+            None => (std::net::Ipv6Addr::UNSPECIFIED.into(), Family::V6, true),
+        };
+        return Ok(BindAddress { address: std::net::SocketAddr::new(ip, listen.port).into(), family, dual_stack });
+    };
+    let addresses = super::resolve_host(door, host, listen.port, only, bound).await?;
+    let address = addresses[0].clone();
+    let family = if address.ip().is_some_and(|ip| ip.is_ipv6()) { Family::V6 } else { Family::V4 };
+    Ok(BindAddress { address, family, dual_stack: false })
+}
+
+/// Makes a TCP listener: socket, setsockopt, bind, listen. Where this machine has no IPv6, the
+/// dual-stack wildcard falls back to IPv4's, and a warning says so.
+///
+/// # Errors
+/// The step that failed, reported.
+pub fn listener(door: &Arc<Door>, at: &BindAddress, backlog: u32, words: &SocketOptions) -> Result<Listener, Failed> {
+    if at.dual_stack && !has_ipv6() {
+        door.warn("no-ipv6", "this machine has no IPv6: listening on IPv4 only");
+        let port = if let Address::Inet(inet) = &at.address { inet.port() } else { 0 };
+        let address = std::net::SocketAddr::from((std::net::Ipv4Addr::UNSPECIFIED, port)).into();
+        return listen(door, &BindAddress { address, family: Family::V4, dual_stack: false }, backlog, words);
+    }
+    listen(door, at, backlog, words)
+}
+
+fn listen(door: &Arc<Door>, at: &BindAddress, backlog: u32, words: &SocketOptions) -> Result<Listener, Failed> {
+    let kind = Kind::tcp(at.family);
+    let made = open(door, kind)?;
+    let dual_stack = (at.family == Family::V6).then_some(at.dual_stack);
+    set_options(door, &made, kind, Role::Listener { dual_stack }, words)?;
+    let local = bind(door, &made, &at.address)?;
+    socket::listen(&made, backlog).map_err(|error| {
+        door.fail(&Error::of_io(Step::Listen, &error, &local.to_string()).with_local(local.clone()))
+    })?;
+    door.emit(event::Listen { backlog, effective_backlog: socket::effective_backlog(&made) });
+    Listener::new(Arc::clone(door), made, local)
+}
+
+/// Returns whether this machine has IPv6: a socket can be made and its wildcard bound.
+fn has_ipv6() -> bool {
+    let any = std::net::SocketAddr::from((std::net::Ipv6Addr::UNSPECIFIED, 0)).into();
+    match socket::socket(Kind::tcp(Family::V6)).and_then(|made| socket::bind(&made, &any)) {
+        Ok(()) => true,
+        Err(error) => !matches!(errno(&error), Some(Errno::EAFNOSUPPORT | Errno::EADDRNOTAVAIL)),
+    }
+}

@@ -1,0 +1,68 @@
+//! The step resolve: a name to its addresses, off the walk's thread and bounded in time.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+
+use super::open::no_interface;
+use super::{Door, Failed, now, within};
+use crate::address::Address;
+use crate::args::{Family, Host};
+use crate::error::{Error, ExitCode, Step};
+use crate::event;
+use crate::socket;
+
+/// Returns the addresses of a host on a port: an address as it is, a name by the resolver.
+///
+/// # Errors
+/// The name did not resolve, or not in time; the zone names no interface. Reported.
+pub async fn resolve_host(
+    door: &Door,
+    host: &Host,
+    port: u16,
+    only: Option<Family>,
+    bound: Duration,
+) -> Result<Vec<Address>, Failed> {
+    match host {
+        Host::Ip(ip, zone) => match socket::inet(*ip, zone.as_deref(), port) {
+            Ok(address) => Ok(vec![address]),
+            Err(error) => Err(no_interface(door, zone, &error)),
+        },
+        Host::Name(name) => {
+            let addresses = resolve(door, name, only, bound).await?;
+            Ok(addresses.into_iter().map(|ip| std::net::SocketAddr::new(ip, port).into()).collect())
+        }
+    }
+}
+
+/// Looks a name up and reports it.
+///
+/// # Errors
+/// The name did not resolve, or not within `bound`; reported.
+pub async fn resolve(door: &Door, name: &str, only: Option<Family>, bound: Duration) -> Result<Vec<IpAddr>, Failed> {
+    let began = now();
+    let (tell, told) = oneshot::channel();
+    let asked = name.to_owned();
+    // getaddrinfo cannot be interrupted: a thread that nobody waits for may outlast the wait.
+    let thread = std::thread::Builder::new().name("resolve".to_owned()).spawn(move || {
+        let _ = tell.send((socket::resolve::resolve(&asked, only), now()));
+    });
+    if let Err(error) = thread {
+        return Err(door.fail(&Error::of_io(Step::Resolve, &error, name).with_exit_code(ExitCode::Local)));
+    }
+    let failed = |what: &str| Error::of_kind(Step::Resolve, ExitCode::Resolve, format!("resolve {name}: {what}"));
+    match within(Some(bound), told).await {
+        Some(Ok((Ok(addresses), ended))) => {
+            door.emit(event::Resolve { name, addresses: &addresses, duration: ended - began });
+            Ok(addresses)
+        }
+        Some(Ok((Err(words), _))) => Err(door.fail(&failed(&words))),
+        Some(Err(_)) => Err(door.fail(&failed("the resolver ended without an answer"))),
+        None => {
+            let after = began.elapsed();
+            door.emit(event::Timeout { conn: None, step: Step::Resolve, after });
+            Err(door.fail(&failed(&format!("no answer within {:.3} s", after.as_secs_f64()))))
+        }
+    }
+}

@@ -1,0 +1,343 @@
+//! One connection, client or server, of any family: send, recv, shutdown, close.
+
+use std::future::poll_fn;
+use std::io::{self, IoSlice, Read};
+use std::mem::MaybeUninit;
+use std::net::Shutdown;
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+use socket2::Socket;
+use tokio::io::unix::AsyncFd;
+
+use super::fail::on_connection;
+use super::{Door, Failed, now, within};
+use crate::address::Address;
+use crate::error::{Error, ExitCode, Step};
+use crate::event::{self, Event, How, Kind, Payload, Reason, Tcp};
+use crate::sys;
+
+/// A connection. Dropped without [`Stream::close`], it was ended by the end of the run.
+pub struct Stream {
+    door: Arc<Door>,
+    socket: Option<AsyncFd<Socket>>,
+    conn: u64,
+    peer: Address,
+    opened: Instant,
+    bytes_received: AtomicU64,
+    bytes_sent: AtomicU64,
+    /// Whether the peer's end was read: then nothing is left unread.
+    at_eof: AtomicBool,
+}
+
+/// What one recv gave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Recvd {
+    /// That many bytes.
+    Data(usize),
+    /// The peer's end.
+    Eof,
+    /// Nothing yet.
+    Nothing,
+}
+
+/// What one send took.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sent {
+    /// Everything.
+    All,
+    /// That many bytes; the rest must wait.
+    Part(usize),
+}
+
+impl Stream {
+    pub(super) fn new(
+        door: Arc<Door>,
+        made: Socket,
+        conn: u64,
+        peer: Address,
+        opened: Instant,
+    ) -> Result<Self, Failed> {
+        match sys::watch_socket(made) {
+            Ok(socket) => Ok(Self {
+                door,
+                socket: Some(socket),
+                conn,
+                peer,
+                opened,
+                bytes_received: AtomicU64::new(0),
+                bytes_sent: AtomicU64::new(0),
+                at_eof: AtomicBool::new(false),
+            }),
+            Err((made, error)) => {
+                drop(made);
+                let failed = door.fail(&on_connection(Step::Accept, &error, conn, &peer));
+                let reason = Reason::Local;
+                report_close(
+                    &door,
+                    &event::Close {
+                        conn,
+                        reason,
+                        bytes_received: 0,
+                        bytes_sent: 0,
+                        bytes_unread: None,
+                        duration: opened.elapsed(),
+                        tcp: None,
+                    },
+                );
+                Err(failed)
+            }
+        }
+    }
+
+    /// Returns the number of the connection.
+    #[must_use]
+    pub fn conn(&self) -> u64 {
+        self.conn
+    }
+
+    /// Returns who is at the other end.
+    #[must_use]
+    pub fn peer(&self) -> &Address {
+        &self.peer
+    }
+
+    /// Returns how many bytes went either way so far.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.bytes_received.load(Ordering::Relaxed) + self.bytes_sent.load(Ordering::Relaxed)
+    }
+
+    /// Waits until there is something to recv, then until a slow reader of the events has made
+    /// room: only then is more taken from the network.
+    pub async fn readable(&self) {
+        if let Some(socket) = &self.socket {
+            // An error of the wait is told by the recv that follows.
+            poll_fn(|context| socket.poll_read_ready(context).map(drop)).await;
+        }
+        self.door.room().await;
+    }
+
+    /// Waits until the peer has closed its side, or there is data to recv; returns whether it has
+    /// closed and no data is left.
+    pub async fn peer_closed(&self) -> bool {
+        let Some(socket) = &self.socket else { return true };
+        poll_fn(|context| socket.poll_read_ready(context).map(drop)).await;
+        let mut byte = [MaybeUninit::uninit()];
+        matches!(socket.get_ref().peek(&mut byte), Ok(0))
+    }
+
+    /// Takes what has come, at most what the buffer holds, with one recv(2).
+    ///
+    /// # Errors
+    /// As recv(2), reported.
+    pub fn recv(&self, buffer: &mut [u8]) -> Result<Recvd, Failed> {
+        let Some(socket) = &self.socket else { return Ok(Recvd::Eof) };
+        // The guard is taken before the call, so that what comes after it is a new edge.
+        let mut guard = match socket.poll_read_ready(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(Ok(guard)) => guard,
+            Poll::Ready(Err(_)) | Poll::Pending => return Ok(Recvd::Nothing),
+        };
+        let mut socket: &Socket = guard.get_inner();
+        match socket.read(buffer) {
+            Ok(0) => {
+                self.at_eof.store(true, Ordering::Relaxed);
+                self.door.emit(event::Eof { conn: self.conn });
+                Ok(Recvd::Eof)
+            }
+            Ok(bytes) => {
+                self.bytes_received.fetch_add(bytes as u64, Ordering::Relaxed);
+                // Less than there was room for: nothing more has come, so wait for the next
+                // edge instead of asking once more in vain.
+                if bytes < buffer.len() {
+                    guard.clear_ready();
+                }
+                let data = Payload(&buffer[..bytes]);
+                self.door.emit(event::Recv { conn: Some(self.conn), bytes: bytes as u64, data });
+                Ok(Recvd::Data(bytes))
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                guard.clear_ready();
+                Ok(Recvd::Nothing)
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(Recvd::Nothing),
+            Err(error) => {
+                self.at_eof.store(true, Ordering::Relaxed);
+                Err(self.door.fail(&on_connection(Step::Recv, &error, self.conn, &self.peer)))
+            }
+        }
+    }
+
+    /// Sends as much of the parts, in their order, as the kernel takes at once.
+    ///
+    /// # Errors
+    /// As send(2), reported.
+    pub fn send(&self, parts: [&[u8]; 2]) -> Result<Sent, Failed> {
+        let Some(socket) = &self.socket else { return Ok(Sent::All) };
+        let whole = parts[0].len() + parts[1].len();
+        if whole == 0 {
+            return Ok(Sent::All);
+        }
+        let mut guard = match socket.poll_write_ready(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(Ok(guard)) => guard,
+            Poll::Ready(Err(_)) | Poll::Pending => return Ok(Sent::Part(0)),
+        };
+        let sent = if parts[0].is_empty() {
+            guard.get_inner().send(parts[1])
+        } else {
+            guard.get_inner().send_vectored(&[IoSlice::new(parts[0]), IoSlice::new(parts[1])])
+        };
+        match sent {
+            Ok(bytes) => {
+                self.bytes_sent.fetch_add(bytes as u64, Ordering::Relaxed);
+                // A part shows that the buffer is full: wait for the next edge.
+                if bytes < whole {
+                    guard.clear_ready();
+                }
+                self.report_sent(parts, bytes);
+                Ok(if bytes == whole { Sent::All } else { Sent::Part(bytes) })
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                guard.clear_ready();
+                Ok(Sent::Part(0))
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(Sent::Part(0)),
+            Err(error) => Err(self.door.fail(&on_connection(Step::Send, &error, self.conn, &self.peer))),
+        }
+    }
+
+    fn report_sent(&self, parts: [&[u8]; 2], bytes: usize) {
+        let joined;
+        let data = if parts[0].is_empty() {
+            &parts[1][..bytes]
+        } else if self.door.wants(Kind::Send) {
+            joined = parts.concat();
+            &joined[..bytes]
+        } else {
+            &[]
+        };
+        self.door.emit(event::Send { conn: Some(self.conn), bytes: bytes as u64, data: Payload(data) });
+    }
+
+    /// Sends everything, waiting for the peer where it must, each wait at most `bound`.
+    ///
+    /// # Errors
+    /// As send(2), or the wait ended; reported.
+    pub async fn send_all(&self, mut bytes: &[u8], bound: Option<Duration>) -> Result<(), Failed> {
+        while !bytes.is_empty() {
+            self.door.room().await;
+            match self.send([&[], bytes])? {
+                Sent::All => return Ok(()),
+                Sent::Part(taken) => bytes = &bytes[taken..],
+            }
+            let began = now();
+            if within(bound, self.writable()).await.is_none() {
+                return Err(self.timed_out(Step::Send, began));
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits until the kernel takes more.
+    async fn writable(&self) {
+        if let Some(socket) = &self.socket {
+            poll_fn(|context| socket.poll_write_ready(context).map(drop)).await;
+        }
+    }
+
+    /// Reports that a wait on this connection ended without what it waited for.
+    pub fn timeout(&self, step: Step, began: Instant) {
+        self.door.emit(event::Timeout { conn: Some(self.conn), step, after: began.elapsed() });
+    }
+
+    /// Reports that a wait ended, and that this is a failure.
+    pub fn timed_out(&self, step: Step, began: Instant) -> Failed {
+        let after = began.elapsed();
+        self.door.emit(event::Timeout { conn: Some(self.conn), step, after });
+        let doing = if step == Step::Send { "the peer took nothing" } else { "nothing came" };
+        let message = format!("{step} {}: {doing} within {:.3} s", self.peer, after.as_secs_f64());
+        self.door.fail(&self.error(step, ExitCode::NoAnswer, message))
+    }
+
+    /// Reports that the peer closed before its answer was whole.
+    pub fn cut_short(&self, message: &str) -> Failed {
+        self.door.fail(&self.error(Step::Recv, ExitCode::Reset, format!("recv {}: {message}", self.peer)))
+    }
+
+    fn error(&self, step: Step, code: ExitCode, message: String) -> Error {
+        Error::of_kind(step, code, message).with_conn(self.conn).with_peer(self.peer.clone())
+    }
+
+    /// Closes our sending side; the peer's goes on.
+    ///
+    /// # Errors
+    /// As shutdown(2), reported.
+    pub fn shutdown(&self) -> Result<(), Failed> {
+        let Some(socket) = &self.socket else { return Ok(()) };
+        match socket.get_ref().shutdown(Shutdown::Write) {
+            Ok(()) => {
+                self.door.emit(event::Shutdown { conn: self.conn, how: How::Write });
+                Ok(())
+            }
+            Err(error) => Err(self.door.fail(&on_connection(Step::Shutdown, &error, self.conn, &self.peer))),
+        }
+    }
+
+    /// Closes the connection.
+    pub fn close(mut self, reason: Reason) {
+        self.end(reason);
+    }
+
+    fn end(&mut self, reason: Reason) {
+        let Some(socket) = self.socket.take().map(AsyncFd::into_inner) else { return };
+        let unread = if self.at_eof.load(Ordering::Relaxed) { Some(0) } else { sys::unread(socket.as_fd()).ok() };
+        let tcp = self.door.wants(Kind::Close).then(|| tcp_of(&socket)).flatten();
+        let duration = self.opened.elapsed();
+        drop(socket);
+        report_close(
+            &self.door,
+            &event::Close {
+                conn: self.conn,
+                reason,
+                bytes_received: self.bytes_received.load(Ordering::Relaxed),
+                bytes_sent: self.bytes_sent.load(Ordering::Relaxed),
+                bytes_unread: unread,
+                duration,
+                tcp,
+            },
+        );
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        self.end(Reason::Signal);
+    }
+}
+
+/// Reports a close, and what it does to the peer where bytes were left unread.
+pub(super) fn report_close(door: &Door, close: &event::Close) {
+    if let Some(unread @ 1..) = close.bytes_unread
+        && close.reason != Reason::Signal
+    {
+        let message = format!("connection {} was closed with {unread} bytes unread: the peer sees a reset", close.conn);
+        door.warn("unread-at-close", &message);
+    }
+    door.emit(Event::Close(close.clone()));
+}
+
+/// Returns the kernel's figures of a TCP socket.
+pub(super) fn tcp_of(made: &Socket) -> Option<Tcp> {
+    let info = sys::tcp_info(made.as_fd()).ok()?;
+    Some(Tcp {
+        rtt: info.rtt,
+        min_rtt: info.min_rtt,
+        rttvar: info.rttvar,
+        retransmits: info.total_retrans,
+        mss: info.snd_mss,
+        cwnd: info.snd_cwnd,
+    })
+}

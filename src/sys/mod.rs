@@ -1,0 +1,119 @@
+//! The kernel where no crate reaches: the only unsafe code, one plain function a call.
+//!
+//! Linux only; each block says why it is sound. Nothing here knows why it is called.
+#![expect(unsafe_code, reason = "this is the one module for kernel calls that no crate offers")]
+
+use std::io;
+use std::mem::{MaybeUninit, size_of};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+
+use socket2::{SockAddr, Socket};
+use tokio::io::Interest;
+use tokio::io::unix::{AsyncFd, AsyncFdRegisterError};
+
+mod tcp_info;
+
+pub use tcp_info::{TcpInfo, tcp_info};
+
+/// Accepts one connection as accept4(2) does, non-blocking and closed on exec, with its address.
+///
+/// socket2's accept makes two more calls for the flags; nix's gives no address.
+///
+/// # Errors
+/// As accept4(2), `WouldBlock` where none waits.
+pub fn accept(listener: BorrowedFd<'_>) -> io::Result<(OwnedFd, SockAddr)> {
+    // SAFETY: the storage and its length belong to SockAddr, which hands out pointers to both that
+    // are valid for the call; the kernel writes at most `len` bytes and sets `len`.
+    let accepted = unsafe {
+        SockAddr::try_init(|storage, len| {
+            let fd = libc::accept4(listener.as_raw_fd(), storage.cast(), len, libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK);
+            if fd < 0 { Err(io::Error::last_os_error()) } else { Ok(fd) }
+        })
+    };
+    let (fd, address) = accepted?;
+    // SAFETY: accept4 has just given this descriptor to us alone.
+    Ok((unsafe { OwnedFd::from_raw_fd(fd) }, address))
+}
+
+/// Lets the runtime tell when a socket is ready. tokio calls this unsafe, because it would be for
+/// a type whose descriptor changes or closes early.
+///
+/// # Errors
+/// As epoll_ctl(2), with the socket.
+pub fn watch_socket(socket: Socket) -> Result<AsyncFd<Socket>, (Socket, io::Error)> {
+    // SAFETY: a Socket keeps one descriptor for life, and AsyncFd owns it until after deregistering.
+    unsafe { AsyncFd::register(socket) }.map_err(AsyncFdRegisterError::into_parts)
+}
+
+/// Lets the runtime tell when a descriptor is ready. Files refuse it (EPERM).
+///
+/// # Errors
+/// As epoll_ctl(2).
+pub fn watch_fd(fd: OwnedFd, interest: Interest) -> io::Result<AsyncFd<OwnedFd>> {
+    // SAFETY: an OwnedFd keeps one descriptor for life, and AsyncFd owns it until after
+    // deregistering.
+    unsafe { AsyncFd::register_with_interest(fd, interest) }.map_err(|refused| refused.into_parts().1)
+}
+
+/// Sets a socket option whose value is an int.
+///
+/// # Errors
+/// As setsockopt(2).
+pub fn set_int(socket: BorrowedFd<'_>, level: i32, option: i32, value: i32) -> io::Result<()> {
+    set_bytes(socket, level, option, &value.to_ne_bytes())
+}
+
+/// Sets a socket option whose value is a string of bytes.
+///
+/// # Errors
+/// As setsockopt(2).
+pub fn set_bytes(socket: BorrowedFd<'_>, level: i32, option: i32, value: &[u8]) -> io::Result<()> {
+    let len = libc::socklen_t::try_from(value.len()).map_err(|_| io::ErrorKind::InvalidInput)?;
+    // SAFETY: pointer and length describe `value`, which the kernel only reads.
+    let result = unsafe { libc::setsockopt(socket.as_raw_fd(), level, option, value.as_ptr().cast(), len) };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// Returns the value of a socket option that is an int.
+///
+/// # Errors
+/// As getsockopt(2).
+pub fn get_int(socket: BorrowedFd<'_>, level: i32, option: i32) -> io::Result<i32> {
+    let mut value = [0; size_of::<i32>()];
+    let len = get_bytes(socket, level, option, &mut value)?;
+    // Some options of the kernel are one byte long (IP_MULTICAST_TTL): the rest stays zero.
+    Ok(if len == 1 { i32::from(value[0]) } else { i32::from_ne_bytes(value) })
+}
+
+/// Reads the value of a socket option into `value` and returns how many bytes it has.
+///
+/// # Errors
+/// As getsockopt(2).
+pub fn get_bytes(socket: BorrowedFd<'_>, level: i32, option: i32, value: &mut [u8]) -> io::Result<usize> {
+    let mut len = libc::socklen_t::try_from(value.len()).map_err(|_| io::ErrorKind::InvalidInput)?;
+    // SAFETY: pointer and length describe `value`; the kernel writes at most `len` bytes into it.
+    let result =
+        unsafe { libc::getsockopt(socket.as_raw_fd(), level, option, value.as_mut_ptr().cast(), &raw mut len) };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(len as usize) }
+}
+
+/// Returns how many bytes have arrived and were not read yet (SIOCINQ, tcp(7) and unix(7)).
+///
+/// # Errors
+/// As ioctl(2).
+pub fn unread(socket: BorrowedFd<'_>) -> io::Result<u64> {
+    let mut bytes: libc::c_int = 0;
+    // SAFETY: FIONREAD (the same number as SIOCINQ) writes one int to the pointer, which is valid.
+    let result = unsafe { libc::ioctl(socket.as_raw_fd(), libc::FIONREAD, &raw mut bytes) };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(u64::try_from(bytes).unwrap_or(0)) }
+}
+
+/// Returns whether this process was started with the signal ignored, as nohup(1) does.
+#[must_use]
+pub fn is_ignored(signal: i32) -> bool {
+    let mut action = MaybeUninit::<libc::sigaction>::zeroed();
+    // SAFETY: a null new action only asks; the kernel fills the old one, which is valid to write.
+    let result = unsafe { libc::sigaction(signal, std::ptr::null(), action.as_mut_ptr()) };
+    // SAFETY: zeroed is a valid sigaction, and so is what the kernel wrote.
+    result == 0 && unsafe { action.assume_init() }.sa_sigaction == libc::SIG_IGN
+}
