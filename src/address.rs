@@ -32,6 +32,16 @@ impl Address {
             _ => None,
         }
     }
+
+    /// Returns the same IP address with another port; a unix address as it is.
+    #[must_use]
+    pub fn with_port(&self, port: u16) -> Self {
+        let mut address = self.clone();
+        if let Self::Inet(inet) = &mut address {
+            inet.set_port(port);
+        }
+        address
+    }
 }
 
 impl From<SocketAddr> for Address {

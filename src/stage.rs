@@ -107,12 +107,20 @@ pub(crate) fn of_serve(serve: &Serve) -> Stage {
 
 /// The stage of `connect`.
 pub(crate) fn of_connect(connect: &Connect) -> Stage {
-    let results = if connect.probe { Results::Lines } else { Results::Peer };
+    let results = match connect.probe {
+        true => Results::Probe { many: connect.targets.len() > 1 },
+        false => Results::Peer,
+    };
+    let stage = Stage::new("connect", &connect.output, Tally::Client, results);
+    // Of many targets the table on stdout tells enough.
+    let is_table = connect.probe && connect.targets.len() > 1;
+    let steps = if is_table && stage.steps == Steps::Shown { Steps::Hidden } else { stage.steps };
     Stage {
+        steps,
         is_relay: connect.is_relay(),
         answers: !connect.messages.is_empty(),
         hex_dump: connect.hex_dump,
-        ..Stage::new("connect", &connect.output, Tally::Client, results)
+        ..stage
     }
 }
 

@@ -127,21 +127,25 @@ impl Connect {
         if self.hex_dump && self.output.format() == Format::Json {
             return Err("--hex-dump is for text: with --json the events carry the bytes".to_owned());
         }
-        self.check_source()
+        self.check_options()
     }
 
-    /// Checks that `--source` can reach each target.
-    fn check_source(&self) -> Result<(), String> {
+    /// Checks the socket options against the families of the targets.
+    fn check_options(&self) -> Result<(), String> {
+        if let (Some(unix), Some(option)) =
+            (self.targets.iter().find(|target| matches!(target, Target::Unix(_))), self.options.inet_only())
+        {
+            return Err(format!("{option} is for IP, and {unix} is a unix socket"));
+        }
         let Some(source) = &self.options.source else { return Ok(()) };
         self.output.check_host(&source.host)?;
         let Host::Ip(ip, _) = &source.host else { return Ok(()) };
         for target in &self.targets {
             match target {
-                Target::Unix(_) => return Err(format!("--source {} is no address for {target}", source.host)),
                 Target::Inet(Host::Ip(to, _), _) if to.is_ipv4() != ip.is_ipv4() => {
                     return Err(format!("--source {} and {target} are of two families", source.host));
                 }
-                Target::Inet(..) => {}
+                Target::Inet(..) | Target::Unix(_) => {}
             }
         }
         Ok(())

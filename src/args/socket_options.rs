@@ -75,3 +75,26 @@ pub struct SocketOptions {
     #[arg(long, value_name = "D", value_parser = value::microseconds, allow_negative_numbers = true)]
     pub busy_poll: Option<u32>,
 }
+
+impl SocketOptions {
+    /// Returns an option that was given and that only IP has, by its name.
+    pub(super) fn inet_only(&self) -> Option<&'static str> {
+        [
+            (self.source.is_some(), "--source"),
+            (self.interface.is_some(), "--interface"),
+            (self.ttl.is_some(), "--ttl"),
+            (self.dscp.is_some(), "--dscp"),
+            (self.mark.is_some(), "--mark"),
+            (self.reuse_port, "--reuse-port"),
+            (self.keepalive.is_some(), "--keepalive"),
+            (self.no_delay, "--no-delay"),
+            (self.mss.is_some(), "--mss"),
+            (self.congestion.is_some(), "--congestion"),
+            (self.user_timeout.is_some(), "--user-timeout"),
+            (self.dont_fragment, "--dont-fragment"),
+            (self.busy_poll.is_some(), "--busy-poll"),
+        ]
+        .into_iter()
+        .find_map(|(is_given, name)| is_given.then_some(name))
+    }
+}

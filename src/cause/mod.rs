@@ -1,17 +1,34 @@
 //! Why it failed: step and errno, with what this machine can tell, become a hint.
 //!
-//! Only asked after a failure, never on a hot path.
+//! Only asked after a failure, never on a hot path; [`investigate`] on a thread that may block.
+
+mod holder;
 
 use nix::errno::Errno;
 
+use crate::address::Address;
 use crate::error::{Error, Step};
 
-/// Returns what a failure usually means here, and what to try next.
+/// Finds out what this machine can tell of a failure, and what to try next. Blocks: it reads the
+/// tables of sockets and processes.
+#[must_use]
+pub fn investigate(error: &Error) -> Option<String> {
+    let found = match (error.step, error.errno, &error.local, &error.peer) {
+        (Step::Bind, Some(Errno::EADDRINUSE), Some(Address::Inet(wanted)), _) => in_use(wanted.port()),
+        (Step::Connect, Some(Errno::ECONNREFUSED), _, Some(Address::Inet(peer))) if peer.ip().is_loopback() => {
+            elsewhere(peer.port())
+        }
+        _ => None,
+    };
+    found.or_else(|| hint(error))
+}
+
+/// Returns what a failure usually means, and what to try next: cheap.
 #[must_use]
 pub fn hint(error: &Error) -> Option<String> {
     let words = match (error.step, error.errno?) {
         (Step::Bind, Errno::EADDRINUSE) => {
-            "another socket has this address; `ss -tulpn` shows whose, port 0 takes any free port".to_owned()
+            "another socket has this address; `ss -tanp` shows which, port 0 takes any free one".to_owned()
         }
         (Step::Bind, Errno::EACCES) => return Some(protected_port()),
         (Step::Bind, Errno::EADDRNOTAVAIL) => {
@@ -33,9 +50,13 @@ pub fn hint(error: &Error) -> Option<String> {
         (Step::Setsockopt, Errno::ENOENT) => {
             "this kernel does not have it; see net.ipv4.tcp_available_congestion_control".to_owned()
         }
-        (Step::Connect, Errno::ECONNREFUSED) => {
-            "the host answered that nobody listens there: is the server up, on this port and this address?".to_owned()
-        }
+        (Step::Connect, Errno::ECONNREFUSED) => match error.peer {
+            Some(Address::Inet(_)) => {
+                "the host answered that nobody listens there: is the server up, on this port and this address?"
+                    .to_owned()
+            }
+            _ => "the file is there, but nobody listens on it: is the server up?".to_owned(),
+        },
         (Step::Connect, Errno::ENOENT) => "there is no socket at this path: is the server up?".to_owned(),
         (Step::Connect, Errno::ETIMEDOUT) => {
             "a silent drop: a firewall on the way, a host that is down, or a server whose accept queue is full"
@@ -63,6 +84,18 @@ pub fn hint(error: &Error) -> Option<String> {
         _ => return None,
     };
     Some(words)
+}
+
+/// Says who has a port that we wanted.
+fn in_use(port: u16) -> Option<String> {
+    let holders = holder::of_port(port);
+    holders.first().map(|holder| format!("the port is held by {holder}; port 0 takes any free one"))
+}
+
+/// Says where on this machine a port is open instead.
+fn elsewhere(port: u16) -> Option<String> {
+    let holders = holder::of_port(port);
+    holders.first().map(|holder| format!("nobody listens at this address, but the same port has {holder}"))
 }
 
 fn protected_port() -> String {

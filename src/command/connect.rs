@@ -1,11 +1,14 @@
 //! `connect`: resolve, race the addresses, then talk, relay, or only tell.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
+use tokio::sync::OnceCell;
 use tokio::task::JoinSet;
 
 use super::{Run, relay, talk};
-use crate::args::{Connect, SocketOptions, Target};
+use crate::address::Address;
+use crate::args::{Connect, Host, SocketOptions, Target};
 use crate::error::ExitCode;
 use crate::event::Reason;
 use crate::step::{self, Failed, Stream};
@@ -14,11 +17,12 @@ use crate::step::{self, Failed, Stream};
 pub async fn run(connect: Connect, mut run: Run) -> ExitCode {
     let connect = Arc::new(connect);
     if connect.probe {
-        return probe(&connect, &run).await;
+        return probe(&connect, &Arc::new(run)).await;
     }
     let stdin = run.stdin.take();
+    let resolved = Resolved::default();
     let connected = tokio::select! {
-        connected = one(&connect, &connect.targets[0], &run) => connected,
+        connected = one(&connect, &connect.targets[0], &resolved, &run) => connected,
         // Told to stop before the connection stood.
         _ = run.stop.reached() => return ExitCode::NoAnswer,
     };
@@ -38,39 +42,42 @@ pub async fn run(connect: Connect, mut run: Run) -> ExitCode {
 }
 
 /// Connects to one target.
-async fn one(connect: &Connect, target: &Target, run: &Run) -> Result<Stream, Failed> {
-    let patience = &connect.patience;
-    let family = connect.output.family();
+async fn one(connect: &Connect, target: &Target, resolved: &Resolved, run: &Run) -> Result<Stream, Failed> {
     let addresses = match target {
-        Target::Inet(host, port) => step::resolve_host(&run.door, host, *port, family, patience.resolve()).await?,
+        Target::Inet(host, port) => {
+            let known = resolved.get_or_init(|| resolve(connect, host, run)).await;
+            known.as_ref().map_err(|failed| *failed)?.iter().map(|address| address.with_port(*port)).collect()
+        }
         Target::Unix(address) => vec![address.clone()],
     };
     let source = step::source_address(&run.door, &connect.options)?;
     let words: Arc<SocketOptions> = Arc::new(connect.options.clone());
-    step::connect(&run.door, &addresses, source.as_ref(), &words, patience.connect()).await
+    step::connect(&run.door, &addresses, source.as_ref(), &words, connect.patience.connect()).await
+}
+
+/// Returns the addresses of a host, the port not yet set.
+async fn resolve(connect: &Connect, host: &Host, run: &Run) -> Result<Vec<Address>, Failed> {
+    step::resolve_host(&run.door, host, 0, connect.output.family(), connect.patience.resolve()).await
 }
 
 /// Connects to every target, at most so many at once, and closes each without a byte.
-async fn probe(connect: &Arc<Connect>, run: &Run) -> ExitCode {
+async fn probe(connect: &Arc<Connect>, run: &Arc<Run>) -> ExitCode {
     let mut codes = Vec::new();
     let mut running = JoinSet::new();
+    let mut hosts: HashMap<String, Arc<Resolved>> = HashMap::new();
     let mut left = connect.targets.iter();
     let all = async {
         loop {
             while running.len() < connect.parallel.get()
                 && let Some(target) = left.next()
             {
-                let (connect, target) = (Arc::clone(connect), target.clone());
-                let run = Run { door: Arc::clone(&run.door), stop: run.stop.clone(), stdin: None };
-                running.spawn(async move {
-                    match one(&connect, &target, &run).await {
-                        Ok(stream) => {
-                            stream.close(Reason::Local);
-                            ExitCode::Ok
-                        }
-                        Err(failed) => failed.code,
-                    }
-                });
+                // A host is looked up once, however many of its ports are probed.
+                let host = match target {
+                    Target::Inet(host, _) => host.to_string(),
+                    Target::Unix(_) => String::new(),
+                };
+                let resolved = Arc::clone(hosts.entry(host).or_default());
+                running.spawn(test(Arc::clone(connect), target.clone(), resolved, Arc::clone(run)));
             }
             match running.join_next().await {
                 Some(code) => codes.push(code.unwrap_or(ExitCode::Local)),
@@ -85,4 +92,18 @@ async fn probe(connect: &Arc<Connect>, run: &Run) -> ExitCode {
     // What was not reached when the run was told to stop has not answered.
     codes.resize(connect.targets.len(), ExitCode::NoAnswer);
     ExitCode::of_targets(codes)
+}
+
+/// The addresses of a host, once they were looked up.
+type Resolved = OnceCell<Result<Vec<Address>, Failed>>;
+
+/// Connects to one target and closes.
+async fn test(connect: Arc<Connect>, target: Target, resolved: Arc<Resolved>, run: Arc<Run>) -> ExitCode {
+    match one(&connect, &target, &resolved, &run).await {
+        Ok(stream) => {
+            stream.close(Reason::Local);
+            ExitCode::Ok
+        }
+        Err(failed) => failed.code,
+    }
 }

@@ -103,7 +103,7 @@ async fn tcp(door: &Arc<Door>, loopback: IpAddr, bound: Duration) -> Result<Dura
     let words = Arc::new(SocketOptions::default());
     let listen = ListenAddress { host: Some(Host::Ip(loopback, None)), port: 0 };
     let address = step::bind_address(door, &listen, None, bound).await?;
-    let listener = step::listener(door, &address, 1, &words)?;
+    let listener = step::listener(door, &address, 1, &words).await?;
     let client = step::connect(door, &[listener.local().clone()], None, &words, bound).await?;
     let server = loop {
         match within(Some(bound), listener.accept()).await.ok_or(Trouble::Silent)?? {

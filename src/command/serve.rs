@@ -31,7 +31,7 @@ async fn walk(serve: &Serve, run: &Run) -> Result<(), Failed> {
     step::raise_descriptors();
     let family = serve.output.family();
     let address = step::bind_address(&run.door, &serve.listen, family, RESOLVE).await?;
-    let listener = step::listener(&run.door, &address, serve.backlog, &serve.options)?;
+    let listener = step::listener(&run.door, &address, serve.backlog, &serve.options).await?;
     let rules = Arc::new(Rules {
         answer: serve.answer.clone(),
         recv_size: serve.recv_size,

@@ -84,6 +84,12 @@ pub enum Results {
     Peer,
     /// Statistics and tables.
     Lines,
+    /// A line a connect: open, refused, silent. Where there are many targets it is all that is said
+    /// of those that failed.
+    Probe {
+        /// There is more than one target.
+        many: bool,
+    },
     /// Nothing.
     None,
 }

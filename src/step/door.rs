@@ -4,9 +4,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
+use nix::errno::Errno;
 use tokio::sync::Notify;
 
-use crate::error::ExitCode;
+use crate::error::{ExitCode, Step};
 use crate::event::{Event, Kind, Listener, Stamp};
 
 /// The one way from a step to whoever listens.
@@ -26,6 +27,8 @@ struct Inner {
     last: Duration,
     /// After the summary nothing may follow.
     closed: bool,
+    /// Which failures were looked into.
+    explained: Vec<(Step, Option<Errno>)>,
 }
 
 impl Door {
@@ -37,7 +40,7 @@ impl Door {
         Self {
             started,
             wanted,
-            inner: Mutex::new(Inner { listener, last: Duration::ZERO, closed: false }),
+            inner: Mutex::new(Inner { listener, last: Duration::ZERO, closed: false, explained: Vec::new() }),
             full: AtomicBool::new(false),
             drained,
             conns: AtomicU64::new(0),
@@ -76,6 +79,16 @@ impl Door {
             }
             drained.await;
         }
+    }
+
+    /// Returns whether a step fails with an errno for the first time.
+    pub(super) fn is_first(&self, step: Step, errno: Option<Errno>) -> bool {
+        let mut inner = self.lock();
+        let is_first = !inner.explained.contains(&(step, errno));
+        if is_first {
+            inner.explained.push((step, errno));
+        }
+        is_first
     }
 
     /// Returns the number of the next connection, from 1.

@@ -19,7 +19,7 @@ pub struct Failed {
 }
 
 impl Door {
-    /// Emits an error.
+    /// Emits an error, with the hint that its step and errno alone give.
     pub fn fail(&self, error: &Error) -> Failed {
         let name = error.errno.map(errno_name);
         let hint = error.hint.is_none().then(|| cause::hint(error)).flatten();
@@ -27,6 +27,21 @@ impl Door {
         event.hint = event.hint.or(hint.as_deref());
         self.emit(event);
         Failed { code: error.exit_code(), errno: error.errno }
+    }
+
+    /// Emits an error with what this machine can tell of its cause: the first of its step and
+    /// errno, that is, for finding out is slow. It is done on a thread that may block, so that
+    /// nothing that is being measured waits for it.
+    pub async fn fail_explained(&self, error: Error) -> Failed {
+        if error.hint.is_some() || !self.is_first(error.step, error.errno) {
+            return self.fail(&error);
+        }
+        let subject = error.clone();
+        let hint = tokio::task::spawn_blocking(move || cause::investigate(&subject)).await.ok().flatten();
+        self.fail(&match hint {
+            Some(hint) => error.with_hint(hint),
+            None => error,
+        })
     }
 
     /// Emits a warning.

@@ -79,10 +79,11 @@ fn report(door: &Door, setting: &Setting, effective: Option<&Value>) {
 }
 
 /// Binds a socket and reports the address that it then has.
-pub(super) fn bind(door: &Door, made: &Socket, address: &Address) -> Result<Address, Failed> {
-    socket::bind(made, address).map_err(|error| {
-        door.fail(&Error::of_io(Step::Bind, &error, &address.to_string()).with_local(address.clone()))
-    })?;
+pub(super) async fn bind(door: &Door, made: &Socket, address: &Address) -> Result<Address, Failed> {
+    if let Err(error) = socket::bind(made, address) {
+        let error = Error::of_io(Step::Bind, &error, &address.to_string()).with_local(address.clone());
+        return Err(door.fail_explained(error).await);
+    }
     let local = socket::local(made);
     door.emit(event::Bind { local: &local });
     Ok(local)
@@ -148,22 +149,27 @@ pub async fn bind_address(
 ///
 /// # Errors
 /// The step that failed, reported.
-pub fn listener(door: &Arc<Door>, at: &BindAddress, backlog: u32, words: &SocketOptions) -> Result<Listener, Failed> {
+pub async fn listener(
+    door: &Arc<Door>,
+    at: &BindAddress,
+    backlog: u32,
+    words: &SocketOptions,
+) -> Result<Listener, Failed> {
     if at.dual_stack && !has_ipv6() {
         door.warn("no-ipv6", "this machine has no IPv6: listening on IPv4 only");
         let port = if let Address::Inet(inet) = &at.address { inet.port() } else { 0 };
         let address = std::net::SocketAddr::from((std::net::Ipv4Addr::UNSPECIFIED, port)).into();
-        return listen(door, &BindAddress { address, family: Family::V4, dual_stack: false }, backlog, words);
+        return listen(door, &BindAddress { address, family: Family::V4, dual_stack: false }, backlog, words).await;
     }
-    listen(door, at, backlog, words)
+    listen(door, at, backlog, words).await
 }
 
-fn listen(door: &Arc<Door>, at: &BindAddress, backlog: u32, words: &SocketOptions) -> Result<Listener, Failed> {
+async fn listen(door: &Arc<Door>, at: &BindAddress, backlog: u32, words: &SocketOptions) -> Result<Listener, Failed> {
     let kind = Kind::tcp(at.family);
     let made = open(door, kind)?;
     let dual_stack = (at.family == Family::V6).then_some(at.dual_stack);
     set_options(door, &made, kind, Role::Listener { dual_stack }, words)?;
-    let local = bind(door, &made, &at.address)?;
+    let local = bind(door, &made, &at.address).await?;
     socket::listen(&made, backlog).map_err(|error| {
         door.fail(&Error::of_io(Step::Listen, &error, &local.to_string()).with_local(local.clone()))
     })?;

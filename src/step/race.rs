@@ -56,18 +56,30 @@ pub async fn connect(
         tokio::select! {
             biased;
             Some(ended) = race.running.join_next_with_id() => {
-                let outcome = match ended {
-                    Ok((id, outcome)) => { race.forget(id); outcome }
+                let lost = match ended {
+                    Ok((id, outcome)) => {
+                        race.forget(id);
+                        match outcome {
+                            Ok(won) => {
+                                race.abandon(&won.peer);
+                                return won.stream(door);
+                            }
+                            Err(lost) => lost,
+                        }
+                    }
                     Err(gone) => {
                         race.forget(gone.id());
                         let message = "connect: an attempt ended without a result".to_owned();
-                        Err(door.fail(&Error::of_kind(Step::Connect, ExitCode::Local, message)))
+                        Lost::Error(Error::of_kind(Step::Connect, ExitCode::Local, message))
                     }
                 };
-                match outcome {
-                    Ok(won) => { race.abandon(&won.peer); return won.stream(door); }
-                    Err(failed) => furthest = Some(further(furthest, failed)),
-                }
+                let is_last = race.pending.is_empty() && queue.is_empty();
+                furthest = Some(further(furthest, match lost {
+                    Lost::Reported(failed) => failed,
+                    // To find out why takes its time, which no other attempt is to wait for.
+                    Lost::Error(error) if is_last => door.fail_explained(error).await,
+                    Lost::Error(error) => door.fail(&error),
+                }));
             }
             () = sleep_until(deadline) => return Err(race.time_out(furthest)),
             () = sleep_until(next_start), if !queue.is_empty() => {}
@@ -102,7 +114,7 @@ struct Race<'a> {
     door: &'a Arc<Door>,
     source: Option<&'a Address>,
     words: &'a Arc<SocketOptions>,
-    running: JoinSet<Result<Won, Failed>>,
+    running: JoinSet<Result<Won, Lost>>,
     pending: Vec<(Id, Address, Instant)>,
     started: u32,
 }
@@ -171,8 +183,22 @@ struct Won {
     is_tcp: bool,
 }
 
+/// An attempt that did not.
+enum Lost {
+    /// On a step before connect, reported.
+    Reported(Failed),
+    /// On connect, to be reported.
+    Error(Error),
+}
+
+impl From<Failed> for Lost {
+    fn from(failed: Failed) -> Self {
+        Self::Reported(failed)
+    }
+}
+
 impl Attempt {
-    async fn run(self) -> Result<Won, Failed> {
+    async fn run(self) -> Result<Won, Lost> {
         let kind = match &self.peer {
             Address::Inet(inet) if inet.is_ipv4() => Kind::tcp(Family::V4),
             Address::Inet(_) => Kind::tcp(Family::V6),
@@ -181,7 +207,7 @@ impl Attempt {
         let made = open(&self.door, kind)?;
         set_options(&self.door, &made, kind, Role::Client, &self.words)?;
         if let Some(source) = &self.source {
-            bind(&self.door, &made, source)?;
+            bind(&self.door, &made, source).await?;
         }
         let began = now();
         if socket::connect(&made, &self.peer).map_err(|error| self.failed(&error))? == Connecting::Done {
@@ -194,8 +220,8 @@ impl Attempt {
         Ok(self.won(made, began, kind))
     }
 
-    fn failed(&self, error: &std::io::Error) -> Failed {
-        self.door.fail(&Error::of_io(Step::Connect, error, &self.peer.to_string()).with_peer(self.peer.clone()))
+    fn failed(&self, error: &std::io::Error) -> Lost {
+        Lost::Error(Error::of_io(Step::Connect, error, &self.peer.to_string()).with_peer(self.peer.clone()))
     }
 
     fn won(self, made: Socket, began: Instant, kind: Kind) -> Won {

@@ -12,6 +12,8 @@ use std::io;
 use anstyle::{AnsiColor, Style};
 
 use super::{Output, Results, Screen, Settings, Steps};
+use crate::address::Address;
+use crate::error::Step;
 use crate::event::{Error, Event, Kind, Stamp};
 
 use escape::Line;
@@ -58,7 +60,12 @@ impl Text {
     /// Returns whether events of this kind are shown.
     #[must_use]
     pub fn wants(&self, kind: Kind) -> bool {
-        self.tells(kind) || self.is_line(kind) || (kind == Kind::Recv && self.settings.results == Results::Peer)
+        let is_result = match self.settings.results {
+            Results::Peer => kind == Kind::Recv,
+            Results::Probe { .. } => kind == Kind::Connect,
+            Results::Lines | Results::None => false,
+        };
+        is_result || self.tells(kind) || self.is_line(kind)
     }
 
     /// Takes one event. Those that are not wanted matter too: they end an answer.
@@ -66,6 +73,13 @@ impl Text {
         let kind = event.kind();
         self.end_answer(kind);
         let offset = if self.settings.hex_dump { self.dump.advance(event) } else { 0 };
+        if let (Results::Probe { many }, Some(peer)) = (self.settings.results, probed(event)) {
+            let screen = self.settings.stdout;
+            self.stdout.push(|buffer| totals::append_probe(buffer, screen, peer, event));
+            if many && kind == Kind::Error {
+                return;
+            }
+        }
         if self.tells(kind) {
             let told = Told { stamp, event, offset, settings: &self.settings };
             self.stderr().push(|buffer| told.append(buffer));
@@ -143,6 +157,15 @@ impl Text {
     /// Returns where lines for stderr go.
     fn stderr(&self) -> &Output {
         self.stderr.as_ref().unwrap_or(&self.stdout)
+    }
+}
+
+/// Returns whom a probe has reached, or has failed to.
+fn probed<'a>(event: &Event<'a>) -> Option<&'a Address> {
+    match event {
+        Event::Connect(connect) => Some(connect.peer),
+        Event::Error(error) if error.step == Step::Connect => error.peer,
+        _ => None,
     }
 }
 

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use super::{Tone, paint, say};
-use crate::event::{Check, CheckOutcome, Interim, Outcome, Summary, Totals};
+use crate::address::Address;
+use crate::event::{Check, CheckOutcome, Event, Interim, Outcome, Summary, Totals};
 use crate::report::Screen;
 use crate::report::people::{byte_count, count, duration};
 use crate::stats::Tally;
@@ -29,6 +30,29 @@ pub(crate) fn append_check(buffer: &mut Vec<u8>, screen: Screen, check: &Check<'
         paint(buffer, screen, Tone::Dim, format_args!("hint:"));
         say(buffer, format_args!(" {hint}"));
     }
+}
+
+/// Appends how a probe of one address came out.
+pub(crate) fn append_probe(buffer: &mut Vec<u8>, screen: Screen, peer: &Address, event: &Event<'_>) {
+    let (tone, word) = match event {
+        Event::Error(error) => match error.errno {
+            Some("ECONNREFUSED") => (Tone::Warning, "refused"),
+            Some("ENETUNREACH" | "EHOSTUNREACH" | "ENETDOWN" | "EHOSTDOWN") => (Tone::Error, "unreachable"),
+            Some("ECONNRESET") => (Tone::Error, "reset"),
+            Some("ENOENT") => (Tone::Warning, "missing"),
+            None | Some("ETIMEDOUT") => (Tone::Error, "silent"),
+            Some(_) => (Tone::Error, "failed"),
+        },
+        _ => (Tone::Good, "open"),
+    };
+    paint(buffer, screen, tone, format_args!("{word:<11}"));
+    say(buffer, format_args!(" {peer}"));
+    match event {
+        Event::Connect(connect) => say(buffer, format_args!(" {}", duration(connect.duration))),
+        Event::Error(error) if word == "failed" => say(buffer, format_args!(" {}", error.message)),
+        _ => {}
+    }
+    buffer.push(b'\n');
 }
 
 /// Appends the totals so far.
