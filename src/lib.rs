@@ -15,6 +15,7 @@ pub mod cause;
 pub mod command;
 pub mod error;
 pub mod event;
+pub mod packet;
 pub mod report;
 pub mod socket;
 pub mod stats;

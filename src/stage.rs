@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::future::Future;
 use std::io::{self, ErrorKind, IsTerminal, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
@@ -17,44 +17,38 @@ use crate::report::{self, Detail, Format, OutputEvent, Report, Results, Screen, 
 use crate::stats::{Stats, Tally};
 use crate::step::{Cause, Door, Stdin, Stop};
 
-/// The three standard streams, as they are.
+/// The three standard streams. They are used as they are: a copy of a descriptor would be one
+/// more, which counts where they have run out.
+#[derive(Debug)]
 pub struct Streams {
-    stdin: OwnedFd,
-    stdout: OwnedFd,
-    stderr: OwnedFd,
+    /// What a relay reads.
+    pub stdin: io::Stdin,
+    /// Results, or JSON.
+    pub stdout: io::Stdout,
+    /// Steps, warnings and errors.
+    pub stderr: io::Stderr,
 }
 
 impl Streams {
-    /// Takes the streams of this process.
-    ///
-    /// # Errors
-    /// Out of descriptors.
-    pub fn real() -> io::Result<Self> {
-        Ok(Self {
-            stdin: io::stdin().as_fd().try_clone_to_owned()?,
-            stdout: io::stdout().as_fd().try_clone_to_owned()?,
-            stderr: io::stderr().as_fd().try_clone_to_owned()?,
-        })
-    }
-
     /// Prints what clap has to tell: help and version on stdout, all else on stderr.
     pub(crate) fn tell(self, told: &clap::Error) -> ExitCode {
-        let (stream, code) =
-            if told.use_stderr() { (&self.stderr, ExitCode::Usage) } else { (&self.stdout, ExitCode::Ok) };
         let styled = told.render();
-        let text = match has_color(args::Color::Auto, stream.is_terminal()) {
+        let text = |is_terminal| match has_color(args::Color::Auto, is_terminal) {
             true => styled.ansi().to_string(),
             false => styled.to_string(),
         };
-        match write(stream, text.as_bytes()) {
-            Err(error) if code == ExitCode::Ok => self.unwritten(&error),
-            _ => code,
+        if told.use_stderr() {
+            // Where stderr fails too, the exit code says it all.
+            drop(Unbuffered(&self.stderr).write_all(text(self.stderr.is_terminal()).as_bytes()));
+            return ExitCode::Usage;
         }
+        let text = text(self.stdout.is_terminal());
+        self.print(text.as_bytes())
     }
 
     /// Prints a text on stdout.
     pub(crate) fn print(self, text: &[u8]) -> ExitCode {
-        match write(&self.stdout, text) {
+        match Unbuffered(&self.stdout).write_all(text) {
             Ok(()) => ExitCode::Ok,
             Err(error) => self.unwritten(&error),
         }
@@ -67,13 +61,22 @@ impl Streams {
         }
         let error = Error::of_io(Step::Write, error, "stdout");
         // Where stderr fails too, the exit code says it all.
-        drop(write(&self.stderr, format!("error: {error}\n").as_bytes()));
+        drop(Unbuffered(&self.stderr).write_all(format!("error: {error}\n").as_bytes()));
         error.exit_code()
     }
 }
 
-fn write(stream: &OwnedFd, text: &[u8]) -> io::Result<()> {
-    File::from(stream.try_clone()?).write_all(text)
+/// A stream that is written to as it is, past the buffer that the standard library has for it.
+struct Unbuffered<T>(T);
+
+impl<T: AsFd> Write for Unbuffered<T> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        Ok(nix::unistd::write(&self.0, bytes)?)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 fn has_color(wanted: args::Color, is_terminal: bool) -> bool {
@@ -163,11 +166,11 @@ impl Stage {
         let ran = crate::step::run(async {
             let walked = match stop.watch(&door, self.output.deadline) {
                 Ok(()) => {
-                    if let Ok(stdout) = streams.stdout.try_clone() {
+                    if let Ok(stdout) = streams.stdout.as_fd().try_clone_to_owned() {
                         stop.watch_reader(stdout);
                     }
                     let is_terminal = streams.stdin.is_terminal();
-                    let stdin = self.is_relay.then_some(Stdin { fd: streams.stdin, is_terminal });
+                    let stdin = self.is_relay.then_some(Stdin { stream: streams.stdin, is_terminal });
                     walk(Run { door: Arc::clone(&door), stop, stdin }).await
                 }
                 Err(error) => {
@@ -207,9 +210,9 @@ impl Stage {
                 Err(error) => trouble = Some(Error::of_io(Step::Open, &error, &path.display().to_string())),
             }
         }
-        let start = |name: &'static str, file: File| {
+        let start = |name: &'static str, writer: Box<dyn Write + Send>| {
             let (stop, drained, failure) = (stop.clone(), Arc::clone(drained), Arc::clone(failure));
-            report::Output::start(name, Box::new(file), move |told| {
+            report::Output::start(name, writer, move |told| {
                 if let OutputEvent::Failed(error) = told
                     && name != STDERR
                 {
@@ -222,10 +225,7 @@ impl Stage {
                 drained.notify_waiters();
             })
         };
-        let screen = |stream: &OwnedFd| {
-            let terminal = stream.is_terminal();
-            Screen { terminal, color: has_color(self.output.color, terminal) }
-        };
+        let screen = |terminal| Screen { terminal, color: has_color(self.output.color, terminal) };
         let format = match self.output.format() {
             args::Format::Text => Format::Text,
             args::Format::Json => Format::Json,
@@ -243,17 +243,17 @@ impl Stage {
             in_relay: self.is_relay,
             answers: self.answers,
             hex_dump: self.hex_dump,
-            stdout: screen(&streams.stdout),
-            stderr: screen(&streams.stderr),
+            stdout: screen(streams.stdout.is_terminal()),
+            stderr: screen(streams.stderr.is_terminal()),
         };
         let outputs = report::Outputs {
-            stdout: start(STDOUT, File::from(streams.stdout.try_clone()?))?,
+            stdout: start(STDOUT, Box::new(Unbuffered(io::stdout())))?,
             // On one terminal one writer keeps the order of both.
             stderr: match format == Format::Text && !(settings.stdout.terminal && settings.stderr.terminal) {
-                true => Some(start(STDERR, File::from(streams.stderr.try_clone()?))?),
+                true => Some(start(STDERR, Box::new(Unbuffered(io::stderr())))?),
                 false => None,
             },
-            events: events.map(|file| start(EVENTS, file)).transpose()?,
+            events: events.map(|file| start(EVENTS, Box::new(file))).transpose()?,
         };
         Ok((Report::new(settings, outputs), trouble))
     }

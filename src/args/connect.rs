@@ -159,6 +159,9 @@ fn one_target(words: &[OsString]) -> Result<(Target, &[OsString]), String> {
         return Ok((Target::Unix(unix?), rest));
     }
     let (host, port) = target::split(target::text(first)?)?;
+    if port == Some("") {
+        return Err(target::missing_port(&host));
+    }
     if let Some(port) = port {
         refuse_list(port)?;
         return Ok((Target::Inet(host, Port::parse_remote(port)?.0), rest));
@@ -194,8 +197,8 @@ fn probe_targets(words: &[OsString]) -> Result<Vec<Target>, String> {
             continue;
         }
         match target::split(target::text(word)?)? {
+            (host, None | Some("")) => return Err(target::missing_port(&host)),
             (host, Some(ports)) => targets.extend(on_ports(&host, &PortList::parse(ports)?)),
-            (host, None) => return Err(target::missing_port(&host)),
         }
     }
     Ok(targets)

@@ -49,6 +49,9 @@ impl PortList {
         let mut ports = Vec::new();
         let mut seen = vec![false; 1 << 16];
         for part in text.split(',') {
+            if part.is_empty() {
+                return Err(format!("the list '{text}' lacks a port"));
+            }
             let (first, last) = match part.split_once('-') {
                 // A service may have a hyphen in its name; a range has digits on both sides.
                 Some((first, last)) if is_number(first) && is_number(last) => {

@@ -26,7 +26,7 @@ or --deadline, with exit code 0.")]
 pub struct Serve {
     /// Where to listen: PORT, :PORT, ADDR:PORT or [V6]:PORT; port 0 is any free one, without ADDR
     /// it is every address, IPv6 and IPv4
-    #[arg(value_name = "[ADDR:]PORT", value_parser = ListenAddress::parse, allow_negative_numbers = true)]
+    #[arg(value_name = "[ADDR:]PORT", value_parser = ListenAddress::parse)]
     pub listen: ListenAddress,
     #[command(flatten)]
     answer_words: AnswerWords,

@@ -4,6 +4,8 @@
 
 mod holder;
 
+use std::net::IpAddr;
+
 use nix::errno::Errno;
 
 use crate::address::Address;
@@ -69,6 +71,7 @@ pub fn hint(error: &Error) -> Option<String> {
             "a router or the host's own network said that it cannot be reached, or nobody answered for it (ARP, ND)"
                 .to_owned()
         }
+        (Step::Connect | Step::Bind, Errno::EINVAL) if is_link_local(error) => return Some(missing_zone()),
         (Step::Connect, Errno::EPERM | Errno::EACCES) => {
             "a local firewall, a route of type prohibit, or the rights of a unix socket's file forbid it".to_owned()
         }
@@ -84,6 +87,25 @@ pub fn hint(error: &Error) -> Option<String> {
         _ => return None,
     };
     Some(words)
+}
+
+/// Returns whether a link-local IPv6 address is the subject (RFC 4291, 2.5.6).
+fn is_link_local(error: &Error) -> bool {
+    let ip = error.peer.as_ref().or(error.local.as_ref()).and_then(Address::ip);
+    matches!(ip, Some(IpAddr::V6(v6)) if v6.is_unicast_link_local())
+}
+
+/// Says that a link-local address needs a zone, and which there are.
+fn missing_zone() -> String {
+    let mut names: Vec<String> = nix::ifaddrs::getifaddrs()
+        .into_iter()
+        .flatten()
+        .filter(|interface| interface.address.is_some_and(|address| address.as_sockaddr_in6().is_some()))
+        .map(|interface| interface.interface_name)
+        .collect();
+    names.dedup();
+    let known = if names.is_empty() { "`ip link` lists them".to_owned() } else { names.join(", ") };
+    format!("a link-local address needs its zone, the interface to use: ADDRESS%INTERFACE ({known})")
 }
 
 /// Says who has a port that we wanted.

@@ -89,6 +89,7 @@ async fn probe(connect: &Arc<Connect>, run: &Arc<Run>) -> ExitCode {
         () = all => {}
         _ = run.stop.reached() => {}
     }
+    running.shutdown().await;
     // What was not reached when the run was told to stop has not answered.
     codes.resize(connect.targets.len(), ExitCode::NoAnswer);
     ExitCode::of_targets(codes)

@@ -10,7 +10,7 @@ use super::Run;
 use crate::args::{Doctor, Family, Host, ListenAddress, SocketOptions};
 use crate::error::{ExitCode, Step};
 use crate::event::{Check, CheckOutcome, Reason};
-use crate::step::{self, Accepted, Door, Failed, Recvd, Stream, now, within};
+use crate::step::{self, Accepted, Cause, Door, Failed, Recvd, Stream, now, within};
 
 /// What goes there and back.
 const PING: &[u8] = b"sockeye";
@@ -34,8 +34,8 @@ pub async fn run(doctor: Doctor, run: Run) -> ExitCode {
     };
     tokio::select! {
         () = all => {}
-        // Cut short, it has not seen every round trip work.
-        _ = run.stop.reached() => worked = false,
+        // Cut short, it has not seen every round trip work; without a reader nobody asks.
+        cause = run.stop.reached() => worked &= cause == Cause::Output,
     }
     if worked { ExitCode::Ok } else { ExitCode::No }
 }

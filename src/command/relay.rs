@@ -111,7 +111,11 @@ async fn both(
             if on_peer_close == OnPeerClose::Exit {
                 return Ok(End::Closed);
             }
-            return up.await.map(|()| End::Closed);
+            // Nobody reads any more, so that a reset would go unseen until the next send.
+            return tokio::select! {
+                sent = &mut up => sent.map(|()| End::Closed),
+                failed = stream.broken() => Err(failed),
+            };
         }
         sent = &mut up => sent,
     };

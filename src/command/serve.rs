@@ -20,14 +20,17 @@ const EXHAUSTED: Duration = Duration::from_secs(1);
 
 /// Walks a server through its life. A server that ran until it was told to stop has succeeded.
 pub async fn run(serve: Serve, run: Run) -> ExitCode {
+    let mut open = JoinSet::new();
     let served = tokio::select! {
-        served = walk(&serve, &run) => served,
+        served = walk(&serve, &run, &mut open) => served,
         _ = run.stop.reached() => Ok(()),
     };
+    // Each connection that is still open reports its close, before the summary.
+    open.shutdown().await;
     super::code(served)
 }
 
-async fn walk(serve: &Serve, run: &Run) -> Result<(), Failed> {
+async fn walk(serve: &Serve, run: &Run, open: &mut JoinSet<()>) -> Result<(), Failed> {
     step::raise_descriptors();
     let family = serve.output.family();
     let address = step::bind_address(&run.door, &serve.listen, family, RESOLVE).await?;
@@ -38,13 +41,15 @@ async fn walk(serve: &Serve, run: &Run) -> Result<(), Failed> {
         timeout: serve.timeout,
         messages: serve.messages,
     });
-    // Dropped when the run is told to stop: each open connection then reports its close.
-    let mut open = JoinSet::new();
     let mut accepted = 0;
+    let mut was_full = false;
     while serve.count.is_none_or(|count| accepted < count.get()) {
         if serve.max_connections.is_some_and(|most| open.len() >= most.get()) {
-            let message = format!("{} connections are open: further ones wait in the backlog", open.len());
-            run.door.warn("max-connections", &message);
+            if !was_full {
+                let message = format!("{} connections are open: further ones wait in the backlog", open.len());
+                run.door.warn("max-connections", &message);
+                was_full = true;
+            }
             ended(run, open.join_next().await);
             continue;
         }
@@ -65,7 +70,7 @@ async fn walk(serve: &Serve, run: &Run) -> Result<(), Failed> {
                     run.door.room().await;
                 }
                 Accepted::Lost => {}
-                Accepted::Exhausted(_) => exhausted(run, &mut open).await,
+                Accepted::Exhausted(_) => exhausted(run, open).await,
             },
             Some(end) = open.join_next() => ended(run, Some(end)),
         }

@@ -13,6 +13,7 @@ use crate::address::Address;
 use crate::args::Family;
 use crate::sys;
 
+pub mod icmp;
 pub mod options;
 pub mod resolve;
 

@@ -81,6 +81,16 @@ impl Setting {
     }
 }
 
+/// Returns the call that makes the ICMP errors of a connection what TCP takes them for again.
+#[must_use]
+pub fn icmp_errors_off(kind: Kind) -> Option<Setting> {
+    match kind.domain {
+        Domain::IPV4 => Some(Setting::int("IP_RECVERR", IPPROTO_IP, libc::IP_RECVERR, 0)),
+        Domain::IPV6 => Some(Setting::int("IPV6_RECVERR", IPPROTO_IPV6, libc::IPV6_RECVERR, 0)),
+        _ => None,
+    }
+}
+
 /// What a socket is for, where that decides an option.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
@@ -110,6 +120,12 @@ pub fn settings(kind: Kind, role: Role, words: &SocketOptions) -> Vec<Setting> {
         add(v6, "IPV6_V6ONLY", IPPROTO_IPV6, libc::IPV6_V6ONLY, dual_stack.map(|dual| i64::from(!dual)));
     }
     let tcp = kind.is_tcp();
+    if role == Role::Client {
+        // Who sent the ICMP error that ends a connect; switched off again when it stands, because
+        // it makes an error of what TCP would live through (ip(7)).
+        add(tcp && v4, "IP_RECVERR", IPPROTO_IP, libc::IP_RECVERR, Some(1));
+        add(tcp && v6, "IPV6_RECVERR", IPPROTO_IPV6, libc::IPV6_RECVERR, Some(1));
+    }
     let switch = |on: bool| on.then_some(1);
     let ip = v4 || v6;
     let tos = words.dscp.map(|dscp| i64::from(dscp) << 2);

@@ -119,6 +119,7 @@ impl Stats {
             | Event::Listen(_)
             | Event::Eof(_)
             | Event::Shutdown(_)
+            | Event::IcmpError(_)
             | Event::Interim(_)
             | Event::Summary(_) => {}
         }
@@ -239,6 +240,7 @@ fn took(event: &Event<'_>) -> Option<Duration> {
         | Event::Recv(_)
         | Event::Eof(_)
         | Event::Shutdown(_)
+        | Event::IcmpError(_)
         | Event::Error(_) => Some(Duration::ZERO),
     }
 }

@@ -7,6 +7,7 @@
 use std::future::Future;
 use std::time::{Duration, Instant};
 
+mod attempt;
 mod door;
 mod fail;
 mod listener;

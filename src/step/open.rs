@@ -1,15 +1,17 @@
 //! The steps before a socket is used: socket, setsockopt, bind, listen.
 
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use nix::errno::Errno;
 use socket2::Socket;
 
-use super::fail::errno;
 use super::{Door, Failed, Listener};
 use crate::address::Address;
 use crate::args::{Family, Host, ListenAddress, SocketOptions};
-use crate::error::{Error, Step};
+use crate::error::{Error, ExitCode, Step};
 use crate::event::{self, Kind as EventKind, OptionValue};
 use crate::socket::options::{self, Role, Setting, Value};
 use crate::socket::{self, Kind};
@@ -48,7 +50,7 @@ pub(super) fn set_options(
 }
 
 /// Makes one call and reports it; returns what is in force where it was asked for.
-fn set(door: &Door, made: &Socket, setting: &Setting) -> Result<Option<Value>, Failed> {
+pub(super) fn set(door: &Door, made: &Socket, setting: &Setting) -> Result<Option<Value>, Failed> {
     setting.set(made).map_err(|error| door.fail(&Error::of_io(Step::Setsockopt, &error, &subject(setting))))?;
     if !door.wants(EventKind::Setsockopt) && setting.forced().is_none() {
         return Ok(None);
@@ -102,9 +104,9 @@ pub fn source_address(door: &Door, words: &SocketOptions) -> Result<Option<Addre
 }
 
 /// Reports a zone that names no interface.
-pub(super) fn no_interface(door: &Door, zone: &Option<String>, error: &std::io::Error) -> Failed {
+pub(super) fn no_interface(door: &Door, zone: &Option<String>, error: &io::Error) -> Failed {
     let zone = zone.as_deref().unwrap_or_default();
-    let code = crate::error::ExitCode::Local;
+    let code = ExitCode::Local;
     let error = Error::of_io(Step::Resolve, error, &format!("zone %{zone}")).with_exit_code(code);
     door.fail(
         &error.with_hint("the zone of a link-local address is an interface of this machine; `ip link` lists them"),
@@ -128,15 +130,15 @@ pub async fn bind_address(
     door: &Door,
     listen: &ListenAddress,
     only: Option<Family>,
-    bound: std::time::Duration,
+    bound: Duration,
 ) -> Result<BindAddress, Failed> {
     let Some(host) = &listen.host else {
-        let (ip, family, dual_stack): (std::net::IpAddr, _, _) = match only {
-            Some(Family::V4) => (std::net::Ipv4Addr::UNSPECIFIED.into(), Family::V4, false),
-            Some(Family::V6) => (std::net::Ipv6Addr::UNSPECIFIED.into(), Family::V6, false),
-            None => (std::net::Ipv6Addr::UNSPECIFIED.into(), Family::V6, true),
+        let (ip, family, dual_stack): (IpAddr, _, _) = match only {
+            Some(Family::V4) => (Ipv4Addr::UNSPECIFIED.into(), Family::V4, false),
+            Some(Family::V6) => (Ipv6Addr::UNSPECIFIED.into(), Family::V6, false),
+            None => (Ipv6Addr::UNSPECIFIED.into(), Family::V6, true),
         };
-        return Ok(BindAddress { address: std::net::SocketAddr::new(ip, listen.port).into(), family, dual_stack });
+        return Ok(BindAddress { address: SocketAddr::new(ip, listen.port).into(), family, dual_stack });
     };
     let addresses = super::resolve_host(door, host, listen.port, only, bound).await?;
     let address = addresses[0].clone();
@@ -155,13 +157,15 @@ pub async fn listener(
     backlog: u32,
     words: &SocketOptions,
 ) -> Result<Listener, Failed> {
-    if at.dual_stack && !has_ipv6() {
-        door.warn("no-ipv6", "this machine has no IPv6: listening on IPv4 only");
-        let port = if let Address::Inet(inet) = &at.address { inet.port() } else { 0 };
-        let address = std::net::SocketAddr::from((std::net::Ipv4Addr::UNSPECIFIED, port)).into();
-        return listen(door, &BindAddress { address, family: Family::V4, dual_stack: false }, backlog, words).await;
+    match listen(door, at, backlog, words).await {
+        Err(Failed { errno: Some(Errno::EAFNOSUPPORT | Errno::EADDRNOTAVAIL), .. }) if at.dual_stack => {
+            door.warn("no-ipv6", "this machine has no IPv6: listening on IPv4 only");
+            let port = if let Address::Inet(inet) = &at.address { inet.port() } else { 0 };
+            let address = SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)).into();
+            listen(door, &BindAddress { address, family: Family::V4, dual_stack: false }, backlog, words).await
+        }
+        listening => listening,
     }
-    listen(door, at, backlog, words).await
 }
 
 async fn listen(door: &Arc<Door>, at: &BindAddress, backlog: u32, words: &SocketOptions) -> Result<Listener, Failed> {
@@ -175,13 +179,4 @@ async fn listen(door: &Arc<Door>, at: &BindAddress, backlog: u32, words: &Socket
     })?;
     door.emit(event::Listen { backlog, effective_backlog: socket::effective_backlog(&made) });
     Listener::new(Arc::clone(door), made, local)
-}
-
-/// Returns whether this machine has IPv6: a socket can be made and its wildcard bound.
-fn has_ipv6() -> bool {
-    let any = std::net::SocketAddr::from((std::net::Ipv6Addr::UNSPECIFIED, 0)).into();
-    match socket::socket(Kind::tcp(Family::V6)).and_then(|made| socket::bind(&made, &any)) {
-        Ok(()) => true,
-        Err(error) => !matches!(errno(&error), Some(Errno::EAFNOSUPPORT | Errno::EADDRNOTAVAIL)),
-    }
 }

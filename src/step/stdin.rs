@@ -1,9 +1,10 @@
 //! Stdin of a relay: read on a thread of its own, because no read of it can be cancelled.
 
-use std::fs::File;
-use std::io::{self, Read};
-use std::os::fd::OwnedFd;
+use std::io;
+use std::os::fd::AsFd;
 
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use tokio::sync::mpsc;
 
 use super::{Door, Failed};
@@ -15,8 +16,8 @@ const CHUNK: usize = 256 << 10;
 /// Stdin, not yet read.
 #[derive(Debug)]
 pub struct Stdin {
-    /// The descriptor.
-    pub fd: OwnedFd,
+    /// The stream.
+    pub stream: io::Stdin,
     /// Whether it is a terminal.
     pub is_terminal: bool,
 }
@@ -34,18 +35,23 @@ impl Stdin {
     /// No thread can be made.
     pub fn start(self, door: &Door) -> Result<Chunks, Failed> {
         let (to, from) = mpsc::channel(1);
-        let mut file = File::from(self.fd);
         let thread = std::thread::Builder::new().name("stdin".to_owned()).spawn(move || {
             loop {
                 let mut chunk = vec![0; CHUNK];
-                let read = match file.read(&mut chunk) {
+                // Past the buffer of the standard library, which would only copy once more.
+                let read = match nix::unistd::read(&self.stream, &mut chunk) {
                     Ok(0) => return,
                     Ok(bytes) => {
                         chunk.truncate(bytes);
                         Ok(chunk)
                     }
-                    Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                    Err(error) => Err(error),
+                    Err(Errno::EINTR) => continue,
+                    Err(Errno::EAGAIN) => {
+                        // Somebody who shares the terminal has made it non-blocking.
+                        wait_for_input(&self.stream);
+                        continue;
+                    }
+                    Err(errno) => Err(errno.into()),
                 };
                 let failed = read.is_err();
                 if to.blocking_send(read).is_err() || failed {
@@ -58,6 +64,12 @@ impl Stdin {
             Err(error) => Err(door.fail(&Error::of_io(Step::Read, &error, "stdin"))),
         }
     }
+}
+
+/// Waits until there is something to read; an error is told by the read that follows.
+fn wait_for_input(stream: &io::Stdin) {
+    let mut descriptors = [PollFd::new(stream.as_fd(), PollFlags::POLLIN)];
+    let _ready = poll(&mut descriptors, PollTimeout::NONE);
 }
 
 impl Chunks {

@@ -11,6 +11,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use socket2::Socket;
+use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 use super::fail::on_connection;
@@ -245,6 +246,20 @@ impl Stream {
     async fn writable(&self) {
         if let Some(socket) = &self.socket {
             poll_fn(|context| socket.poll_write_ready(context).map(drop)).await;
+        }
+    }
+
+    /// Waits until the connection is broken, by a reset that came after the peer's end, say, and
+    /// reports it.
+    pub async fn broken(&self) -> Failed {
+        let Some(socket) = &self.socket else { return std::future::pending().await };
+        loop {
+            if let Ok(mut guard) = socket.ready(Interest::ERROR).await {
+                if let Ok(Some(error)) = guard.get_inner().take_error() {
+                    return self.door.fail(&on_connection(Step::Send, &error, self.conn, &self.peer));
+                }
+                guard.clear_ready();
+            }
         }
     }
 

@@ -3,7 +3,7 @@
 use super::escape::append_preview;
 use super::say;
 use crate::address::Address;
-use crate::event::{Accept, Close, Connect, Event, How, Listen, OptionValue, Resolve, Setsockopt, Socket};
+use crate::event::{Accept, Close, Connect, Event, How, IcmpError, Listen, OptionValue, Resolve, Setsockopt, Socket};
 use crate::report::people::{bytes_short, count, duration};
 
 /// Appends the line of a step; nothing for an event that is none.
@@ -29,6 +29,7 @@ pub(crate) fn append(buffer: &mut Vec<u8>, event: &Event<'_>, is_verbose: bool, 
             append_conn(buffer, timeout.conn);
             say(buffer, format_args!("timeout {} after {}", timeout.step, duration(timeout.after)));
         }
+        Event::IcmpError(error) => append_icmp_error(buffer, error),
         Event::Close(close) => append_close(buffer, close, is_verbose),
         Event::Start(_)
         | Event::Check(_)
@@ -51,6 +52,14 @@ fn append_resolve(buffer: &mut Vec<u8>, resolve: &Resolve<'_>) {
         say(buffer, format_args!("{} {address}", if at == 0 { "" } else { "," }));
     }
     say(buffer, format_args!(" ({})", duration(resolve.duration)));
+}
+
+fn append_icmp_error(buffer: &mut Vec<u8>, error: &IcmpError<'_>) {
+    let IcmpError { target, from, kind, code, name, mtu } = error;
+    say(buffer, format_args!("icmp-error {name} ({kind}/{code}) from {from} about {target}"));
+    if let Some(mtu) = mtu {
+        say(buffer, format_args!(", mtu {mtu}"));
+    }
 }
 
 fn append_socket(buffer: &mut Vec<u8>, socket: &Socket<'_>) {

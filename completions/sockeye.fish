@@ -1,0 +1,151 @@
+# Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
+function __fish_sockeye_global_optspecs
+    string join \n h/help V/version
+end
+
+function __fish_sockeye_needs_command
+    # Figure out if the current invocation already has a command.
+    set -l cmd (commandline -opc)
+    set -e cmd[1]
+    argparse -s (__fish_sockeye_global_optspecs) -- $cmd 2>/dev/null
+    or return
+    if set -q argv[1]
+        # Also print the command, so this can be used to figure out what it is.
+        echo $argv[1]
+        return 1
+    end
+    return 0
+end
+
+function __fish_sockeye_using_subcommand
+    set -l cmd (__fish_sockeye_needs_command)
+    test -z "$cmd"
+    and return 1
+    contains -- $cmd[1] $argv
+end
+
+complete -c sockeye -n "__fish_sockeye_needs_command" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c sockeye -n "__fish_sockeye_needs_command" -s V -l version -d 'Print version'
+complete -c sockeye -n "__fish_sockeye_needs_command" -f -a "serve" -d 'Serve a TCP port: echo, answer by rule, or discard'
+complete -c sockeye -n "__fish_sockeye_needs_command" -f -a "connect" -d 'Connect to a TCP port or a unix socket: talk, relay stdin and stdout, or test the port'
+complete -c sockeye -n "__fish_sockeye_needs_command" -f -a "doctor" -d 'Show what this machine permits, with a real round trip through every kind of socket'
+complete -c sockeye -n "__fish_sockeye_needs_command" -f -a "completions" -d 'Print the completion script of a shell'
+complete -c sockeye -n "__fish_sockeye_needs_command" -f -a "man" -d 'Print a man page'
+complete -c sockeye -n "__fish_sockeye_needs_command" -f -a "schema" -d 'Print the JSON Schema of the events'
+complete -c sockeye -n "__fish_sockeye_using_subcommand serve" -l prefix -d 'Put this before each answer' -r
+complete -c sockeye -n "__fish_sockeye_using_subcommand serve" -l when -d 'Answer REPLY when one recv gave exactly TEXT, one trailing line end apart (repeatable)' -r
+complete -c sockeye -n "__fish_sockeye_using_subcommand serve" -l when-regex -d 'Answer REPLY when REGEX matches what one recv gave (repeatable; tried after every --when)' -r
+complete -c sockeye -n "__fish_sockeye_using_subcommand serve" -l otherwise -d 'Answer REPLY when nothing else matched' -r
+complete -c sockeye -n "__fish_sockeye_using_subcommand serve" -l backlog -d 'Let this many connections wait to be accepted; the kernel cuts it to net.core.somaxconn' -r
+complete -c sockeye -n "__fish_sockeye_using_subcommand serve" -l recv-size -d 'Take at most this many bytes with one recv; what it does not take stays for the next' -r
+complete -c sockeye -n "__fish_sockeye_using_subcommand serve" -s w -l timeout -d 'Close a connection whose peer is silent for this long [default: none]' -r
+complete -c sockeye -n "__fish_sockeye_using_subcommand serve" -l messages -d 'Close a connection after this many answers; 0 closes it when it is accepted' -r
+complete -c sockeye -n "__fish_sockeye_using_subcommand serve" -l count -d 'End after this many connections' -r
+complete -c sockeye -n "__fish_sockeye_using_subcommand serve" -l max-connections -d 'Hold at most this many connections at once; further ones wait in the backlog' -r
+complete -c sockeye -n "__fish_sockeye_using_subcommand serve" -l allow -d 'Let only peers from this network in (repeatable; --deny wins)' -r
+complete -c sockeye -n "__fish_sockeye_using_subcommand serve" -l deny -d 'Keep peers from this network out (repeatable)' -r
+complete -c sockeye -n "__fish_sockeye_using_subcommand serve" -s s -l source -d 'Use this address of ours, and this port' -r
+complete -c sockeye -n "__fish_sockeye_using_subcommand serve" -l interface -d 'Keep to this interface (SO_BINDTODEVICE)' -r
+complete -c sockeye -n "__fish_sockeye_using_subcommand serve" -l recv-buffer -d 'Receive buffer in bytes (SO_RCVBUF; past the limit SO_RCVBUFFORCE where permitted)' -r
+complete -c sockeye -n "__fish_sockeye_using_subcommand serve" -l send-buffer -d 'Send buffer in bytes (SO_SNDBUF; past the limit SO_SNDBUFFORCE where permitted)' -r
+complete -c sockeye -n "__fish_sockeye_using_subcommand serve" -l ttl -d 'Time to live, or hop limit, of what is sent' -r
+complete -c sockeye -n "__fish_sockeye_using_subcommand serve" -l dscp -d 'Mark what is sent with this DSCP, a name (ef, af41, cs5) or a number' -r
+complete -c sockeye -n "__fish_sockeye_using_subcommand serve" -l mark -d 'Firewall mark (SO_MARK)' -r
+complete -c sockeye -n "__fish_sockeye_using_subcommand serve" -l keepalive -d 'Probe a silent connection after this long (SO_KEEPALIVE, TCP_KEEPIDLE, TCP_KEEPINTVL)' -r
+complete -c sockeye -n "__fish_sockeye_using_subcommand serve" -l mss -d 'Maximum segment size in bytes (TCP_MAXSEG)' -r
+complete -c sockeye -n "__fish_sockeye_using_subcommand serve" -l congestion -d 'Congestion algorithm (TCP_CONGESTION)' -r
+complete -c sockeye -n "__fish_sockeye_using_subcommand serve" -l user-timeout -d 'Give a connection up when sent data stays unacknowledged this long (TCP_USER_TIMEOUT)' -r
+complete -c sockeye -n "__fish_sockeye_using_subcommand serve" -l busy-poll -d 'Poll the device this long before waiting (SO_BUSY_POLL)' -r
+complete -c sockeye -n "__fish_sockeye_using_subcommand serve" -l format -d 'Report in this form' -r -f -a "text\t'For people'
+json\t'For scripts: one JSON object a line'"
+complete -c sockeye -n "__fish_sockeye_using_subcommand serve" -l events -d 'Write the JSON events to this file as well' -r -F
+complete -c sockeye -n "__fish_sockeye_using_subcommand serve" -l color -d 'Colour the text' -r -f -a "auto\t'On terminals, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c sockeye -n "__fish_sockeye_using_subcommand serve" -l deadline -d 'End the whole run after this long' -r
+complete -c sockeye -n "__fish_sockeye_using_subcommand serve" -l echo -d 'Send back what came (the default)'
+complete -c sockeye -n "__fish_sockeye_using_subcommand serve" -l discard -d 'Read and drop what comes'
+complete -c sockeye -n "__fish_sockeye_using_subcommand serve" -l crlf -d 'End each text that is sent with CR LF'
+complete -c sockeye -n "__fish_sockeye_using_subcommand serve" -l lf -d 'End each text that is sent with LF'
+complete -c sockeye -n "__fish_sockeye_using_subcommand serve" -l escape -d 'Read \\r \\n \\t \\0 \\\\ and \\xNN in texts'
+complete -c sockeye -n "__fish_sockeye_using_subcommand serve" -l hex -d 'Read texts as hexadecimal digits'
+complete -c sockeye -n "__fish_sockeye_using_subcommand serve" -l reuse-port -d 'Let other sockets share the port (SO_REUSEPORT)'
+complete -c sockeye -n "__fish_sockeye_using_subcommand serve" -l no-delay -d 'Send small segments at once (TCP_NODELAY)'
+complete -c sockeye -n "__fish_sockeye_using_subcommand serve" -l dont-fragment -d 'Forbid fragmentation (IP_MTU_DISCOVER)'
+complete -c sockeye -n "__fish_sockeye_using_subcommand serve" -s j -l json -d 'Report as JSON, one object a line'
+complete -c sockeye -n "__fish_sockeye_using_subcommand serve" -s v -l verbose -d 'Report more: each setsockopt, sends of a relay, TCP figures'
+complete -c sockeye -n "__fish_sockeye_using_subcommand serve" -s q -l quiet -d 'Report results and errors only'
+complete -c sockeye -n "__fish_sockeye_using_subcommand serve" -s 4 -l ipv4 -d 'Use IPv4 only'
+complete -c sockeye -n "__fish_sockeye_using_subcommand serve" -s 6 -l ipv6 -d 'Use IPv6 only'
+complete -c sockeye -n "__fish_sockeye_using_subcommand serve" -s n -l numeric -d 'Numeric only: look no name up'
+complete -c sockeye -n "__fish_sockeye_using_subcommand serve" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c sockeye -n "__fish_sockeye_using_subcommand serve" -s V -l version -d 'Print version'
+complete -c sockeye -n "__fish_sockeye_using_subcommand connect" -l parallel -d 'Probe at most this many targets at once' -r
+complete -c sockeye -n "__fish_sockeye_using_subcommand connect" -l expect -d 'An answer must match; with MESSAGEs, recv until it does' -r
+complete -c sockeye -n "__fish_sockeye_using_subcommand connect" -l send-delay -d 'Wait this long before each MESSAGE' -r
+complete -c sockeye -n "__fish_sockeye_using_subcommand connect" -l recv-size -d 'Take at most this many bytes with one recv; what it does not take stays for the next' -r
+complete -c sockeye -n "__fish_sockeye_using_subcommand connect" -l on-peer-close -d 'When the peer closes its side of a relay: end, or send the rest of stdin first [default: exit on a terminal, drain elsewhere]' -r -f -a "exit\t'End at once'
+drain\t'Send the rest of stdin first'"
+complete -c sockeye -n "__fish_sockeye_using_subcommand connect" -s w -l timeout -d 'Wait at most this long for each thing that is waited for; in a relay only --idle-timeout bounds the wait for data' -r
+complete -c sockeye -n "__fish_sockeye_using_subcommand connect" -l resolve-timeout -d 'Wait at most this long for a name to resolve [default: --timeout]' -r
+complete -c sockeye -n "__fish_sockeye_using_subcommand connect" -l connect-timeout -d 'Wait at most this long for a connection, over all addresses of the name [default: --timeout]' -r
+complete -c sockeye -n "__fish_sockeye_using_subcommand connect" -l idle-timeout -d 'End after this long without a byte either way [default: --timeout for answers, none for a relay]' -r
+complete -c sockeye -n "__fish_sockeye_using_subcommand connect" -s s -l source -d 'Use this address of ours, and this port' -r
+complete -c sockeye -n "__fish_sockeye_using_subcommand connect" -l interface -d 'Keep to this interface (SO_BINDTODEVICE)' -r
+complete -c sockeye -n "__fish_sockeye_using_subcommand connect" -l recv-buffer -d 'Receive buffer in bytes (SO_RCVBUF; past the limit SO_RCVBUFFORCE where permitted)' -r
+complete -c sockeye -n "__fish_sockeye_using_subcommand connect" -l send-buffer -d 'Send buffer in bytes (SO_SNDBUF; past the limit SO_SNDBUFFORCE where permitted)' -r
+complete -c sockeye -n "__fish_sockeye_using_subcommand connect" -l ttl -d 'Time to live, or hop limit, of what is sent' -r
+complete -c sockeye -n "__fish_sockeye_using_subcommand connect" -l dscp -d 'Mark what is sent with this DSCP, a name (ef, af41, cs5) or a number' -r
+complete -c sockeye -n "__fish_sockeye_using_subcommand connect" -l mark -d 'Firewall mark (SO_MARK)' -r
+complete -c sockeye -n "__fish_sockeye_using_subcommand connect" -l keepalive -d 'Probe a silent connection after this long (SO_KEEPALIVE, TCP_KEEPIDLE, TCP_KEEPINTVL)' -r
+complete -c sockeye -n "__fish_sockeye_using_subcommand connect" -l mss -d 'Maximum segment size in bytes (TCP_MAXSEG)' -r
+complete -c sockeye -n "__fish_sockeye_using_subcommand connect" -l congestion -d 'Congestion algorithm (TCP_CONGESTION)' -r
+complete -c sockeye -n "__fish_sockeye_using_subcommand connect" -l user-timeout -d 'Give a connection up when sent data stays unacknowledged this long (TCP_USER_TIMEOUT)' -r
+complete -c sockeye -n "__fish_sockeye_using_subcommand connect" -l busy-poll -d 'Poll the device this long before waiting (SO_BUSY_POLL)' -r
+complete -c sockeye -n "__fish_sockeye_using_subcommand connect" -l format -d 'Report in this form' -r -f -a "text\t'For people'
+json\t'For scripts: one JSON object a line'"
+complete -c sockeye -n "__fish_sockeye_using_subcommand connect" -l events -d 'Write the JSON events to this file as well' -r -F
+complete -c sockeye -n "__fish_sockeye_using_subcommand connect" -l color -d 'Colour the text' -r -f -a "auto\t'On terminals, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c sockeye -n "__fish_sockeye_using_subcommand connect" -l deadline -d 'End the whole run after this long' -r
+complete -c sockeye -n "__fish_sockeye_using_subcommand connect" -l crlf -d 'End each text that is sent with CR LF'
+complete -c sockeye -n "__fish_sockeye_using_subcommand connect" -l lf -d 'End each text that is sent with LF'
+complete -c sockeye -n "__fish_sockeye_using_subcommand connect" -l escape -d 'Read \\r \\n \\t \\0 \\\\ and \\xNN in texts'
+complete -c sockeye -n "__fish_sockeye_using_subcommand connect" -l hex -d 'Read texts as hexadecimal digits'
+complete -c sockeye -n "__fish_sockeye_using_subcommand connect" -s z -l probe -d 'Connect, report, close; no byte is sent. Every word is a TARGET, or: a host and its ports (22,80,8000-8010)'
+complete -c sockeye -n "__fish_sockeye_using_subcommand connect" -l until-eof -d 'After the last answer, read on to the peer\'s end'
+complete -c sockeye -n "__fish_sockeye_using_subcommand connect" -l hex-dump -d 'Show the bytes of each direction in hexadecimal, with offset and time'
+complete -c sockeye -n "__fish_sockeye_using_subcommand connect" -l reuse-port -d 'Let other sockets share the port (SO_REUSEPORT)'
+complete -c sockeye -n "__fish_sockeye_using_subcommand connect" -l no-delay -d 'Send small segments at once (TCP_NODELAY)'
+complete -c sockeye -n "__fish_sockeye_using_subcommand connect" -l dont-fragment -d 'Forbid fragmentation (IP_MTU_DISCOVER)'
+complete -c sockeye -n "__fish_sockeye_using_subcommand connect" -s j -l json -d 'Report as JSON, one object a line'
+complete -c sockeye -n "__fish_sockeye_using_subcommand connect" -s v -l verbose -d 'Report more: each setsockopt, sends of a relay, TCP figures'
+complete -c sockeye -n "__fish_sockeye_using_subcommand connect" -s q -l quiet -d 'Report results and errors only'
+complete -c sockeye -n "__fish_sockeye_using_subcommand connect" -s 4 -l ipv4 -d 'Use IPv4 only'
+complete -c sockeye -n "__fish_sockeye_using_subcommand connect" -s 6 -l ipv6 -d 'Use IPv6 only'
+complete -c sockeye -n "__fish_sockeye_using_subcommand connect" -s n -l numeric -d 'Numeric only: look no name up'
+complete -c sockeye -n "__fish_sockeye_using_subcommand connect" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c sockeye -n "__fish_sockeye_using_subcommand connect" -s V -l version -d 'Print version'
+complete -c sockeye -n "__fish_sockeye_using_subcommand doctor" -s w -l timeout -d 'Wait at most this long for each step of a round trip' -r
+complete -c sockeye -n "__fish_sockeye_using_subcommand doctor" -l format -d 'Report in this form' -r -f -a "text\t'For people'
+json\t'For scripts: one JSON object a line'"
+complete -c sockeye -n "__fish_sockeye_using_subcommand doctor" -l events -d 'Write the JSON events to this file as well' -r -F
+complete -c sockeye -n "__fish_sockeye_using_subcommand doctor" -l color -d 'Colour the text' -r -f -a "auto\t'On terminals, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c sockeye -n "__fish_sockeye_using_subcommand doctor" -l deadline -d 'End the whole run after this long' -r
+complete -c sockeye -n "__fish_sockeye_using_subcommand doctor" -s j -l json -d 'Report as JSON, one object a line'
+complete -c sockeye -n "__fish_sockeye_using_subcommand doctor" -s v -l verbose -d 'Report more: each setsockopt, sends of a relay, TCP figures'
+complete -c sockeye -n "__fish_sockeye_using_subcommand doctor" -s q -l quiet -d 'Report results and errors only'
+complete -c sockeye -n "__fish_sockeye_using_subcommand doctor" -s 4 -l ipv4 -d 'Use IPv4 only'
+complete -c sockeye -n "__fish_sockeye_using_subcommand doctor" -s 6 -l ipv6 -d 'Use IPv6 only'
+complete -c sockeye -n "__fish_sockeye_using_subcommand doctor" -s n -l numeric -d 'Numeric only: look no name up'
+complete -c sockeye -n "__fish_sockeye_using_subcommand doctor" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c sockeye -n "__fish_sockeye_using_subcommand doctor" -s V -l version -d 'Print version'
+complete -c sockeye -n "__fish_sockeye_using_subcommand completions" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c sockeye -n "__fish_sockeye_using_subcommand completions" -s V -l version -d 'Print version'
+complete -c sockeye -n "__fish_sockeye_using_subcommand man" -s h -l help -d 'Print help'
+complete -c sockeye -n "__fish_sockeye_using_subcommand man" -s V -l version -d 'Print version'
+complete -c sockeye -n "__fish_sockeye_using_subcommand schema" -s h -l help -d 'Print help'
+complete -c sockeye -n "__fish_sockeye_using_subcommand schema" -s V -l version -d 'Print version'

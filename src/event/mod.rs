@@ -1,0 +1,155 @@
+//! What happened: one closed set of facts, from which JSON, schema, man page and text view come.
+//!
+//! An event borrows what it tells about and says nothing of who listens or how it is shown. Its
+//! fields carry the names of the contract; a field that does not apply is `None` and left out.
+
+use std::time::{Duration, SystemTime};
+
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde::{Serialize, Serializer};
+
+use crate::error::ExitCode;
+
+mod step;
+mod told;
+mod total;
+mod value;
+
+pub use step::{
+    Accept, Bind, Close, Connect, Eof, How, IcmpError, Listen, OptionValue, Reason, Recv, Resolve, Send, Setsockopt,
+    Shutdown, Socket, Tcp, Timeout,
+};
+pub use told::{Check, CheckOutcome, Error, Start, Warning};
+pub use total::{Distribution, Interim, Outcome, Summary, Totals};
+pub use value::Payload;
+
+/// Version of the event schema; raised when a field or event is renamed or removed.
+pub const SCHEMA: u32 = 1;
+
+/// When an event was emitted. Stamped by the door (`step::Door`), never by who reports.
+#[derive(Clone, Copy, Debug)]
+pub struct Stamp {
+    /// Wall clock.
+    pub time: SystemTime,
+    /// Monotonic time since the program started; never less than the stamp before.
+    pub elapsed: Duration,
+}
+
+/// Someone who is told every event, in the order of their stamps.
+pub trait Listener: std::marker::Send {
+    /// Returns whether anyone will see events of this kind; where not, what is costly to find out
+    /// only for them need not be found out. Totals are counted in any case.
+    fn wants(&self, kind: Kind) -> bool;
+    /// Takes one event.
+    fn hear(&mut self, stamp: Stamp, event: &Event<'_>);
+    /// Returns whether more waits to be written than should: whoever can wait, waits for room.
+    fn is_full(&self) -> bool;
+    /// Reports the totals so far.
+    fn interim(&mut self, stamp: Stamp);
+    /// Reports the summary and writes out all that waits. Returns the code that the process exits
+    /// with: another one than `code` where writing failed.
+    fn finish(&mut self, stamp: Stamp, code: ExitCode) -> ExitCode;
+}
+
+/// Lists every event once: its variant, its name in JSON, whether it borrows.
+macro_rules! events {
+    ($(#[doc = $doc:literal] $variant:ident [$($life:lifetime)?] $name:literal,)*) => {
+        /// A fact, borrowed from whoever established it.
+        #[derive(Clone, Debug)]
+        pub enum Event<'a> {
+            $(#[doc = $doc] $variant($variant<$($life)?>),)*
+        }
+
+        /// Which fact it is.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum Kind {
+            $(#[doc = $doc] $variant,)*
+        }
+
+        impl Kind {
+            /// Every kind, in the order of the contract's table.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
+
+            /// Returns the name that `event` has in JSON.
+            #[must_use]
+            pub fn name(self) -> &'static str {
+                match self { $(Self::$variant => $name,)* }
+            }
+
+            /// Returns what it means, in one sentence.
+            #[must_use]
+            pub fn description(self) -> &'static str {
+                match self { $(Self::$variant => $doc.trim_ascii_start(),)* }
+            }
+
+            /// Returns the schema of the fields besides the envelope.
+            pub fn fields(self, generator: &mut SchemaGenerator) -> Schema {
+                match self { $(Self::$variant => <$variant as JsonSchema>::json_schema(generator),)* }
+            }
+        }
+
+        impl Event<'_> {
+            /// Returns which fact it is.
+            #[must_use]
+            pub fn kind(&self) -> Kind {
+                match self { $(Self::$variant(_) => Kind::$variant,)* }
+            }
+        }
+
+        /// Serializes the fields besides the envelope, as an object.
+        impl Serialize for Event<'_> {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                match self { $(Self::$variant(fields) => fields.serialize(serializer),)* }
+            }
+        }
+
+        $(impl<'a> From<$variant<$($life)?>> for Event<'a> {
+            fn from(fields: $variant<$($life)?>) -> Self {
+                Self::$variant(fields)
+            }
+        })*
+    };
+}
+
+events! {
+    /// The run begins.
+    Start['a] "start",
+    /// A name was looked up.
+    Resolve['a] "resolve",
+    /// A socket was made.
+    Socket['a] "socket",
+    /// A socket option was set.
+    Setsockopt['a] "setsockopt",
+    /// A socket got its local address.
+    Bind['a] "bind",
+    /// A socket listens.
+    Listen[] "listen",
+    /// A connection came in.
+    Accept['a] "accept",
+    /// A connection was made.
+    Connect['a] "connect",
+    /// Bytes went to the kernel.
+    Send['a] "send",
+    /// Bytes came from the kernel.
+    Recv['a] "recv",
+    /// The peer closed its sending side.
+    Eof[] "eof",
+    /// We closed one side.
+    Shutdown[] "shutdown",
+    /// A wait ended without what it waited for.
+    Timeout[] "timeout",
+    /// A connection ended.
+    Close[] "close",
+    /// An ICMP error came back.
+    IcmpError['a] "icmp-error",
+    /// One thing that this machine permits or not.
+    Check['a] "check",
+    /// A step failed.
+    Error['a] "error",
+    /// Something that a reader should know, though no step failed.
+    Warning['a] "warning",
+    /// The totals so far.
+    Interim['a] "interim",
+    /// The totals at the end.
+    Summary['a] "summary",
+}

@@ -1,0 +1,287 @@
+//! The fields of the events that tell a step of a socket's life.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use super::value::{Payload, duration, nanoseconds, some_nanoseconds};
+use crate::address::Address;
+use crate::error::Step;
+
+/// Fields of `resolve`.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct Resolve<'a> {
+    /// The name that was looked up.
+    pub name: &'a str,
+    /// Its addresses, in the order in which the resolver gave them (RFC 6724).
+    pub addresses: &'a [IpAddr],
+    /// How long the look-up took.
+    #[serde(rename = "duration_ns", serialize_with = "nanoseconds")]
+    #[schemars(schema_with = "duration")]
+    pub duration: Duration,
+}
+
+/// Fields of `socket`.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct Socket<'a> {
+    /// `AF_INET`, `AF_INET6`, `AF_UNIX`.
+    pub family: &'a str,
+    /// `SOCK_STREAM`, `SOCK_DGRAM`, `SOCK_SEQPACKET`, `SOCK_RAW`.
+    #[serde(rename = "type")]
+    pub kind: &'a str,
+    /// `IPPROTO_TCP` and the like; absent where the family has only one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub protocol: Option<&'a str>,
+}
+
+/// The value of a socket option, in the unit of the kernel.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(untagged)]
+pub enum OptionValue {
+    /// A number or a switch (0 or 1).
+    Number(i64),
+    /// A name, such as a device or a congestion algorithm.
+    Name(String),
+}
+
+/// Fields of `setsockopt`.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct Setsockopt<'a> {
+    /// The option of the call that was made (`SO_RCVBUF`).
+    pub option: &'a str,
+    /// What was asked for.
+    pub requested: &'a OptionValue,
+    /// What the kernel then reports as in force.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub effective: Option<&'a OptionValue>,
+}
+
+/// Fields of `bind`.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct Bind<'a> {
+    /// The address that the socket then has.
+    #[schemars(with = "String")]
+    pub local: &'a Address,
+}
+
+/// Fields of `listen`.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct Listen {
+    /// The backlog that was asked for, in connections.
+    pub backlog: u32,
+    /// The limit of the accept queue that the kernel then reports.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub effective_backlog: Option<u32>,
+}
+
+/// Fields of `accept`.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct Accept<'a> {
+    /// The connection: from 1, in the order of accept or connect.
+    pub conn: u64,
+    /// Who connected.
+    #[schemars(with = "String")]
+    pub peer: &'a Address,
+    /// Our end of the connection.
+    #[schemars(with = "String")]
+    pub local: &'a Address,
+    /// AF_UNIX: the peer's process (SO_PEERCRED, unix(7)).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pid: Option<i32>,
+    /// AF_UNIX: the peer's user.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub uid: Option<u32>,
+    /// AF_UNIX: the peer's group.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gid: Option<u32>,
+}
+
+/// Fields of `connect`.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct Connect<'a> {
+    /// The connection: from 1, in the order of accept or connect.
+    pub conn: u64,
+    /// Whom we connected to.
+    #[schemars(with = "String")]
+    pub peer: &'a Address,
+    /// Our end of the connection.
+    #[schemars(with = "String")]
+    pub local: &'a Address,
+    /// Which attempt it was, from 1, among the addresses of the name (RFC 8305).
+    pub attempt: u32,
+    /// From the call of connect(2) until the connection stood.
+    #[serde(rename = "duration_ns", serialize_with = "nanoseconds")]
+    #[schemars(schema_with = "duration")]
+    pub duration: Duration,
+    /// SYN segments that were sent again (TCP_INFO).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub syn_retransmits: Option<u32>,
+}
+
+/// Fields of `send`.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct Send<'a> {
+    /// The connection.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub conn: Option<u64>,
+    /// Bytes that the kernel took.
+    pub bytes: u64,
+    /// The bytes themselves.
+    #[serde(flatten)]
+    pub data: Payload<'a>,
+}
+
+/// Fields of `recv`.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct Recv<'a> {
+    /// The connection.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub conn: Option<u64>,
+    /// Bytes that one recv gave.
+    pub bytes: u64,
+    /// The bytes themselves.
+    #[serde(flatten)]
+    pub data: Payload<'a>,
+}
+
+/// Fields of `eof`.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct Eof {
+    /// The connection whose peer closed its sending side.
+    pub conn: u64,
+}
+
+/// Which side of a connection is closed, as shutdown(2) names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub enum How {
+    /// We send no more.
+    #[serde(rename = "SHUT_WR")]
+    Write,
+}
+
+/// Fields of `shutdown`.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct Shutdown {
+    /// The connection.
+    pub conn: u64,
+    /// Which side.
+    pub how: How,
+}
+
+/// Fields of `timeout`.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct Timeout {
+    /// The connection, where there was one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub conn: Option<u64>,
+    /// What was waited for.
+    pub step: Step,
+    /// How long the wait lasted.
+    #[serde(rename = "after_ns", serialize_with = "nanoseconds")]
+    #[schemars(schema_with = "duration")]
+    pub after: Duration,
+}
+
+/// Why a connection ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Reason {
+    /// The peer closed its side, and all was answered.
+    Eof,
+    /// The peer was silent for too long.
+    Timeout,
+    /// The connection was reset.
+    Reset,
+    /// A limit of messages or bytes was reached.
+    Limit,
+    /// The peer is not let in.
+    Denied,
+    /// Our own end of work.
+    Local,
+    /// A signal or the deadline ended the run.
+    Signal,
+}
+
+impl Reason {
+    /// Returns the name that events use.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Eof => "eof",
+            Self::Timeout => "timeout",
+            Self::Reset => "reset",
+            Self::Limit => "limit",
+            Self::Denied => "denied",
+            Self::Local => "local",
+            Self::Signal => "signal",
+        }
+    }
+}
+
+/// What the kernel knows of a TCP connection (TCP_INFO, tcp(7)).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Tcp {
+    /// Smoothed round-trip time.
+    #[serde(rename = "rtt_ns", serialize_with = "nanoseconds")]
+    #[schemars(schema_with = "duration")]
+    pub rtt: Duration,
+    /// Least round-trip time seen; absent before the first sample.
+    #[serde(rename = "min_rtt_ns", serialize_with = "some_nanoseconds", skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "duration")]
+    pub min_rtt: Option<Duration>,
+    /// Variation of the round-trip time.
+    #[serde(rename = "rttvar_ns", serialize_with = "nanoseconds")]
+    #[schemars(schema_with = "duration")]
+    pub rttvar: Duration,
+    /// Segments that were sent again, over the whole connection.
+    pub retransmits: u32,
+    /// Maximum segment size for sending, in bytes.
+    pub mss: u32,
+    /// Congestion window, in segments.
+    pub cwnd: u32,
+}
+
+/// Fields of `close`.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct Close {
+    /// The connection.
+    pub conn: u64,
+    /// Why it ended.
+    pub reason: Reason,
+    /// Bytes that recv gave, in total.
+    pub bytes_received: u64,
+    /// Bytes that send took, in total.
+    pub bytes_sent: u64,
+    /// Bytes that had arrived and were never read (SIOCINQ): they make the kernel send a reset.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bytes_unread: Option<u64>,
+    /// From accept or connect until close.
+    #[serde(rename = "duration_ns", serialize_with = "nanoseconds")]
+    #[schemars(schema_with = "duration")]
+    pub duration: Duration,
+    /// The kernel's figures of a TCP connection.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tcp: Option<Tcp>,
+}
+
+/// Fields of `icmp-error`.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct IcmpError<'a> {
+    /// Where what it is about was sent.
+    #[schemars(with = "String")]
+    pub target: &'a Address,
+    /// The host or router that sent it.
+    pub from: IpAddr,
+    /// Its type (RFC 792, RFC 4443).
+    #[serde(rename = "type")]
+    pub kind: u8,
+    /// Its code.
+    pub code: u8,
+    /// Its name (`host-unreachable`).
+    pub name: &'a str,
+    /// The MTU of the next hop, in bytes, where it is about that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mtu: Option<u32>,
+}

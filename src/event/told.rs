@@ -1,0 +1,126 @@
+//! The fields of the events that are no step: the start, checks, errors, warnings.
+
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use super::value::{duration, some_nanoseconds};
+use crate::address::Address;
+use crate::error::{self, Step};
+
+/// Fields of `start`.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct Start<'a> {
+    /// Version of this schema.
+    pub schema: u32,
+    /// Version of sockeye.
+    pub version: &'a str,
+    /// The subcommand.
+    pub command: &'a str,
+}
+
+/// How a check came out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum CheckOutcome {
+    /// It works.
+    Ok,
+    /// This machine does not have it.
+    Absent,
+    /// This machine has it and does not permit it.
+    Denied,
+    /// It is there and permitted, and did not work.
+    Failed,
+}
+
+impl CheckOutcome {
+    /// Returns the name that events use.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Absent => "absent",
+            Self::Denied => "denied",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// Fields of `check`.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct Check<'a> {
+    /// What was looked at.
+    pub name: &'a str,
+    /// How it came out.
+    pub outcome: CheckOutcome,
+    /// What was found, in words or as a number.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub value: Option<&'a str>,
+    /// What to do about it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hint: Option<&'a str>,
+    /// How long the check took.
+    #[serde(rename = "duration_ns", serialize_with = "some_nanoseconds", skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "duration")]
+    pub duration: Option<Duration>,
+}
+
+/// Fields of `error`.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct Error<'a> {
+    /// The event that would have been.
+    pub step: Step,
+    /// The name of the errno (`EADDRINUSE`); absent where no system call failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub errno: Option<&'a str>,
+    /// The number of the errno.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub code: Option<i32>,
+    /// Step, subject and what happened, in one line.
+    pub message: &'a str,
+    /// What that usually means here, and what to try next.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hint: Option<&'a str>,
+    /// Who is at the other end, as known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
+    pub peer: Option<&'a Address>,
+    /// Our own address, as known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
+    pub local: Option<&'a Address>,
+    /// The connection, as known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub conn: Option<u64>,
+    /// What was asked for, as known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub target: Option<&'a str>,
+}
+
+impl<'a> Error<'a> {
+    /// Tells of a failed step; `errno` is the name of its errno.
+    #[must_use]
+    pub fn of(error: &'a error::Error, errno: Option<&'a str>) -> Self {
+        Self {
+            step: error.step,
+            errno,
+            code: error.errno.map(|errno| errno as i32),
+            message: &error.message,
+            hint: error.hint.as_deref(),
+            peer: error.peer.as_ref(),
+            local: error.local.as_ref(),
+            conn: error.conn,
+            target: error.target.as_deref(),
+        }
+    }
+}
+
+/// Fields of `warning`.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct Warning<'a> {
+    /// Which warning: a stable name for scripts.
+    pub name: &'a str,
+    /// The warning in words.
+    pub message: &'a str,
+}

@@ -1,0 +1,60 @@
+//! How values are written in JSON: bytes and durations.
+
+use std::time::Duration;
+
+use data_encoding::BASE64;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::ser::SerializeMap;
+use serde::{Serialize, Serializer};
+
+/// Bytes that crossed a socket: `data` where they are UTF-8, else `data_base64`; neither where
+/// there are none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Payload<'a>(pub &'a [u8]);
+
+impl Serialize for Payload<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        match std::str::from_utf8(self.0) {
+            Ok("") => {}
+            Ok(text) => map.serialize_entry("data", text)?,
+            Err(_) => map.serialize_entry("data_base64", &BASE64.encode(self.0))?,
+        }
+        map.end()
+    }
+}
+
+impl JsonSchema for Payload<'_> {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Payload".into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": "object",
+            "properties": {
+                "data": { "type": "string", "description": "The bytes, where they are UTF-8." },
+                "data_base64": { "type": "string", "contentEncoding": "base64", "description": "The bytes, where they are not UTF-8." }
+            }
+        })
+    }
+}
+
+/// Writes a duration as integer nanoseconds.
+pub(super) fn nanoseconds<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_u64(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX))
+}
+
+/// Writes a duration that is there as integer nanoseconds.
+pub(super) fn some_nanoseconds<S: Serializer>(duration: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
+    nanoseconds(&duration.unwrap_or_default(), serializer)
+}
+
+/// The schema of a duration: integer nanoseconds.
+pub(super) fn duration(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "integer", "minimum": 0 })
+}

@@ -1,0 +1,69 @@
+//! ICMP errors by name: RFC 792, 1122, 1812 for IPv4, RFC 4443 and 6554 for IPv6.
+
+/// Returns the name of an ICMP error for IPv4 (IANA, "ICMP Type Numbers"); `icmp-error` where
+/// none was given to it.
+#[must_use]
+pub fn name_v4(kind: u8, code: u8) -> &'static str {
+    match (kind, code) {
+        (3, 0) => "net-unreachable",
+        (3, 1) => "host-unreachable",
+        (3, 2) => "protocol-unreachable",
+        (3, 3) => "port-unreachable",
+        (3, 4) => "fragmentation-needed",
+        (3, 5) => "source-route-failed",
+        (3, 6) => "net-unknown",
+        (3, 7) => "host-unknown",
+        (3, 8) => "source-host-isolated",
+        (3, 9) => "net-prohibited",
+        (3, 10) => "host-prohibited",
+        (3, 11) => "net-unreachable-for-tos",
+        (3, 12) => "host-unreachable-for-tos",
+        (3, 13) => "admin-prohibited",
+        (3, 14) => "host-precedence-violation",
+        (3, 15) => "precedence-cutoff",
+        (4, _) => "source-quench",
+        (5, _) => "redirect",
+        (11, 0) => "ttl-exceeded",
+        (11, _) => "reassembly-time-exceeded",
+        (12, _) => "parameter-problem",
+        _ => "icmp-error",
+    }
+}
+
+/// Returns the name of an ICMP error for IPv6 (IANA, "ICMPv6 Parameters"); `icmp-error` where none
+/// was given to it.
+#[must_use]
+pub fn name_v6(kind: u8, code: u8) -> &'static str {
+    match (kind, code) {
+        (1, 0) => "no-route",
+        (1, 1) => "admin-prohibited",
+        (1, 2) => "beyond-scope",
+        (1, 3) => "address-unreachable",
+        (1, 4) => "port-unreachable",
+        (1, 5) => "source-policy-failed",
+        (1, 6) => "reject-route",
+        (1, 7) => "source-routing-header-error",
+        (1, 8) => "headers-too-long",
+        (2, _) => "packet-too-big",
+        (3, 0) => "hop-limit-exceeded",
+        (3, _) => "reassembly-time-exceeded",
+        (4, _) => "parameter-problem",
+        _ => "icmp-error",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_have_the_names_of_the_contract() {
+        assert_eq!(name_v4(3, 3), "port-unreachable");
+        assert_eq!(name_v4(3, 4), "fragmentation-needed");
+        assert_eq!(name_v4(11, 0), "ttl-exceeded");
+        assert_eq!(name_v4(200, 1), "icmp-error");
+        assert_eq!(name_v6(1, 4), "port-unreachable");
+        assert_eq!(name_v6(2, 0), "packet-too-big");
+        assert_eq!(name_v6(200, 1), "icmp-error");
+    }
+}

@@ -1,0 +1,3 @@
+//! Bytes to values and back, and the names that RFCs give to the values. Pure.
+
+pub mod icmp;

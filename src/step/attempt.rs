@@ -1,0 +1,151 @@
+//! The step connect on one address: socket, setsockopt, bind, connect, each once.
+
+use std::future::poll_fn;
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use socket2::Socket;
+use tokio::time::{Instant as Deadline, timeout_at};
+
+use super::open::{bind, open, set, set_options};
+use super::{Door, Failed, Stream, now};
+use crate::address::Address;
+use crate::args::{Family, SocketOptions};
+use crate::error::{Error, ExitCode, Step};
+use crate::event::{self, Kind as EventKind};
+use crate::packet::icmp;
+use crate::socket::options::{Role, icmp_errors_off};
+use crate::socket::{self, Connecting, Kind};
+use crate::sys;
+
+/// What the silence of a connect usually means.
+const SILENCE: &str =
+    "a silent drop: a firewall on the way, a host that is down, or a server whose accept queue is full";
+
+/// One address to connect to.
+pub(super) struct Attempt {
+    pub(super) door: Arc<Door>,
+    pub(super) peer: Address,
+    pub(super) source: Option<Address>,
+    pub(super) words: Arc<SocketOptions>,
+    pub(super) deadline: Deadline,
+    /// Which attempt of its race it is, from 1.
+    pub(super) number: u32,
+}
+
+/// An attempt that came through.
+pub(super) struct Won {
+    made: Socket,
+    kind: Kind,
+    peer: Address,
+    attempt: u32,
+    duration: Duration,
+    opened: Instant,
+}
+
+/// An attempt that did not.
+pub(super) enum Lost {
+    /// On a step before connect, reported.
+    Reported(Failed),
+    /// On connect, to be reported.
+    Error(Error),
+}
+
+impl From<Failed> for Lost {
+    fn from(failed: Failed) -> Self {
+        Self::Reported(failed)
+    }
+}
+
+impl Attempt {
+    pub(super) async fn run(self) -> Result<Won, Lost> {
+        let kind = match &self.peer {
+            Address::Inet(inet) if inet.is_ipv4() => Kind::tcp(Family::V4),
+            Address::Inet(_) => Kind::tcp(Family::V6),
+            _ => Kind::unix_stream(),
+        };
+        let made = open(&self.door, kind)?;
+        set_options(&self.door, &made, kind, Role::Client, &self.words)?;
+        if let Some(source) = &self.source {
+            bind(&self.door, &made, source).await?;
+        }
+        let began = now();
+        let made = match socket::connect(&made, &self.peer) {
+            Ok(Connecting::Done) => made,
+            Ok(Connecting::InProgress) => self.wait(made, began).await?,
+            Err(error) => return Err(self.failed(&error, &made)),
+        };
+        let opened = now();
+        Ok(Won { made, kind, peer: self.peer, attempt: self.number, duration: opened - began, opened })
+    }
+
+    /// Waits for a connect that goes on to end.
+    async fn wait(&self, made: Socket, began: Instant) -> Result<Socket, Lost> {
+        let waiting = sys::watch_socket(made).map_err(|(made, error)| self.failed(&error, &made))?;
+        let ended = timeout_at(self.deadline, poll_fn(|context| waiting.poll_write_ready(context).map(drop))).await;
+        let made = waiting.into_inner();
+        if ended.is_err() {
+            return Err(self.timed_out(&made, began));
+        }
+        match socket::connect_result(&made) {
+            Ok(()) => Ok(made),
+            Err(error) => Err(self.failed(&error, &made)),
+        }
+    }
+
+    /// Makes an error of what connect(2) gave; an ICMP error that made it so is reported.
+    fn failed(&self, error: &std::io::Error, made: &Socket) -> Lost {
+        let error = Error::of_io(Step::Connect, error, &self.peer.to_string()).with_peer(self.peer.clone());
+        let Some(icmp) = socket::icmp::icmp_error(made) else { return Lost::Error(error) };
+        let name = match icmp.from.is_ipv4() {
+            true => icmp::name_v4(icmp.kind, icmp.code),
+            false => icmp::name_v6(icmp.kind, icmp.code),
+        };
+        let (from, kind, code, mtu) = (icmp.from, icmp.kind, icmp.code, icmp.mtu);
+        self.door.emit(event::IcmpError { target: &self.peer, from, kind, code, name, mtu });
+        let whose = if self.peer.ip() == Some(from) { "the host itself" } else { "a router or firewall on the way" };
+        let hint = format!("{from} said so by ICMP {name} (type {kind}, code {code}): {whose}");
+        Lost::Error(error.with_hint(hint))
+    }
+
+    /// Reports that nothing came, and how often it was asked for.
+    fn timed_out(&self, made: &Socket, began: Instant) -> Lost {
+        let after = began.elapsed();
+        self.door.emit(event::Timeout { conn: None, step: Step::Connect, after });
+        let again = match sys::tcp_info(made.as_fd()).map(|info| info.total_retrans) {
+            Ok(1) => ", 1 SYN sent again".to_owned(),
+            Ok(again) => format!(", {again} SYNs sent again"),
+            Err(_) => String::new(),
+        };
+        let message = format!("connect {}: no answer within {:.3} s{again}", self.peer, after.as_secs_f64());
+        let error = Error::of_kind(Step::Connect, ExitCode::NoAnswer, message);
+        Lost::Error(error.with_peer(self.peer.clone()).with_hint(SILENCE))
+    }
+}
+
+impl Won {
+    /// Returns who answered.
+    pub(super) fn peer(&self) -> &Address {
+        &self.peer
+    }
+
+    /// Reports the connection and begins to wait on it.
+    pub(super) fn stream(self, door: &Arc<Door>) -> Result<Stream, Failed> {
+        let conn = door.next_conn();
+        let is_told = self.kind.is_tcp() && door.wants(EventKind::Connect);
+        let info = is_told.then(|| sys::tcp_info(self.made.as_fd()).ok()).flatten();
+        door.emit(event::Connect {
+            conn,
+            peer: &self.peer,
+            local: &socket::local(&self.made),
+            attempt: self.attempt,
+            duration: self.duration,
+            syn_retransmits: info.map(|info| info.total_retrans),
+        });
+        if let Some(setting) = icmp_errors_off(self.kind) {
+            set(door, &self.made, &setting)?;
+        }
+        Stream::new(Arc::clone(door), self.made, conn, self.peer, self.opened)
+    }
+}
