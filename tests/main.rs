@@ -1,1 +1,58 @@
-#[test] fn a(){}
+//! Black-box tests of sockeye, written from the contract: one binary, a module a subject.
+//!
+//! They drive the built program against sockets that others wrote (Python, nc, ncat, socat), look
+//! at it with strace and /proc, and check every JSON line of every run. All traffic stays on
+//! loopback; what needs a machine of its own gets a namespace. A program that is missing fails the
+//! test that needs it: `.ci/run` installs them all.
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on ends by a panic")]
+
+// Runs of sockeye, foreign peers, the strict reader of the events.
+mod harness;
+
+// The main job: the four commands that sockeye grew from, word for word.
+mod tutorial;
+
+// 8 MiB both ways, unchanged, against everyone.
+mod relay;
+
+// Who closes first, and how.
+mod half_close;
+
+// Every row of the table of exit codes that serve and connect can reach.
+mod exit_codes;
+
+// Wrong command lines, and right ones.
+mod usage;
+
+// The socket options that the subcommands share.
+mod options;
+
+// Signals, the deadline, a closed pipe.
+mod signals;
+
+// Names with several addresses.
+mod happy_eyeballs;
+
+// Many clients, bad clients, too many clients.
+mod server;
+
+// What this machine permits.
+mod doctor;
+
+// The events, their schema, and the reader itself.
+mod json;
+
+// The events against the system calls.
+mod strace;
+
+// Whole runs as people see them.
+mod text;
+
+// Examples that work.
+mod help;
+
+// Completions and man pages are fresh.
+mod generated;
+
+// The house itself: headers, sizes, imports, unsafe.
+mod tidy;

@@ -1,0 +1,65 @@
+//! `doctor`: what this machine permits, and one real round trip through each socket kind.
+
+use crate::harness::Sockeye;
+use crate::harness::events::{Check, CheckOutcome};
+use crate::harness::net::Net;
+
+#[test]
+fn on_a_sound_machine_every_check_is_ok_or_permitted_and_the_exit_is_0() {
+    let run = Sockeye::new("doctor --json").run().exits(0);
+    let checks = run.all::<Check>();
+    let outcome_of = |word: &str| {
+        let found = checks.iter().find(|check| check.name.to_lowercase().contains(word));
+        found.unwrap_or_else(|| panic!("no check about {word}: {checks:#?}")).outcome
+    };
+    assert_eq!(outcome_of("ipv4"), CheckOutcome::Ok);
+    assert_eq!(outcome_of("ipv6"), CheckOutcome::Ok);
+    assert!(checks.iter().all(|check| check.outcome != CheckOutcome::Failed), "{checks:#?}");
+    assert!(checks.iter().any(|check| check.duration_ns.is_some()), "a round trip takes time: {checks:#?}");
+    let mut names: Vec<_> = checks.iter().map(|check| &check.name).collect();
+    names.sort();
+    names.dedup();
+    assert_eq!(names.len(), checks.len(), "each is looked at once");
+}
+
+#[test]
+fn the_table_has_a_line_for_each_check() {
+    let json = Sockeye::new("doctor --json").run().exits(0);
+    let text = Sockeye::new("doctor").run().exits(0);
+    let table = String::from_utf8(text.stdout().to_vec()).unwrap();
+    for check in json.all::<Check>() {
+        assert!(table.lines().any(|line| line.contains(&check.name)), "{} is in the table:\n{table}", check.name);
+    }
+    assert!(table.lines().count() >= json.all::<Check>().len());
+}
+
+#[test]
+fn as_an_ordinary_user_it_is_exit_0_too() {
+    Sockeye::new("doctor --json").by_nobody().run().exits(0);
+}
+
+#[test]
+fn what_the_machine_does_not_have_is_absent_and_no_failure() {
+    let net = Net::isolated().with("echo 1 >/proc/sys/net/ipv6/conf/all/disable_ipv6");
+    let run = Sockeye::new("doctor --json").under(net.prefix()).run().exits(0);
+    let about_v6 = |check: &&&Check| check.name.to_lowercase().contains("ipv6");
+    let outcomes: Vec<_> = run.all::<Check>().iter().filter(about_v6).map(|check| check.outcome).collect();
+    assert!(outcomes.contains(&CheckOutcome::Absent), "{}", run.dump());
+    assert!(
+        run.all::<Check>().iter().all(|check| check.outcome == CheckOutcome::Ok || check.hint.is_some()),
+        "{}",
+        run.dump()
+    );
+}
+
+#[test]
+fn a_round_trip_that_fails_is_exit_1() {
+    crate::harness::require(&["nft"]);
+    let net = Net::isolated()
+        .with("nft add table ip t")
+        .with("nft 'add chain ip t o { type filter hook output priority 0; }'")
+        .with("nft add rule ip t o ip protocol tcp drop");
+    let run = Sockeye::new("doctor --json").under(net.prefix()).run().exits(1);
+    let failed: Vec<_> = run.all::<Check>().into_iter().filter(|check| check.outcome == CheckOutcome::Failed).collect();
+    assert!(!failed.is_empty() && failed.iter().all(|check| check.hint.is_some()), "{}", run.dump());
+}

@@ -1,0 +1,478 @@
+//! Each row of the table of exit codes that `serve` and `connect` can reach, and what is said then.
+
+use std::fs::File;
+use std::time::Duration;
+
+use crate::harness::events::{Bind, Close, Error, IcmpError, Reason, Step, Timeout};
+use crate::harness::net::{Net, TempDir, listener, over_both_families, refusing_port, silent_port};
+use crate::harness::sockeye::file_with;
+use crate::harness::{Family, Finished, Peer, Sockeye};
+
+/// Checks the one error of a run: its step and errno, and that it has a hint.
+#[track_caller]
+fn assert_error(run: &Finished, step: Step, errno: &str) {
+    let error = run.one::<Error>();
+    assert_eq!((error.step, error.errno.as_deref()), (step, Some(errno)), "{}", run.dump());
+    assert!(error.hint.is_some(), "it says why: {error:?}");
+    assert!(error.message.starts_with(char::is_lowercase), "lower case, step first: {error:?}");
+}
+
+/// A Python server that accepts one connection and goes on as `script` says.
+fn server(script: &str) -> Peer {
+    Peer::python_server(&format!("server = listen('127.0.0.1')\npeer, _ = server.accept()\n{script}"), &[])
+}
+
+fn connect(port: u16, rest: &str) -> Sockeye {
+    Sockeye::new(format!("connect 127.0.0.1:{port} {rest} --json"))
+}
+
+// 0: it did what it was to do.
+
+#[test]
+fn exit_0_a_probe_of_an_open_port_sends_no_byte() {
+    let peer = server("say(all_of(peer))");
+    let run = connect(peer.port, "--probe").run().exits(0);
+    assert_eq!(run.one::<Close>().bytes_sent, 0);
+    assert_eq!(run.summary().connections, Some(1));
+    assert_eq!(peer.lines(), ["b''"]);
+}
+
+#[test]
+fn exit_0_an_answer_that_matches() {
+    let peer = server("peer.recv(100)\npeer.sendall(b'HTTP/1.1 200 OK')\npeer.recv(1)");
+    connect(peer.port, "GET --expect 200").run().exits(0);
+}
+
+#[test]
+fn exit_0_an_answer_that_matches_only_with_its_second_recv() {
+    let peer = server("peer.recv(100)\npeer.sendall(b'one ')\ntime.sleep(0.2)\npeer.sendall(b'two')\npeer.recv(1)");
+    connect(peer.port, "go --expect two").run().exits(0);
+}
+
+// 1: it ran, and the answer is no.
+
+#[test]
+fn exit_1_an_answer_that_does_not_match_before_the_wait_ends() {
+    let peer = server("peer.recv(100)\npeer.sendall(b'404')\npeer.recv(1)");
+    connect(peer.port, "GET --expect 200 --timeout 300ms").run().exits(1);
+}
+
+#[test]
+fn exit_1_an_answer_that_does_not_match_before_the_peer_closes() {
+    let peer = server("peer.recv(100)\npeer.sendall(b'404')\npeer.close()");
+    connect(peer.port, "GET --expect 200").run().exits(1);
+}
+
+// 2: usage.rs
+
+// 3: a name did not resolve, or not in time.
+
+#[test]
+fn exit_3_a_name_that_does_not_exist() {
+    let run = Sockeye::new("connect nowhere.invalid:80 hello --json").run().exits(3);
+    let error = run.one::<Error>();
+    assert_eq!(error.step, Step::Resolve);
+    assert!(error.message.contains("nowhere.invalid"), "{error:?}");
+    assert_eq!(run.summary().connections, Some(0));
+}
+
+#[test]
+fn exit_3_a_name_that_does_not_resolve_in_time() {
+    // In a network without a name server no answer comes before the resolver's own 5 s.
+    let dir = TempDir::new();
+    let path = dir.path().join("resolv.conf");
+    std::fs::write(&path, "nameserver 127.0.0.1\n").unwrap();
+    let script = "import socket,sys,os; s = socket.socket(type=socket.SOCK_DGRAM); s.bind(('127.0.0.1', 53)); \
+                  os.set_inheritable(s.fileno(), True); os.execvp(sys.argv[1], sys.argv[1:])";
+    let deaf = Net::isolated().with(format!("mount --bind {} /etc/resolv.conf", path.display())).prefix();
+    let run = Sockeye::new("connect somewhere.example:80 hello --resolve-timeout 300ms --json")
+        .under(["-c", script])
+        .under([crate::harness::peers::python()])
+        .under(deaf)
+        .run()
+        .exits(3);
+    let timeout = run.one::<Timeout>();
+    assert_eq!(timeout.step, Step::Resolve);
+    assert!(timeout.after_ns >= 300_000_000, "{timeout:?}");
+    assert!(
+        run.elapsed() < Duration::from_secs(4),
+        "the resolver's own patience is not waited for: {:?}",
+        run.elapsed()
+    );
+}
+
+// 4: not permitted.
+
+#[test]
+fn exit_4_a_protected_port_with_the_lowest_unprivileged_one_in_the_hint() {
+    let net = Net::isolated().with("echo 1500 >/proc/sys/net/ipv4/ip_unprivileged_port_start").without_capabilities();
+    let run = Sockeye::new("serve 127.0.0.1:1499 --json").under(net.prefix()).run().exits(4);
+    assert_error(&run, Step::Bind, "EACCES");
+    assert_eq!(run.one::<Error>().local.as_deref(), Some("127.0.0.1:1499"));
+    assert!(run.one::<Error>().hint.as_ref().unwrap().contains("1500"), "{}", run.dump());
+}
+
+#[test]
+fn exit_4_a_protected_source_port_of_a_client() {
+    let (_listener, port) = listener(Family::V4);
+    let _ = port;
+    let net = Net::isolated().without_capabilities();
+    let run =
+        Sockeye::new("connect 127.0.0.1:9 --probe --source 127.0.0.1:7 --json").under(net.prefix()).run().exits(4);
+    assert_error(&run, Step::Bind, "EACCES");
+}
+
+#[test]
+fn exit_4_a_mark_without_the_capability() {
+    let run = Sockeye::new("serve 127.0.0.1:0 --mark 7 --json").by_nobody().run().exits(4);
+    assert_error(&run, Step::Setsockopt, "EPERM");
+    assert!(run.one::<Error>().hint.as_ref().unwrap().to_lowercase().contains("cap_net_admin"), "{}", run.dump());
+}
+
+#[test]
+fn exit_4_a_route_that_this_machine_prohibits() {
+    let net = Net::isolated().with("ip route add prohibit 192.0.2.0/24");
+    let run = Sockeye::new("connect 192.0.2.1:80 --probe --json").under(net.prefix()).run().exits(4);
+    assert_error(&run, Step::Connect, "EACCES");
+}
+
+// 5: this machine's socket step failed.
+
+over_both_families! {
+    fn exit_5_an_address_in_use_and_who_holds_it(family) {
+        let (_listener, port) = listener(family);
+        let run = Sockeye::new(format!("serve {} --json", family.at(port))).run().exits(5);
+        assert_error(&run, Step::Bind, "EADDRINUSE");
+        let error = run.one::<Error>();
+        assert_eq!(error.local.as_deref(), Some(family.at(port).to_string().as_str()));
+        let hint = error.hint.as_ref().unwrap();
+        assert!(hint.contains(&std::process::id().to_string()), "our own process holds it: {hint}");
+        assert!(run.all::<Bind>().is_empty(), "nothing is reported that did not happen");
+    }
+}
+
+#[test]
+fn exit_5_a_wildcard_port_of_which_one_address_is_in_use() {
+    let (_listener, port) = listener(Family::V4);
+    let run = Sockeye::new(format!("serve {port} --json")).run().exits(5);
+    assert_error(&run, Step::Bind, "EADDRINUSE");
+}
+
+#[test]
+fn exit_5_an_address_that_is_not_ours() {
+    let run = Sockeye::new("serve 192.0.2.1:0 --json").run().exits(5);
+    assert_error(&run, Step::Bind, "EADDRNOTAVAIL");
+    let run = Sockeye::new("connect 127.0.0.1:9 --probe --source 192.0.2.1 --json").run().exits(5);
+    assert_error(&run, Step::Bind, "EADDRNOTAVAIL");
+}
+
+#[test]
+fn exit_5_an_interface_that_does_not_exist() {
+    for line in ["serve 127.0.0.1:0", "connect 127.0.0.1:9 --probe"] {
+        let run = Sockeye::new(format!("{line} --interface nosuch0 --json")).run().exits(5);
+        assert_error(&run, Step::Setsockopt, "ENODEV");
+        assert!(run.one::<Error>().message.contains("nosuch0"), "{}", run.dump());
+    }
+}
+
+#[test]
+fn exit_5_a_congestion_algorithm_that_does_not_exist() {
+    let run = Sockeye::new("serve 127.0.0.1:0 --congestion nosuch --json").run().exits(5);
+    assert_error(&run, Step::Setsockopt, "ENOENT");
+}
+
+#[test]
+fn exit_5_out_of_descriptors_however_few_there_are() {
+    crate::harness::require(&["prlimit"]);
+    let (_held, port) = refusing_port(Family::V4);
+    let connect = format!("connect 127.0.0.1:{port} hello");
+    for (line, else_) in [(connect.as_str(), 7), ("serve 127.0.0.1:0 --deadline 50ms", 0)] {
+        // With 3 not even the C library can be loaded.
+        for limit in 4..=20 {
+            let run = Sockeye::new(format!("{line} --json")).under(["prlimit", &format!("--nofile={limit}")]).run();
+            if run.code() != else_ {
+                let run = run.exits(5);
+                let error = run.one::<Error>();
+                assert_eq!(error.errno.as_deref(), Some("EMFILE"), "with {limit}: {}", run.dump());
+                assert!(error.hint.as_ref().is_some_and(|hint| hint.contains(&limit.to_string())), "{error:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_link_local_address_without_its_zone_says_that_the_zone_is_missing() {
+    let run = Sockeye::new("connect fe80::1 80 hello --json").run();
+    assert_ne!(run.code(), 0);
+    let hint = run.one::<Error>().hint.clone().unwrap_or_default();
+    assert!(hint.contains("zone") || hint.contains('%'), "{}", run.dump());
+}
+
+// 6: reading or writing a file, stdin or stdout failed.
+
+#[test]
+fn exit_6_an_answer_that_stdout_does_not_take() {
+    let peer = server("peer.recv(100)\npeer.sendall(b'answer')\npeer.recv(1)");
+    let full = File::options().write(true).open("/dev/full").unwrap();
+    let run = Sockeye::new(format!("connect 127.0.0.1:{} hello", peer.port)).stdout_to(full).run().exits(6);
+    assert!(run.stderr().contains("stdout"), "{}", run.dump());
+}
+
+#[test]
+fn exit_6_a_relay_whose_stdout_is_full() {
+    let peer = server("peer.sendall(b'answer')\nall_of(peer)");
+    let full = File::options().write(true).open("/dev/full").unwrap();
+    Sockeye::new(format!("connect 127.0.0.1:{}", peer.port))
+        .stdin_piped()
+        .stdout_to(full)
+        .start()
+        .finish_by_itself()
+        .exits(6);
+}
+
+#[test]
+fn exit_6_events_that_stdout_does_not_take() {
+    let (_listener, port) = listener(Family::V4);
+    for line in [format!("connect 127.0.0.1:{port} --probe --json"), "serve 127.0.0.1:0 --json".to_owned()] {
+        let full = File::options().write(true).open("/dev/full").unwrap();
+        Sockeye::new(line).stdout_to(full).run().exits(6);
+    }
+}
+
+#[test]
+fn exit_6_whatever_is_printed_is_printed_whole_or_fails() {
+    for line in ["schema", "man", "man serve", "completions bash", "doctor", "--help", "--version"] {
+        let full = File::options().write(true).open("/dev/full").unwrap();
+        Sockeye::new(line).stdout_to(full).run().exits(6);
+    }
+}
+
+#[test]
+fn exit_6_a_stdin_that_cannot_be_read() {
+    let peer = server("all_of(peer)");
+    let directory = File::open("/").unwrap();
+    let run = connect(peer.port, "").stdin_from(directory).run().exits(6);
+    assert_eq!((run.one::<Error>().step, run.one::<Error>().errno.as_deref()), (Step::Read, Some("EISDIR")));
+}
+
+#[test]
+fn exit_6_a_file_for_events_that_cannot_be_made() {
+    let (_listener, port) = listener(Family::V4);
+    let run = connect(port, "--probe --events /nosuch/folder/events").run().exits(6);
+    assert_error_without_hint(&run, Step::Open, "ENOENT");
+    assert!(run.one::<Error>().message.contains("/nosuch/folder/events"), "{}", run.dump());
+}
+
+#[track_caller]
+fn assert_error_without_hint(run: &Finished, step: Step, errno: &str) {
+    let error = run.one::<Error>();
+    assert_eq!((error.step, error.errno.as_deref()), (step, Some(errno)), "{}", run.dump());
+}
+
+// 7: refused.
+
+over_both_families! {
+    fn exit_7_nobody_listens(family) {
+        let (_held, port) = refusing_port(family);
+        for rest in ["--probe", "hello", ""] {
+            let run = Sockeye::new(format!("connect {} {port} {rest} --json", family.host())).run().exits(7);
+            assert_error(&run, Step::Connect, "ECONNREFUSED");
+            assert_eq!(run.one::<Error>().peer.as_deref(), Some(family.at(port).to_string().as_str()));
+            assert_eq!(run.summary().connections, Some(0));
+        }
+    }
+}
+
+#[test]
+fn exit_7_all_addresses_of_a_name_refuse() {
+    let (_held, port) = refusing_port(Family::V4);
+    let run = Sockeye::new(format!("connect localhost:{port} hello --json")).run().exits(7);
+    assert!(run.all::<Error>().iter().all(|error| error.errno.as_deref() == Some("ECONNREFUSED")), "{}", run.dump());
+}
+
+#[test]
+fn exit_7_a_unix_path_that_does_not_exist_or_that_nobody_listens_on() {
+    let dir = TempDir::new();
+    let path = dir.path().join("socket");
+    let run = Sockeye::new(format!("connect unix:{} hello --json", path.display())).run().exits(7);
+    assert_error(&run, Step::Connect, "ENOENT");
+    assert_eq!(run.one::<Error>().peer, Some(format!("unix:{}", path.display())));
+    // A listener that is gone leaves its file behind.
+    drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+    let run = Sockeye::new(format!("connect unix:{} hello --json", path.display())).run().exits(7);
+    assert_error(&run, Step::Connect, "ECONNREFUSED");
+}
+
+// 8: no answer in time.
+
+#[test]
+fn exit_8_no_answer_to_a_message() {
+    let peer = server("say(all_of(peer))");
+    let run = connect(peer.port, "hello --timeout 200ms").run().exits(8);
+    let timeout = run.one::<Timeout>();
+    assert_eq!((timeout.step, timeout.conn), (Step::Recv, Some(1)));
+    assert!((200_000_000..2_000_000_000).contains(&timeout.after_ns), "{timeout:?}");
+    assert_eq!(run.one::<Close>().reason, Reason::Timeout);
+    assert_eq!(run.summary().timeouts, Some(1));
+    assert_eq!(peer.lines(), ["b'hello'"]);
+}
+
+#[test]
+fn exit_8_nothing_at_all_where_a_match_was_expected() {
+    let peer = server("all_of(peer)");
+    connect(peer.port, "hello --expect yes --timeout 200ms").run().exits(8);
+}
+
+over_both_families! {
+    fn exit_8_a_host_that_does_not_answer_the_connect(family) {
+        let silent = silent_port(family);
+        for patience in ["--timeout", "--connect-timeout"] {
+            let run =
+                Sockeye::new(format!("connect {} {} --probe {patience} 300ms --json", family.host(), silent.port))
+                .run()
+                .exits(8);
+            let timeout = run.one::<Timeout>();
+            assert_eq!(timeout.step, Step::Connect);
+            assert!((300_000_000..3_000_000_000).contains(&timeout.after_ns), "{timeout:?}");
+            let error = run.one::<Error>();
+            assert_eq!((error.step, error.errno.as_deref()), (Step::Connect, None), "our own timer, no errno");
+            assert_eq!(error.peer.as_deref(), Some(family.at(silent.port).to_string().as_str()));
+        }
+    }
+}
+
+#[test]
+fn exit_8_says_how_many_syns_were_sent_again() {
+    let silent = silent_port(Family::V4);
+    // The kernel sends the first SYN again after 1 s (tcp_syn_linear_timeouts, ip-sysctl).
+    let run = connect(silent.port, "--probe --connect-timeout 1500ms").run().exits(8);
+    let error = run.one::<Error>();
+    let said = format!("{} {}", error.message, error.hint.clone().unwrap_or_default());
+    assert!(said.contains("SYN") && said.contains('1'), "{error:?}");
+}
+
+#[test]
+fn exit_8_the_deadline_comes_before_the_answer() {
+    let peer = server("all_of(peer)");
+    let run = connect(peer.port, "hello --timeout 10s --deadline 300ms").run().exits(8);
+    assert!(run.elapsed() < Duration::from_secs(5), "{:?}", run.elapsed());
+}
+
+// 9: unreachable.
+
+#[test]
+fn exit_9_no_route() {
+    for target in ["192.0.2.1:80", "[2001:db8::1]:80"] {
+        let run =
+            Sockeye::new(format!("connect {target} --probe --json")).under(Net::isolated().prefix()).run().exits(9);
+        assert_error(&run, Step::Connect, "ENETUNREACH");
+        assert!(run.one::<Error>().hint.as_ref().unwrap().contains("route"), "{}", run.dump());
+    }
+}
+
+#[test]
+fn exit_9_a_route_that_says_unreachable() {
+    let net = Net::isolated().with("ip route add unreachable 192.0.2.0/24");
+    let run = Sockeye::new("connect 192.0.2.1 80 hello --json").under(net.prefix()).run().exits(9);
+    assert_error(&run, Step::Connect, "EHOSTUNREACH");
+}
+
+#[test]
+fn exit_9_an_icmp_error_with_who_sent_it() {
+    crate::harness::require(&["nft"]);
+    // RFC 792 and RFC 1812, 5.2.7.1: the codes of destination unreachable, type 3.
+    for (kind, code, word) in [("host-unreachable", 1, "host-unreachable"), ("admin-prohibited", 13, "prohibited")] {
+        let net = Net::isolated()
+            .with("nft add table ip t")
+            .with("nft 'add chain ip t o { type filter hook output priority 0; }'")
+            .with(format!("nft add rule ip t o tcp dport 7 reject with icmp type {kind}"));
+        let run = Sockeye::new("connect 127.0.0.1:7 --probe --timeout 5s --json").under(net.prefix()).run().exits(9);
+        assert_error(&run, Step::Connect, "EHOSTUNREACH");
+        let icmp = run.one::<IcmpError>();
+        assert_eq!((icmp.target.as_str(), icmp.from.as_str()), ("127.0.0.1:7", "127.0.0.1"), "{icmp:?}");
+        assert_eq!((icmp.kind, icmp.code, icmp.sequence), (3, code, None), "{icmp:?}");
+        assert!(icmp.name.contains(word), "{icmp:?}");
+        let error = run.one::<Error>();
+        let said = format!("{} {}", error.message, error.hint.as_ref().unwrap());
+        assert!(said.contains("127.0.0.1") && said.contains(word), "from whom, and what: {error:?}");
+    }
+}
+
+#[test]
+fn exit_9_an_icmpv6_error_with_who_sent_it() {
+    crate::harness::require(&["nft"]);
+    let net = Net::isolated()
+        .with("nft add table ip6 t")
+        .with("nft 'add chain ip6 t o { type filter hook output priority 0; }'")
+        .with("nft add rule ip6 t o tcp dport 7 reject with icmpv6 type addr-unreachable");
+    let run = Sockeye::new("connect [::1]:7 --probe --timeout 5s --json").under(net.prefix()).run().exits(9);
+    let icmp = run.one::<IcmpError>();
+    // RFC 4443, 3.1: destination unreachable is type 1, address unreachable its code 3.
+    assert_eq!((icmp.target.as_str(), icmp.from.as_str()), ("[::1]:7", "::1"), "{icmp:?}");
+    assert_eq!((icmp.kind, icmp.code), (1, 3), "{icmp:?}");
+}
+
+// 10: reset, or closed before the answer was whole.
+
+#[test]
+fn exit_10_closed_before_an_answer() {
+    let peer = server("peer.recv(100)\npeer.close()");
+    let run = connect(peer.port, "hello").run().exits(10);
+    assert_eq!(run.one::<Close>().reason, Reason::Eof);
+    assert_eq!(run.summary().resets, Some(0));
+}
+
+#[test]
+fn exit_10_closed_before_the_second_answer() {
+    let peer = server("peer.recv(100)\npeer.sendall(b'one')\npeer.shutdown(socket.SHUT_WR)\nall_of(peer)");
+    connect(peer.port, "hello again").run().exits(10);
+}
+
+#[test]
+fn exit_10_closed_before_anything_where_a_match_was_expected() {
+    let peer = server("peer.recv(100)\npeer.close()");
+    connect(peer.port, "hello --expect yes").run().exits(10);
+}
+
+#[test]
+fn exit_10_reset_before_an_answer() {
+    let peer = server("peer.recv(100)\nreset(peer)");
+    let run = connect(peer.port, "hello").run().exits(10);
+    assert_error(&run, Step::Recv, "ECONNRESET");
+    assert_eq!(run.one::<Close>().reason, Reason::Reset);
+    assert_eq!(run.summary().resets, Some(1));
+}
+
+#[test]
+fn a_reset_after_the_answer_while_reading_to_the_end_is_exit_10() {
+    let mut peer = server("peer.recv(100)\npeer.sendall(b'answer')\ntold()\nreset(peer)");
+    let client = connect(peer.port, "hello --until-eof").start();
+    client.wait_for::<crate::harness::events::Recv>();
+    peer.send(b"go\n");
+    client.finish().exits(10);
+}
+
+// What was measured before a failure is still reported.
+
+#[test]
+fn what_was_measured_before_a_failure_is_in_the_summary() {
+    let peer = server("all_of(peer)");
+    let run = Sockeye::new(format!("connect localhost {} hello --timeout 200ms --json", peer.port)).run().exits(8);
+    let summary = run.summary();
+    assert_eq!(summary.resolve.as_ref().map(|times| times.count), Some(1));
+    assert_eq!(summary.connect.as_ref().map(|times| times.count), Some(1));
+    assert!(summary.first_byte.is_none(), "what was not measured is absent");
+}
+
+// The same failures as text: one line on stderr, stdout empty.
+
+#[test]
+fn a_failure_as_text_is_on_stderr_with_its_hint() {
+    let dir = TempDir::new();
+    let (_held, port) = refusing_port(Family::V4);
+    let run =
+        Sockeye::new(format!("connect 127.0.0.1 {port}")).stdin_from(file_with(&dir, "input", b"hello")).run().exits(7);
+    assert_eq!(run.stdout(), b"");
+    assert!(run.stderr().contains("refused"), "{}", run.dump());
+    assert!(run.stderr().contains(&format!("127.0.0.1:{port}")), "{}", run.dump());
+}

@@ -1,0 +1,270 @@
+//! What every run with `--json` must keep, whatever it does: the envelope, the schema, the totals.
+
+use std::collections::BTreeMap;
+use std::process::Command;
+use std::sync::OnceLock;
+use std::time::{Duration, SystemTime};
+
+use jsonschema::Validator;
+use nix::errno::Errno;
+use serde_json::Value;
+
+use super::events::{Distribution, Event, Interim, Line, Outcome, Reason, Summary};
+
+/// Returns the schema as `sockeye schema` prints it.
+pub(crate) fn schema() -> &'static Value {
+    static SCHEMA: OnceLock<Value> = OnceLock::new();
+    SCHEMA.get_or_init(|| {
+        let output = Command::new(env!("CARGO_BIN_EXE_sockeye")).arg("schema").output().expect("sockeye starts");
+        assert!(output.status.success(), "sockeye schema: {output:?}");
+        serde_json::from_slice(&output.stdout).expect("the schema is JSON")
+    })
+}
+
+/// Returns the validator of one event.
+fn validator() -> &'static Validator {
+    static VALIDATOR: OnceLock<Validator> = OnceLock::new();
+    VALIDATOR.get_or_init(|| jsonschema::validator_for(schema()).expect("the schema is a JSON Schema"))
+}
+
+/// Returns what the schema holds against an event, nothing where it is valid.
+pub(crate) fn schema_complaints(event: &Value) -> Vec<String> {
+    if validator().is_valid(event) {
+        return Vec::new();
+    }
+    validator().iter_errors(event).map(|error| error.to_string()).collect()
+}
+
+/// Reads one line strictly: as JSON, against the schema, and into our own types.
+pub(crate) fn read(text: &str) -> Result<Line, String> {
+    let value: Value = serde_json::from_str(text).map_err(|error| format!("no JSON: {error}: {text}"))?;
+    if !value.is_object() {
+        return Err(format!("no object: {text}"));
+    }
+    if let Some(path) = empty_value(&value, "") {
+        return Err(format!("{path} is null or empty: {text}"));
+    }
+    let complaints = schema_complaints(&value);
+    if !complaints.is_empty() {
+        return Err(format!("against the schema: {}: {text}", complaints.join("; ")));
+    }
+    // From the text again, not from the value: only so is a field seen that occurs twice.
+    let line: Line = serde_json::from_str(text).map_err(|error| format!("against our types: {error}: {text}"))?;
+    complaint(&line).map_or(Ok(line), |complaint| Err(format!("{complaint}: {text}")))
+}
+
+/// Returns where a value is null or "", which the contract excludes everywhere.
+fn empty_value(value: &Value, path: &str) -> Option<String> {
+    match value {
+        Value::Null => Some(path.to_owned()),
+        Value::String(text) if text.is_empty() => Some(path.to_owned()),
+        Value::Array(list) => list.iter().find_map(|item| empty_value(item, &format!("{path}[]"))),
+        Value::Object(map) => map.iter().find_map(|(key, item)| empty_value(item, &format!("{path}.{key}"))),
+        _ => None,
+    }
+}
+
+/// Returns what is wrong with one line that the types cannot say.
+fn complaint(line: &Line) -> Option<String> {
+    let pattern = regex::Regex::new("^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}[.][0-9]{9}Z$");
+    if !pattern.expect("a valid pattern").is_match(&line.time) {
+        return Some("time is not RFC 3339 in UTC with nanoseconds".to_owned());
+    }
+    let (bytes, payload, addresses): (u64, Option<Vec<u8>>, Vec<&String>) = match &line.event {
+        Event::Send(fact) => (fact.bytes, Some(fact.payload()), vec![]),
+        Event::Recv(fact) => (fact.bytes, Some(fact.payload()), vec![]),
+        Event::Socket(fact) if fact.protocol.is_none() != (fact.family == "AF_UNIX") => {
+            return Some("a protocol belongs to each family but AF_UNIX, which has only one".to_owned());
+        }
+        Event::Bind(fact) => (0, None, vec![&fact.local]),
+        Event::Accept(fact) => (0, None, vec![&fact.peer, &fact.local]),
+        Event::Connect(fact) => (0, None, vec![&fact.peer, &fact.local]),
+        Event::Error(fact) => {
+            let named = fact.code.map(|code| format!("{:?}", Errno::from_raw(code)));
+            if named != fact.errno {
+                return Some("errno and code disagree".to_owned());
+            }
+            (0, None, fact.peer.iter().chain(&fact.local).collect())
+        }
+        _ => (0, None, vec![]),
+    };
+    if let Some(bad) = addresses.iter().find(|address| !is_address(address)) {
+        return Some(format!("{bad} is no socket address"));
+    }
+    if let Event::Interim(Interim { resolve, connect, first_byte, .. })
+    | Event::Summary(Summary { resolve, connect, first_byte, .. }) = &line.event
+        && [resolve, connect, first_byte].into_iter().flatten().any(|times| !is_sound(times))
+    {
+        return Some("a distribution contradicts itself".to_owned());
+    }
+    match payload {
+        Some(payload) if payload.len() as u64 != bytes => {
+            Some(format!("{bytes} bytes, but {} in the data", payload.len()))
+        }
+        _ => None,
+    }
+}
+
+/// Returns whether this is `127.0.0.1:80`, `[::1]:80`, `unix:/run/x`, `unix:@x` or `unix:`.
+fn is_address(text: &str) -> bool {
+    text.starts_with("unix:") || text.parse::<std::net::SocketAddr>().is_ok()
+}
+
+/// Returns whether the figures of a distribution agree with one another.
+fn is_sound(times: &Distribution) -> bool {
+    let percentiles = [times.p50_ns, times.p90_ns, times.p99_ns, times.p999_ns];
+    let known: Vec<u64> = percentiles.into_iter().flatten().collect();
+    times.count > 0
+        && times.min_ns <= times.mean_ns
+        && times.mean_ns <= times.max_ns
+        && known.is_sorted()
+        && known.iter().all(|value| (times.min_ns..=times.max_ns).contains(value))
+        && (times.count > 1 || (times.stddev_ns.is_none() && times.jitter_ns.is_none()))
+}
+
+/// How a run was asked for, as far as it decides which events there are.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Asked {
+    /// `-q`: results and errors only.
+    pub(crate) quiet: bool,
+    /// `-v`: every step.
+    pub(crate) verbose: bool,
+}
+
+/// Checks the lines of a whole run that ended by itself with `exit_code`.
+pub(crate) fn check_run(lines: &[Line], exit_code: i32, asked: Asked, began: SystemTime) {
+    let (first, last) = (lines.first().expect("a run has events"), lines.last().expect("a run has events"));
+    let Event::Start(start) = &first.event else { panic!("the first event is {}, not start", first.event.name()) };
+    assert_eq!(start.schema, 1, "schema");
+    assert_eq!(start.version, env!("CARGO_PKG_VERSION"), "version");
+    let Event::Summary(summary) = &last.event else { panic!("the last event is {}, not summary", last.event.name()) };
+    for (name, at_most) in [("start", 1), ("summary", 1)] {
+        assert_eq!(lines.iter().filter(|line| line.event.name() == name).count(), at_most, "{name} comes once");
+    }
+    for pair in lines.windows(2) {
+        assert!(pair[0].elapsed_ns <= pair[1].elapsed_ns, "elapsed_ns goes back:\n{:?}\n{:?}", pair[0], pair[1]);
+    }
+    let slack = Duration::from_secs(2);
+    for line in lines {
+        let time = humantime::parse_rfc3339(&line.time).expect("time is RFC 3339");
+        assert!(time + slack >= began && time <= SystemTime::now() + slack, "time is off: {line:?}");
+    }
+    assert_eq!(summary.exit_code, exit_code, "exit_code is what the process exits with");
+    let outcome = match exit_code {
+        0 => Outcome::Ok,
+        1 => Outcome::Negative,
+        _ => Outcome::Error,
+    };
+    assert_eq!(summary.outcome, outcome, "outcome of exit code {exit_code}");
+    assert!(summary.duration_ns <= last.elapsed_ns, "duration_ns is within the run");
+    check_verbosity(lines, asked);
+    if start.command == "serve" || start.command == "connect" {
+        check_totals_are_there(summary);
+        check_counters(lines, summary, asked);
+    }
+    if !asked.quiet {
+        check_connections(lines, summary, asked);
+    }
+}
+
+/// Checks that `-q` and `-v` show what the contract says.
+fn check_verbosity(lines: &[Line], asked: Asked) {
+    const QUIET: &[&str] = &["start", "error", "warning", "interim", "summary"];
+    for line in lines {
+        let name = line.event.name();
+        assert!(!asked.quiet || QUIET.contains(&name), "with -q there is no {name}");
+        assert!(asked.verbose || name != "setsockopt", "setsockopt comes only with -v");
+    }
+}
+
+/// Checks that the totals which both subcommands have are there, zeros too.
+fn check_totals_are_there(summary: &Summary) {
+    let totals = [
+        ("connections", summary.connections),
+        ("resets", summary.resets),
+        ("timeouts", summary.timeouts),
+        ("bytes_sent", summary.bytes_sent),
+        ("bytes_received", summary.bytes_received),
+        ("errors", summary.errors),
+        ("warnings", summary.warnings),
+    ];
+    for (name, total) in totals {
+        assert!(total.is_some(), "the summary has no {name}: {summary:?}");
+    }
+}
+
+/// Checks that the totals count the events.
+fn check_counters(lines: &[Line], summary: &Summary, asked: Asked) {
+    let count = |name: &str| lines.iter().filter(|line| line.event.name() == name).count() as u64;
+    assert_eq!(summary.errors, Some(count("error")), "errors");
+    assert_eq!(summary.warnings, Some(count("warning")), "warnings");
+    if asked.quiet {
+        return;
+    }
+    assert_eq!(summary.timeouts, Some(count("timeout")), "timeouts");
+    assert_eq!(summary.connections, Some(count("accept") + count("connect")), "connections");
+    let closes =
+        || lines.iter().filter_map(|line| if let Event::Close(close) = &line.event { Some(close) } else { None });
+    assert_eq!(summary.bytes_sent, Some(closes().map(|close| close.bytes_sent).sum()), "bytes_sent");
+    assert_eq!(summary.bytes_received, Some(closes().map(|close| close.bytes_received).sum()), "bytes_received");
+    let of_reason = |reason| closes().filter(|close| close.reason == reason).count() as u64;
+    assert_eq!(summary.resets, Some(of_reason(Reason::Reset)), "resets");
+    assert_eq!(summary.denied.unwrap_or(0), of_reason(Reason::Denied), "denied");
+}
+
+/// Checks that connections are numbered from 1, live between their first and last event, are
+/// closed exactly once, and that the bytes of their events add up.
+fn check_connections(lines: &[Line], summary: &Summary, asked: Asked) {
+    #[derive(Default)]
+    struct Seen {
+        sent: Option<u64>,
+        received: Option<u64>,
+        timed_out: bool,
+        peer_ended: bool,
+    }
+    let mut open: BTreeMap<u64, Seen> = BTreeMap::new();
+    let mut opened = 0;
+    for line in lines {
+        let Some(conn) = line.event.conn() else { continue };
+        match &line.event {
+            Event::Accept(_) | Event::Connect(_) => {
+                opened += 1;
+                assert_eq!(conn, opened, "connections are numbered in order: {line:?}");
+                open.insert(conn, Seen::default());
+            }
+            Event::Close(close) => {
+                let seen = open.remove(&conn).unwrap_or_else(|| panic!("closed, but not open: {line:?}"));
+                // A relay shows what it sends only with -v; a splice shows no data at all.
+                if let Some(received) = seen.received {
+                    assert_eq!(close.bytes_received, received, "bytes_received of {line:?}");
+                }
+                if let Some(sent) = seen.sent {
+                    assert_eq!(close.bytes_sent, sent, "bytes_sent of {line:?}");
+                } else if asked.verbose {
+                    assert_eq!(close.bytes_sent, 0, "bytes_sent of {line:?}");
+                }
+                match close.reason {
+                    Reason::Timeout => assert!(seen.timed_out, "no timeout event before {line:?}"),
+                    Reason::Eof => assert!(seen.peer_ended, "no eof event before {line:?}"),
+                    _ => {}
+                }
+            }
+            event => {
+                // An error may name a connection that has not come into being.
+                let Some(seen) = open.get_mut(&conn) else {
+                    assert!(matches!(event, Event::Error(_)), "about a connection that is not open: {line:?}");
+                    continue;
+                };
+                match event {
+                    Event::Send(fact) => *seen.sent.get_or_insert(0) += fact.bytes,
+                    Event::Recv(fact) => *seen.received.get_or_insert(0) += fact.bytes,
+                    Event::Timeout(_) => seen.timed_out = true,
+                    Event::Eof(_) => seen.peer_ended = true,
+                    _ => {}
+                }
+            }
+        }
+    }
+    let left: Vec<_> = open.keys().collect();
+    assert!(left.is_empty(), "never closed: {left:?}\n{summary:?}");
+}

@@ -1,0 +1,430 @@
+//! What a line of the JSON may hold: strict types of our own, written from the contract.
+//!
+//! Nothing here comes from sockeye's sources, and every struct refuses a field that it does not
+//! name, so the format cannot change unnoticed.
+#![expect(dead_code, reason = "a field is read strictly, whether or not a test looks at it")]
+
+use std::net::IpAddr;
+
+use serde::Deserialize;
+
+/// One line: the envelope, and the event in it.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Line {
+    pub(crate) time: String,
+    pub(crate) elapsed_ns: u64,
+    #[serde(flatten)]
+    pub(crate) event: Event,
+}
+
+/// A fact that one kind of event tells.
+pub(crate) trait Fact: Clone + std::fmt::Debug {
+    /// The name of the event.
+    const NAME: &'static str;
+    /// Returns the fact, where the event is of this kind.
+    fn of(event: &Event) -> Option<&Self>;
+}
+
+/// Lists the events of the contract that `serve`, `connect` and `doctor` can emit.
+macro_rules! events {
+    ($($name:literal $variant:ident,)*) => {
+        /// Any event.
+        #[derive(Clone, Debug, Deserialize)]
+        #[serde(tag = "event")]
+        pub(crate) enum Event {
+            $(#[serde(rename = $name)] $variant($variant),)*
+        }
+
+        impl Event {
+            /// Every name that an event has.
+            pub(crate) const NAMES: &[&str] = &[$($name,)*];
+
+            /// Returns the name of the event.
+            pub(crate) fn name(&self) -> &'static str {
+                match self { $(Self::$variant(_) => $name,)* }
+            }
+        }
+
+        $(impl Fact for $variant {
+            const NAME: &'static str = $name;
+
+            fn of(event: &Event) -> Option<&Self> {
+                match event {
+                    Event::$variant(fact) => Some(fact),
+                    _ => None,
+                }
+            }
+        })*
+    };
+}
+
+events! {
+    "start" Start,
+    "resolve" Resolve,
+    "socket" Socket,
+    "setsockopt" Setsockopt,
+    "bind" Bind,
+    "listen" Listen,
+    "accept" Accept,
+    "connect" Connect,
+    "send" Send,
+    "recv" Recv,
+    "eof" Eof,
+    "shutdown" Shutdown,
+    "timeout" Timeout,
+    "close" Close,
+    "icmp-error" IcmpError,
+    "check" Check,
+    "error" Error,
+    "warning" Warning,
+    "interim" Interim,
+    "summary" Summary,
+}
+
+impl Event {
+    /// Returns the connection that the event is about.
+    pub(crate) fn conn(&self) -> Option<u64> {
+        match self {
+            Self::Accept(fact) => Some(fact.conn),
+            Self::Connect(fact) => Some(fact.conn),
+            Self::Send(fact) => Some(fact.conn),
+            Self::Recv(fact) => Some(fact.conn),
+            Self::Eof(fact) => Some(fact.conn),
+            Self::Shutdown(fact) => Some(fact.conn),
+            Self::Close(fact) => Some(fact.conn),
+            Self::Timeout(fact) => fact.conn,
+            Self::Error(fact) => fact.conn,
+            _ => None,
+        }
+    }
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Start {
+    pub(crate) schema: u32,
+    pub(crate) version: String,
+    pub(crate) command: String,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Resolve {
+    pub(crate) name: String,
+    pub(crate) addresses: Vec<IpAddr>,
+    pub(crate) duration_ns: u64,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Socket {
+    pub(crate) family: String,
+    #[serde(rename = "type")]
+    pub(crate) kind: String,
+    pub(crate) protocol: Option<String>,
+}
+
+/// The value of a socket option: a number, or a name such as a device.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq, PartialOrd, Ord)]
+#[serde(untagged)]
+pub(crate) enum Value {
+    Number(i64),
+    Name(String),
+}
+
+impl From<i64> for Value {
+    fn from(number: i64) -> Self {
+        Self::Number(number)
+    }
+}
+
+impl From<&str> for Value {
+    fn from(name: &str) -> Self {
+        Self::Name(name.to_owned())
+    }
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Setsockopt {
+    pub(crate) option: String,
+    pub(crate) requested: Value,
+    pub(crate) effective: Value,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Bind {
+    pub(crate) local: String,
+}
+
+impl Bind {
+    /// Returns the port of the address.
+    pub(crate) fn port(&self) -> u16 {
+        port_of(&self.local)
+    }
+}
+
+/// Returns the port of `127.0.0.1:80` or `[::1]:80`.
+pub(crate) fn port_of(address: &str) -> u16 {
+    let (_, port) = address.rsplit_once(':').expect("an address has a port");
+    port.parse().expect("a port is a number")
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Listen {
+    pub(crate) backlog: u32,
+    pub(crate) effective_backlog: u32,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Accept {
+    pub(crate) conn: u64,
+    pub(crate) peer: String,
+    pub(crate) local: String,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Connect {
+    pub(crate) conn: u64,
+    pub(crate) peer: String,
+    pub(crate) local: String,
+    pub(crate) attempt: u32,
+    pub(crate) duration_ns: u64,
+    pub(crate) syn_retransmits: Option<u32>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Send {
+    pub(crate) conn: u64,
+    pub(crate) bytes: u64,
+    pub(crate) data: Option<String>,
+    pub(crate) data_base64: Option<String>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Recv {
+    pub(crate) conn: u64,
+    pub(crate) bytes: u64,
+    pub(crate) data: Option<String>,
+    pub(crate) data_base64: Option<String>,
+}
+
+impl Send {
+    /// Returns the bytes, from whichever of the two fields carries them.
+    pub(crate) fn payload(&self) -> Vec<u8> {
+        payload(self.data.as_deref(), self.data_base64.as_deref())
+    }
+}
+
+impl Recv {
+    /// Returns the bytes, from whichever of the two fields carries them.
+    pub(crate) fn payload(&self) -> Vec<u8> {
+        payload(self.data.as_deref(), self.data_base64.as_deref())
+    }
+}
+
+/// Returns the bytes of a payload: `data` where they are UTF-8, else `data_base64`.
+fn payload(data: Option<&str>, base64: Option<&str>) -> Vec<u8> {
+    match (data, base64) {
+        (Some(text), None) => text.as_bytes().to_vec(),
+        (None, Some(coded)) => {
+            let bytes = data_encoding::BASE64.decode(coded.as_bytes()).expect("data_base64 is base64");
+            assert!(std::str::from_utf8(&bytes).is_err(), "UTF-8 belongs in `data`: {coded}");
+            bytes
+        }
+        (None, None) => Vec::new(),
+        (Some(_), Some(_)) => panic!("`data` and `data_base64` in one event"),
+    }
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Eof {
+    pub(crate) conn: u64,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Shutdown {
+    pub(crate) conn: u64,
+    pub(crate) how: String,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Timeout {
+    pub(crate) conn: Option<u64>,
+    pub(crate) step: Step,
+    pub(crate) after_ns: u64,
+}
+
+/// A step: the event that would have been, or the work around it.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Step {
+    Resolve,
+    Socket,
+    Setsockopt,
+    Bind,
+    Listen,
+    Accept,
+    Connect,
+    Send,
+    Recv,
+    Shutdown,
+    Close,
+    Open,
+    Read,
+    Write,
+}
+
+/// Why a connection ended.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Reason {
+    Eof,
+    Timeout,
+    Reset,
+    Limit,
+    Denied,
+    Local,
+    Signal,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Close {
+    pub(crate) conn: u64,
+    pub(crate) reason: Reason,
+    pub(crate) bytes_received: u64,
+    pub(crate) bytes_sent: u64,
+    pub(crate) bytes_unread: Option<u64>,
+    pub(crate) duration_ns: u64,
+    pub(crate) tcp: Option<Tcp>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Tcp {
+    pub(crate) rtt_ns: u64,
+    pub(crate) min_rtt_ns: Option<u64>,
+    pub(crate) rttvar_ns: u64,
+    pub(crate) retransmits: u32,
+    pub(crate) mss: u32,
+    pub(crate) cwnd: u32,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct IcmpError {
+    pub(crate) target: String,
+    pub(crate) from: String,
+    pub(crate) sequence: Option<u64>,
+    #[serde(rename = "type")]
+    pub(crate) kind: u8,
+    pub(crate) code: u8,
+    pub(crate) name: String,
+    pub(crate) mtu: Option<u32>,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum CheckOutcome {
+    Ok,
+    Absent,
+    Denied,
+    Failed,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Check {
+    pub(crate) name: String,
+    pub(crate) outcome: CheckOutcome,
+    pub(crate) value: Option<String>,
+    pub(crate) hint: Option<String>,
+    pub(crate) duration_ns: Option<u64>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Error {
+    pub(crate) step: Step,
+    pub(crate) errno: Option<String>,
+    pub(crate) code: Option<i32>,
+    pub(crate) message: String,
+    pub(crate) hint: Option<String>,
+    pub(crate) peer: Option<String>,
+    pub(crate) local: Option<String>,
+    pub(crate) conn: Option<u64>,
+    pub(crate) target: Option<String>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Warning {
+    pub(crate) name: String,
+    pub(crate) message: String,
+}
+
+/// How a run came out.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Outcome {
+    Ok,
+    Negative,
+    Error,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Distribution {
+    pub(crate) count: u64,
+    pub(crate) min_ns: u64,
+    pub(crate) mean_ns: u64,
+    pub(crate) max_ns: u64,
+    pub(crate) stddev_ns: Option<u64>,
+    pub(crate) p50_ns: Option<u64>,
+    pub(crate) p90_ns: Option<u64>,
+    pub(crate) p99_ns: Option<u64>,
+    pub(crate) p999_ns: Option<u64>,
+    pub(crate) jitter_ns: Option<u64>,
+}
+
+/// A struct that carries the totals beside fields of its own; serde cannot both flatten and deny
+/// unknown fields, so the totals are written into each.
+macro_rules! with_totals {
+    ($name:ident { $($field:ident: $type:ty),* }) => {
+        #[derive(Clone, Debug, Deserialize)]
+        #[serde(deny_unknown_fields)]
+        pub(crate) struct $name {
+            $(pub(crate) $field: $type,)*
+            pub(crate) duration_ns: u64,
+            pub(crate) connections: Option<u64>,
+            pub(crate) connections_open: Option<u64>,
+            pub(crate) denied: Option<u64>,
+            pub(crate) resets: Option<u64>,
+            pub(crate) timeouts: Option<u64>,
+            pub(crate) bytes_sent: Option<u64>,
+            pub(crate) bytes_received: Option<u64>,
+            pub(crate) errors: Option<u64>,
+            pub(crate) warnings: Option<u64>,
+            pub(crate) checks_ok: Option<u64>,
+            pub(crate) checks_absent: Option<u64>,
+            pub(crate) checks_denied: Option<u64>,
+            pub(crate) checks_failed: Option<u64>,
+            pub(crate) resolve: Option<Distribution>,
+            pub(crate) connect: Option<Distribution>,
+            pub(crate) first_byte: Option<Distribution>,
+        }
+    };
+}
+
+with_totals!(Interim {});
+with_totals!(Summary { outcome: Outcome, exit_code: i32 });

@@ -1,0 +1,13 @@
+//! What every test stands on: runs of sockeye, foreign peers, the strict reader of the events.
+
+pub(crate) mod check;
+pub(crate) mod events;
+pub(crate) mod net;
+pub(crate) mod peers;
+pub(crate) mod process;
+pub(crate) mod redact;
+pub(crate) mod sockeye;
+
+pub(crate) use self::net::{Family, require};
+pub(crate) use self::peers::{Peer, Tool};
+pub(crate) use self::sockeye::{Finished, Running, Sockeye};

@@ -1,0 +1,192 @@
+//! The ways a run is ended from outside: signals, the deadline, a closed pipe. Each prints the
+//! summary last and exits by the results.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+
+use crate::harness::check;
+use crate::harness::events::{Accept, Close, Connect, Event, Interim, Reason, Recv};
+use crate::harness::net::dial;
+use crate::harness::{Family, Peer, Sockeye};
+
+fn deaf_server() -> Peer {
+    Peer::python_server("server = listen('127.0.0.1')\npeer, _ = server.accept()\nall_of(peer)", &[])
+}
+
+#[test]
+fn sigint_and_sigterm_end_a_server_with_its_summary_and_exit_0() {
+    for signal in [Signal::SIGINT, Signal::SIGTERM] {
+        let server = Sockeye::new("serve 0 --json").start();
+        let mut client = dial(Family::V4, server.port());
+        client.write_all(b"hello").unwrap();
+        client.read_exact(&mut [0; 5]).unwrap();
+        server.signal(signal);
+        let run = server.finish().exits(0);
+        assert_eq!(run.one::<Close>().reason, Reason::Signal, "{signal}");
+        assert_eq!(run.summary().bytes_received, Some(5));
+    }
+}
+
+#[test]
+fn a_server_that_nobody_came_to_exits_0_too() {
+    for signal in [Signal::SIGINT, Signal::SIGTERM] {
+        let server = Sockeye::new("serve 0 --json").start();
+        server.port();
+        server.signal(signal);
+        let run = server.finish().exits(0);
+        assert_eq!(run.summary().connections, Some(0));
+    }
+}
+
+#[test]
+fn a_deadline_ends_a_server_with_exit_0_in_time() {
+    let server = Sockeye::new("serve 0 --json --deadline 500ms").start();
+    let _client = dial(Family::V4, server.port());
+    server.wait_for::<Accept>();
+    let run = server.finish().exits(0);
+    assert_eq!(run.one::<Close>().reason, Reason::Signal);
+    let took = run.elapsed_of("summary");
+    assert!((Duration::from_millis(500)..Duration::from_millis(1500)).contains(&took), "{took:?}");
+}
+
+#[test]
+fn a_signal_ends_a_relay_by_its_results() {
+    let peer = Peer::python_server(
+        "server = listen('127.0.0.1')\npeer, _ = server.accept()\npeer.sendall(b'banner')\nall_of(peer)",
+        &[],
+    );
+    let client = Sockeye::new(format!("connect 127.0.0.1 {} --json", peer.port)).stdin_piped().start();
+    client.wait_for::<Recv>();
+    client.signal(Signal::SIGINT);
+    let run = client.finish_by_itself().exits(0);
+    assert_eq!(run.one::<Close>().reason, Reason::Signal);
+}
+
+#[test]
+fn a_signal_while_the_answer_is_awaited_is_no_success() {
+    let peer = deaf_server();
+    let client = Sockeye::new(format!("connect 127.0.0.1 {} hello --timeout 10s --json", peer.port)).start();
+    client.wait_for::<crate::harness::events::Send>();
+    client.signal(Signal::SIGTERM);
+    let run = client.finish();
+    assert_ne!(run.code(), 0, "{}", run.dump());
+    assert_eq!(run.one::<Close>().reason, Reason::Signal);
+    assert!(run.elapsed() < Duration::from_secs(5), "it ends at once: {:?}", run.elapsed());
+}
+
+#[test]
+fn a_signal_while_the_connect_is_awaited_is_no_success() {
+    let silent = crate::harness::net::silent_port(Family::V4);
+    let client = Sockeye::new(format!("connect 127.0.0.1 {} --probe --timeout 10s --json", silent.port)).start();
+    client.wait_for::<crate::harness::events::Socket>();
+    client.signal(Signal::SIGINT);
+    let run = client.finish();
+    assert_ne!(run.code(), 0, "{}", run.dump());
+    assert!(run.elapsed() < Duration::from_secs(5), "it ends at once: {:?}", run.elapsed());
+}
+
+#[test]
+fn sigquit_prints_an_interim_and_goes_on() {
+    let server = Sockeye::new("serve 0 --json").start();
+    let port = server.port();
+    let mut client = dial(Family::V4, port);
+    client.write_all(b"one").unwrap();
+    client.read_exact(&mut [0; 3]).unwrap();
+    server.signal(Signal::SIGQUIT);
+    let interim = server.wait_for::<Interim>();
+    assert_eq!((interim.connections, interim.bytes_received, interim.bytes_sent), (Some(1), Some(3), Some(3)));
+    client.write_all(b"four").unwrap();
+    client.read_exact(&mut [0; 4]).unwrap();
+    server.signal(Signal::SIGQUIT);
+    assert_eq!(server.wait_for_nth::<Interim>(2).bytes_received, Some(7));
+    drop(client);
+    server.wait_for::<Close>();
+    let run = server.interrupt().exits(0);
+    assert_eq!(run.summary().bytes_received, Some(7));
+}
+
+#[test]
+fn sigquit_prints_an_interim_of_a_client_and_in_text_too() {
+    let peer = deaf_server();
+    let client = Sockeye::new(format!("connect 127.0.0.1 {} --json", peer.port)).stdin_piped().start();
+    client.wait_for::<Connect>();
+    client.signal(Signal::SIGQUIT);
+    assert_eq!(client.wait_for::<Interim>().connections, Some(1));
+    client.finish().exits(0);
+
+    let server = Sockeye::new("serve 0").start();
+    let port = server.port();
+    server.signal(Signal::SIGQUIT);
+    let mut client = dial(Family::V4, port);
+    client.write_all(b"still there").unwrap();
+    client.read_exact(&mut [0; 11]).unwrap();
+    server.interrupt().exits(0);
+}
+
+/// Reads events from a pipe until one of this name, which is returned.
+fn read_until(lines: &mut impl Iterator<Item = std::io::Result<String>>, name: &str) -> Event {
+    let read = |text: std::io::Result<String>| check::read(&text.unwrap()).unwrap().event;
+    lines.map(read).find(|event| event.name() == name).unwrap()
+}
+
+#[test]
+fn a_closed_pipe_on_stdout_ends_a_server_quietly() {
+    let (reader, writer) = std::io::pipe().unwrap();
+    let server = Sockeye::new("serve 127.0.0.1:0 --json").stdout_to(writer).start();
+    let mut lines = BufReader::new(reader).lines();
+    let Event::Bind(bind) = read_until(&mut lines, "bind") else { unreachable!() };
+    read_until(&mut lines, "listen");
+    drop(lines);
+    // The next event finds the pipe closed, unless the server has noticed by itself.
+    let _client = TcpStream::connect(Family::V4.at(bind.port()));
+    let run = server.finish().exits(0);
+    assert_eq!(run.stderr(), "");
+}
+
+#[test]
+fn a_closed_pipe_on_stdout_ends_a_client_quietly_by_its_results() {
+    let (listener, port) = crate::harness::net::listener(Family::V4);
+    let (reader, writer) = std::io::pipe().unwrap();
+    let client = Sockeye::new(format!("connect 127.0.0.1 {port} --json")).stdin_piped().stdout_to(writer).start();
+    let mut lines = BufReader::new(reader).lines();
+    read_until(&mut lines, "connect");
+    let (mut peer, _) = listener.accept().unwrap();
+    drop(lines);
+    // The next event finds the pipe closed, unless the client has noticed by itself; the
+    // connection stood and nothing failed.
+    let _ = peer.write_all(b"banner");
+    let run = client.finish_by_itself().exits(0);
+    assert_eq!(run.stderr(), "");
+}
+
+#[test]
+fn a_closed_pipe_on_stdout_is_no_failure_of_what_is_only_printed() {
+    for line in ["schema", "man", "completions bash", "doctor", "doctor --json", "--help"] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let run = Sockeye::new(line).stdout_to(writer).run().exits(0);
+        assert!(!run.stderr().to_lowercase().contains("pipe"), "quietly: {}", run.dump());
+    }
+}
+
+#[test]
+fn a_second_signal_does_not_lose_the_summary() {
+    let server = Sockeye::new("serve 0 --json").start();
+    server.port();
+    server.signal(Signal::SIGINT);
+    // The first may have ended it already.
+    let _ = nix::sys::signal::kill(server.pid(), Signal::SIGTERM);
+    server.finish().exits(0);
+}
+
+#[test]
+fn a_deadline_bounds_a_relay_and_says_so() {
+    let peer = deaf_server();
+    let client = Sockeye::new(format!("connect 127.0.0.1 {} --json --deadline 300ms", peer.port)).stdin_piped().start();
+    let run = client.finish_by_itself();
+    assert_eq!(run.one::<Close>().reason, Reason::Signal);
+    assert!(run.elapsed() < Duration::from_secs(5));
+}

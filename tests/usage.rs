@@ -1,0 +1,343 @@
+//! Wrong command lines: exit 2, stdout empty, the message on stderr, before any socket exists; and
+//! right ones that must be understood.
+
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
+use std::time::Duration;
+
+use crate::harness::events::{Connect, Error, Resolve, Setsockopt, Value};
+use crate::harness::net::{Net, TempDir, listener};
+use crate::harness::{Family, Sockeye, require};
+
+/// Command lines that are wrong, and what the message must contain. Words are split at blanks;
+/// `_` stands for an empty word.
+const WRONG: &[(&str, &[&str])] = &[
+    // No subcommand, or none that there is.
+    ("", &["Usage"]),
+    ("nosuch", &["nosuch"]),
+    ("serv 80", &["serv"]),
+    ("--nosuch", &["--nosuch"]),
+    // serve: where to listen.
+    ("serve", &["PORT"]),
+    ("serve 65536", &["65536"]),
+    ("serve 99999", &["99999"]),
+    ("serve -- -1", &["-1"]),
+    ("serve 80x", &["80x"]),
+    ("serve nosuchservice", &["nosuchservice"]),
+    ("serve _", &["PORT"]),
+    ("serve :", &[":"]),
+    ("serve :nosuchservice", &["nosuchservice"]),
+    ("serve 127.0.0.1", &["127.0.0.1"]),
+    ("serve 127.0.0.1:", &["127.0.0.1:"]),
+    ("serve 127.0.0.1:65536", &["65536"]),
+    ("serve 127.0.0.1:0:0", &["127.0.0.1:0:0"]),
+    ("serve ::1", &["::1"]),
+    ("serve [::1]", &["[::1]"]),
+    ("serve [::1:80", &["[::1:80"]),
+    ("serve [::1]80", &["[::1]80"]),
+    ("serve 8000-8010", &["8000-8010"]),
+    ("serve 80,81", &["80,81"]),
+    ("serve 0 0", &["0"]),
+    ("serve -4 [::1]:0", &["-4"]),
+    ("serve -6 127.0.0.1:0", &["-6"]),
+    ("serve -4 -6 0", &["--ipv4", "--ipv6"]),
+    ("serve 127.0.0.1:0 --source 127.0.0.2", &["--source"]),
+    // serve: what to do.
+    ("serve 0 --echo --discard", &["--echo", "--discard"]),
+    ("serve 0 --echo --when a b", &["--echo", "--when"]),
+    ("serve 0 --discard --when a b", &["--discard", "--when"]),
+    ("serve 0 --discard --when-regex a b", &["--discard", "--when-regex"]),
+    ("serve 0 --discard --otherwise b", &["--discard", "--otherwise"]),
+    ("serve 0 --when a", &["--when"]),
+    ("serve 0 --when", &["--when"]),
+    ("serve 0 --when-regex ( b", &["--when-regex"]),
+    ("serve 0 --prefix", &["--prefix"]),
+    ("serve 0 --nosuch", &["--nosuch"]),
+    // serve: limits.
+    ("serve 0 --backlog -1", &["--backlog"]),
+    ("serve 0 --backlog many", &["--backlog", "many"]),
+    ("serve 0 --recv-size 0", &["--recv-size", "0"]),
+    ("serve 0 --recv-size -1", &["--recv-size"]),
+    ("serve 0 --recv-size 4x", &["--recv-size", "4x"]),
+    ("serve 0 --recv-size _", &["--recv-size"]),
+    ("serve 0 --max-connections 0", &["--max-connections", "0"]),
+    ("serve 0 --max-connections x", &["--max-connections", "x"]),
+    ("serve 0 --messages x", &["--messages", "x"]),
+    ("serve 0 --messages -1", &["--messages"]),
+    ("serve 0 --count x", &["--count", "x"]),
+    ("serve 0 --count 1.5", &["--count", "1.5"]),
+    ("serve 0 --allow 127.0.0.1/33", &["--allow", "127.0.0.1/33"]),
+    ("serve 0 --allow ::1/129", &["--allow", "::1/129"]),
+    ("serve 0 --deny neighbours", &["--deny", "neighbours"]),
+    ("serve 0 --deny 10.0.0.0/", &["--deny", "10.0.0.0/"]),
+    // Durations.
+    ("serve 0 --timeout abc", &["--timeout", "abc"]),
+    ("serve 0 --timeout _", &["--timeout"]),
+    ("serve 0 --timeout -1", &["--timeout"]),
+    ("serve 0 --timeout=-1", &["--timeout", "-1"]),
+    ("serve 0 --timeout 5parsecs", &["--timeout", "5parsecs"]),
+    ("serve 0 --timeout nan", &["--timeout", "nan"]),
+    ("serve 0 --timeout inf", &["--timeout", "inf"]),
+    ("serve 0 --timeout 0", &["--timeout", "0"]),
+    ("serve 0 --deadline soon", &["--deadline", "soon"]),
+    ("connect localhost:80 --connect-timeout x", &["--connect-timeout", "x"]),
+    ("connect localhost:80 --resolve-timeout x", &["--resolve-timeout", "x"]),
+    ("connect localhost:80 --idle-timeout x", &["--idle-timeout", "x"]),
+    ("connect localhost:80 hi --send-delay x", &["--send-delay", "x"]),
+    ("connect localhost:80 hi --timeout 99999999999999999999999", &["--timeout"]),
+    // connect: whom.
+    ("connect", &["TARGET"]),
+    ("connect _", &["missing"]),
+    ("connect localhost", &[":PORT", " PORT"]),
+    ("connect ::1", &[":PORT", " PORT"]),
+    ("connect 127.0.0.1", &[":PORT", " PORT"]),
+    ("connect [::1]", &[":PORT", " PORT"]),
+    ("connect localhost:", &[":PORT", " PORT"]),
+    ("connect :80", &["host"]),
+    ("connect localhost:65536", &["65536"]),
+    ("connect localhost 65536", &["65536"]),
+    ("connect localhost hello", &["hello"]),
+    ("connect localhost:nosuchservice", &["nosuchservice"]),
+    ("connect ::1 nosuchservice", &["nosuchservice"]),
+    ("connect [::1]:nosuchservice", &["nosuchservice"]),
+    ("connect [::1:80", &["[::1:80"]),
+    ("connect localhost 22,80", &["22,80", "--probe"]),
+    ("connect localhost:22,80", &["22,80", "--probe"]),
+    ("connect localhost 8000-8010", &["8000-8010", "--probe"]),
+    ("connect --probe localhost 8010-8000", &["8010-8000"]),
+    ("connect --probe localhost 80,", &["80,"]),
+    ("connect --probe localhost:80 hello", &[":PORT", " PORT"]),
+    (
+        "connect unix:/a-path-of-more-than-107-bytes/xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx hi",
+        &["107"],
+    ),
+    ("connect unix: hi", &["unix"]),
+    ("connect -4 ::1 80", &["-4"]),
+    ("connect -4 [::1]:80", &["-4"]),
+    ("connect -6 127.0.0.1:80", &["-6"]),
+    ("connect -4 -6 localhost:80", &["--ipv4", "--ipv6"]),
+    ("connect -4 localhost:80 --source ::1", &["::1"]),
+    ("connect -6 localhost:80 --source 127.0.0.1", &["127.0.0.1"]),
+    // connect: what.
+    ("connect localhost:80 --expect (", &["--expect"]),
+    ("connect localhost:80 hi --crlf --lf", &["--crlf", "--lf"]),
+    ("connect localhost:80 hi --escape --hex", &["--escape", "--hex"]),
+    ("connect localhost:80 xyz --hex", &["xyz"]),
+    ("connect localhost:80 abc --hex", &["abc"]),
+    (r"connect localhost:80 a\q --escape", &[r"\q"]),
+    (r"connect localhost:80 a\x4 --escape", &[r"\x4"]),
+    (r"connect localhost:80 a\ --escape", &[r"\"]),
+    ("connect localhost:80 --on-peer-close maybe", &["--on-peer-close", "maybe"]),
+    ("connect localhost:80 hi --recv-size 0", &["--recv-size", "0"]),
+    ("connect localhost:80 --probe --echo", &["--echo"]),
+    // Socket options.
+    ("serve 0 --ttl 0", &["--ttl", "0"]),
+    ("serve 0 --ttl 256", &["--ttl", "256"]),
+    ("serve 0 --dscp 64", &["--dscp", "64"]),
+    ("serve 0 --dscp fastest", &["--dscp", "fastest"]),
+    ("serve 0 --mark x", &["--mark", "x"]),
+    ("serve 0 --mark 4294967296", &["--mark", "4294967296"]),
+    ("serve 0 --mss x", &["--mss", "x"]),
+    ("serve 0 --recv-buffer 4XiB", &["--recv-buffer", "4XiB"]),
+    ("serve 0 --send-buffer lots", &["--send-buffer", "lots"]),
+    ("serve 0 --send-buffer 99999999999999999999k", &["--send-buffer"]),
+    ("serve 0 --keepalive x", &["--keepalive", "x"]),
+    ("serve 0 --user-timeout x", &["--user-timeout", "x"]),
+    ("serve 0 --busy-poll x", &["--busy-poll", "x"]),
+    ("serve 0 --source here", &["--source", "here"]),
+    ("connect localhost:80 --source 127.0.0.1:65536", &["--source", "65536"]),
+    ("connect localhost:80 --source 127.0.0.1 --source 127.0.0.2", &["--source"]),
+    // Output.
+    ("serve 0 --format xml", &["--format", "xml"]),
+    ("serve 0 --color maybe", &["--color", "maybe"]),
+    ("serve 0 --events", &["--events"]),
+    // The rest.
+    ("completions", &["SHELL"]),
+    ("completions tcsh", &["tcsh"]),
+    ("man nosuch", &["nosuch"]),
+    ("schema extra", &["extra"]),
+    ("doctor extra", &["extra"]),
+];
+
+/// Plenty for a command line that is refused; one that is taken by mistake is ended then.
+const ENOUGH: Duration = Duration::from_secs(2);
+
+fn words(line: &str) -> impl Iterator<Item = &str> {
+    line.split_whitespace().map(|word| if word == "_" { "" } else { word })
+}
+
+#[test]
+fn a_wrong_command_line_is_exit_2_with_stdout_empty_and_names_what_is_wrong() {
+    let mut wrong = Vec::new();
+    for (line, needles) in WRONG {
+        let run = Sockeye::new("").args(words(line)).run_or_kill_after(ENOUGH);
+        let (code, stderr) = (run.status().code(), run.stderr());
+        if code != Some(2) || !run.stdout().is_empty() {
+            wrong.push(format!("sockeye {line}: {}\n{}", run.status(), run.dump()));
+        } else if let Some(needle) = needles.iter().find(|needle| !stderr.contains(**needle)) {
+            wrong.push(format!("sockeye {line}: no {needle:?} in\n{stderr}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{} of {} lines:\n{}", wrong.len(), WRONG.len(), wrong.join("\n"));
+}
+
+#[test]
+fn with_json_a_wrong_command_line_is_the_same_text_on_stderr() {
+    let subcommands = ["serve", "connect", "doctor"];
+    for (line, _) in WRONG.iter().filter(|(line, _)| subcommands.iter().any(|name| line.starts_with(name))) {
+        // `--` ends the options, and so must stay behind this one.
+        let (name, rest) = line.split_once(' ').unwrap_or((line, ""));
+        let plain = Sockeye::new("").args(words(line)).run_or_kill_after(ENOUGH);
+        let run = Sockeye::new(name).arg("--json").args(words(rest)).run_or_kill_after(ENOUGH).exits(2);
+        assert_eq!(run.stdout(), b"", "{line}");
+        let message = |text: &str| text.lines().next().unwrap_or_default().to_owned();
+        assert_eq!(message(&run.stderr()), message(&plain.stderr()), "{line}");
+        assert!(!run.stderr().trim_start().starts_with('{'), "text, not JSON: {line}");
+    }
+}
+
+#[test]
+fn a_wrong_command_line_makes_no_socket() {
+    require(&["strace"]);
+    let dir = TempDir::new();
+    let lines =
+        ["serve 65536", "serve nosuchservice", "serve 0 --timeout x", "serve 0 --recv-size 0", "serve -4 [::1]:0"];
+    let more =
+        ["connect localhost", "connect localhost 22,80", "connect -6 127.0.0.1:80", "connect localhost:80 zz --hex"];
+    for (index, line) in lines.iter().chain(&more).enumerate() {
+        let log = dir.path().join(index.to_string());
+        let strace = format!("strace -f -e trace=socket -o {}", log.display());
+        Sockeye::new(line).under(strace.split(' ')).run().exits(2);
+        let log = std::fs::read_to_string(log).unwrap();
+        // The C library asks its cache of services, a daemon, by AF_UNIX: not a socket of the run.
+        let sockets: Vec<_> =
+            log.lines().filter(|line| line.contains("socket(") && !line.contains("AF_UNIX")).collect();
+        assert!(sockets.is_empty(), "{line}: {sockets:?}");
+        assert!(log.contains("exited with 2"), "strace saw the run: {log}");
+    }
+}
+
+#[test]
+fn ports_and_targets_in_each_form_are_understood() {
+    let (_v4, v4) = listener(Family::V4);
+    let (_v6, v6) = listener(Family::V6);
+    for (line, peer) in [
+        (format!("127.0.0.1:{v4}"), format!("127.0.0.1:{v4}")),
+        (format!("127.0.0.1 {v4}"), format!("127.0.0.1:{v4}")),
+        (format!("[::1]:{v6}"), format!("[::1]:{v6}")),
+        (format!("::1 {v6}"), format!("[::1]:{v6}")),
+        (format!("localhost:{v4}"), format!("127.0.0.1:{v4}")),
+        (format!("localhost {v4}"), format!("127.0.0.1:{v4}")),
+        (format!("-4 localhost {v4}"), format!("127.0.0.1:{v4}")),
+        (format!("-6 ::1 {v6}"), format!("[::1]:{v6}")),
+        (format!("-n 127.0.0.1 {v4}"), format!("127.0.0.1:{v4}")),
+    ] {
+        let run = Sockeye::new(format!("connect --probe {line} --json")).run().exits(0);
+        assert_eq!(run.one::<Connect>().peer, peer, "{line}");
+        let looked_up = line.contains("localhost");
+        assert_eq!(
+            run.all::<Resolve>().len(),
+            usize::from(looked_up),
+            "resolve only where a name was looked up: {line}"
+        );
+    }
+}
+
+#[test]
+fn a_service_name_is_a_port() {
+    // In a network of one's own nobody listens on port 80, and nobody else is disturbed.
+    for line in ["127.0.0.1:http", "127.0.0.1 http", "localhost http"] {
+        let run = Sockeye::new(format!("connect --probe {line} --json")).under(Net::isolated().prefix()).run().exits(7);
+        let peers: Vec<_> = run.all::<Error>().iter().map(|error| error.peer.clone().unwrap()).collect();
+        assert!(peers.contains(&"127.0.0.1:80".to_owned()), "{line}: {peers:?}");
+    }
+    let run =
+        Sockeye::new("serve 127.0.0.1:http --json --deadline 100ms").under(Net::isolated().prefix()).run().exits(0);
+    assert_eq!(run.one::<crate::harness::events::Bind>().local, "127.0.0.1:80");
+}
+
+#[test]
+fn durations_and_sizes_in_each_form_are_understood() {
+    let (_listener, port) = listener(Family::V4);
+    for duration in ["1.5", "2", "0.5", "200ms", "1m 30s", "1m30s", "5s", "1h", "500us"] {
+        Sockeye::new(format!("connect --probe 127.0.0.1:{port} --json"))
+            .args(["--idle-timeout", duration])
+            .run()
+            .exits(0);
+    }
+    for size in ["1", "4096", "64KiB", "1MiB", "64k", "1M"] {
+        Sockeye::new(format!("connect --probe 127.0.0.1:{port} --recv-size {size} --json")).run().exits(0);
+    }
+    for (size, bytes) in [("8KiB", 8192), ("8192", 8192), ("9k", 9000)] {
+        let run =
+            Sockeye::new(format!("connect --probe 127.0.0.1:{port} --recv-buffer {size} --json -v")).run().exits(0);
+        let buffer = run.all::<Setsockopt>().into_iter().find(|event| event.option == "SO_RCVBUF");
+        assert_eq!(buffer.unwrap().requested, Value::Number(bytes), "{size}");
+    }
+}
+
+#[test]
+fn where_serve_listens_can_be_said_in_each_form() {
+    for (words, local) in [
+        ("0", "[::]:"),
+        (":0", "[::]:"),
+        ("127.0.0.1:0", "127.0.0.1:"),
+        ("[::1]:0", "[::1]:"),
+        ("-4 0", "0.0.0.0:"),
+        ("-6 0", "[::]:"),
+        ("0 --source 127.0.0.1", "127.0.0.1:"),
+    ] {
+        let run = Sockeye::new(format!("serve {words} --json --deadline 50ms")).run().exits(0);
+        let bound = &run.one::<crate::harness::events::Bind>().local;
+        assert!(bound.starts_with(local), "{words}: {bound}");
+    }
+}
+
+#[test]
+fn short_forms_follow_nc() {
+    let (_listener, port) = listener(Family::V4);
+    Sockeye::new(format!("connect -z -w 5 -s 127.0.0.1 127.0.0.1 {port} -j")).run().exits(0);
+}
+
+#[test]
+fn messages_are_sent_as_given_unless_told_otherwise() {
+    for (options, message, sent) in [
+        ("", r"a\n", &br"a\n"[..]),
+        ("", "café", "café".as_bytes()),
+        ("--lf", "a", b"a\n"),
+        ("--crlf", "a", b"a\r\n"),
+        ("--escape", r"a\r\n\t\0\\\x41", b"a\r\n\t\0\\A"),
+        ("--hex", "00ff 41", b"\x00\xffA"),
+        ("--hex", "00FF41", b"\x00\xffA"),
+        ("--escape --crlf", r"a\t", b"a\t\r\n"),
+    ] {
+        let server = Sockeye::new("serve 0 --json").start();
+        let run =
+            Sockeye::new(format!("connect 127.0.0.1:{} --json {options}", server.port())).arg(message).run().exits(0);
+        assert_eq!(run.one::<crate::harness::events::Send>().payload(), sent, "{options} {message}");
+        server.interrupt().exits(0);
+    }
+}
+
+#[test]
+fn a_message_may_begin_with_a_dash_or_be_no_text_at_all() {
+    let server = Sockeye::new("serve 0 --json").start();
+    let to_server = format!("connect 127.0.0.1:{} --json", server.port());
+    let run = Sockeye::new(&to_server).args(["--", "-x"]).run().exits(0);
+    assert_eq!(run.one::<crate::harness::events::Send>().payload(), b"-x");
+    let run = Sockeye::new(&to_server).arg(OsString::from_vec(b"\xff\xfe\n".to_vec())).run().exits(0);
+    assert_eq!(run.one::<crate::harness::events::Send>().payload(), b"\xff\xfe\n");
+    server.interrupt().exits(0);
+}
+
+#[test]
+fn help_and_version_are_exit_0_on_stdout() {
+    for line in ["--help", "-h", "serve --help", "connect -h", "doctor --help"] {
+        let run = Sockeye::new(line).run().exits(0);
+        assert!(!run.stdout().is_empty() && run.stderr().is_empty(), "{line}: {}", run.dump());
+    }
+    for line in ["--version", "-V"] {
+        let run = Sockeye::new(line).run().exits(0);
+        assert_eq!(String::from_utf8_lossy(run.stdout()), format!("sockeye {}\n", env!("CARGO_PKG_VERSION")));
+    }
+}
