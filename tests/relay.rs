@@ -1,5 +1,7 @@
 //! `connect` without a message: 8 MiB of random bytes, unchanged, both ways, against everyone.
 
+use std::time::Duration;
+
 use crate::harness::events::{Close, Recv, Send};
 use crate::harness::net::{TempDir, over_both_families, random_bytes};
 use crate::harness::process::Stdin;
@@ -169,7 +171,7 @@ fn the_relay_has_no_timer_of_its_own_and_timeout_does_not_bound_its_wait() {
         Sockeye::new(format!("connect 127.0.0.1 {} --timeout 200ms --json", server.port)).stdin_piped().start();
     client.wait_for::<crate::harness::events::Connect>();
     // Three times the time-out of nothing.
-    std::thread::sleep(std::time::Duration::from_millis(600));
+    std::thread::sleep(Duration::from_millis(600));
     server.send(b"late answer");
     server.close_stdin();
     let run = client.finish().exits(0);

@@ -39,7 +39,7 @@ fn dial_from(source: &str, port: u16) -> TcpStream {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     socket.bind(&format!("{source}:0").parse::<SocketAddr>().unwrap().into()).unwrap();
     socket.connect(&Family::V4.at(port).into()).unwrap();
-    socket.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
     socket.into()
 }
 
@@ -226,7 +226,7 @@ fn no_more_than_max_connections_are_served_at_once() {
     server.wait_for::<Close>();
     let mut next = dial(Family::V4, port);
     if early.is_err_and(|error| matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)) {
-        third.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        third.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
         third.read_exact(&mut answer).unwrap();
         drop(third);
     }
@@ -348,14 +348,10 @@ fn hold(count: usize) {
         client.read_exact(&mut answer).unwrap();
         assert_eq!(answer, *b"x");
     }
-    server.wait_until("every accept", |lines| {
-        (lines.iter().filter(|line| line.event.name() == "accept").count() == count).then_some(())
-    });
+    server.wait_for_nth::<Accept>(count);
     assert_eq!(server.count::<Close>(), 0, "all are held at once");
     drop(clients);
-    server.wait_until("every close", |lines| {
-        (lines.iter().filter(|line| line.event.name() == "close").count() == count).then_some(())
-    });
+    server.wait_for_nth::<Close>(count);
     let run = server.interrupt().exits(0);
     let summary = run.summary();
     assert_eq!(summary.connections, Some(count as u64));
@@ -436,7 +432,7 @@ fn a_slow_reader_of_the_json_makes_the_server_wait_and_loses_no_line() {
     let reading = thread::spawn(move || {
         BufReader::new(File::from(std::os::fd::OwnedFd::from(reader))).lines().map(Result::unwrap).collect::<Vec<_>>()
     });
-    sender.set_write_timeout(Some(Duration::from_secs(20))).unwrap();
+    sender.set_write_timeout(Some(Duration::from_secs(60))).unwrap();
     sender.write_all(b"the end").unwrap();
     sent += 7;
     sender.shutdown(Shutdown::Write).unwrap();

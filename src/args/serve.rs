@@ -24,8 +24,8 @@ use super::value;
 What peers send is shown in the step lines on stderr, never on stdout. The run ends by Ctrl-C, --count
 or --deadline, with exit code 0.")]
 pub struct Serve {
-    /// Where to listen: PORT, :PORT, ADDR:PORT or [V6]:PORT; port 0 is any free one, without ADDR
-    /// it is every address, IPv6 and IPv4
+    /// Where to listen: `PORT`, `:PORT`, `ADDR:PORT` or `[V6]:PORT`; port 0 is any free one, without
+    /// ADDR it is every address, IPv6 and IPv4
     #[arg(value_name = "[ADDR:]PORT", value_parser = ListenAddress::parse)]
     pub listen: ListenAddress,
     #[command(flatten)]

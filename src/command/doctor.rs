@@ -146,9 +146,8 @@ async fn to_end(stream: &Stream, bound: Duration) -> Result<(), Trouble> {
 }
 
 async fn recv(stream: &Stream, buffer: &mut [u8], bound: Duration) -> Result<Recvd, Trouble> {
-    let began = now();
-    if within(Some(bound), stream.readable()).await.is_none() {
-        stream.timeout(Step::Recv, began);
+    if let Err(after) = stream.readable_within(Some(bound)).await {
+        stream.timeout(Step::Recv, after);
         return Err(Trouble::Silent);
     }
     Ok(stream.recv(buffer)?)

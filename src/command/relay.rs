@@ -40,7 +40,7 @@ pub(super) async fn run(stream: Stream, connect: &Connect, stdin: Stdin, run: &R
         Ok(End::Stopped(Cause::Output)) => stream.close(Reason::Local),
         Ok(End::Stopped(Cause::Signal | Cause::Deadline)) => stream.close(Reason::Signal),
         Ok(End::Idle(since)) => {
-            let failed = stream.timed_out(Step::Recv, since);
+            let failed = stream.timed_out(Step::Recv, since.elapsed());
             stream.close(Reason::Timeout);
             return Err(failed);
         }

@@ -64,8 +64,7 @@ async fn walk(serve: &Serve, run: &Run, open: &mut JoinSet<()>) -> Result<(), Fa
                     } else if rules.messages == Some(0) {
                         connection.close(Reason::Limit);
                     } else if let Ok(stream) = connection.open() {
-                        let rules = Arc::clone(&rules);
-                        open.spawn(async move { session::answer(stream, &rules).await });
+                        open.spawn(session::answer(stream, Arc::clone(&rules)));
                     }
                     run.door.room().await;
                 }

@@ -2,13 +2,14 @@
 
 use std::cell::RefCell;
 use std::num::NonZeroUsize;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::args::Answer;
 use crate::behaviour;
 use crate::error::Step;
 use crate::event::Reason;
-use crate::step::{Failed, Recvd, Sent, Stream, now, within};
+use crate::step::{Failed, Recvd, Sent, Stream};
 
 /// What every connection of a server keeps to.
 #[derive(Debug)]
@@ -38,22 +39,24 @@ enum Turn {
 }
 
 /// Answers a peer until it ends, or a limit does. A failure is this connection's own.
-pub(super) async fn answer(stream: Stream, rules: &Rules) {
-    let reason = match until_end(&stream, rules).await {
-        Ok(reason) => reason,
-        // A peer that takes nothing for too long was reported as a time-out; all else is a reset.
-        Err(failed) if failed.errno.is_none() => Reason::Timeout,
-        Err(_) => Reason::Reset,
-    };
-    stream.close(reason);
+#[expect(clippy::manual_async_fn, reason = "an async fn holds its arguments twice, and ten thousand may wait")]
+pub(super) fn answer(stream: Stream, rules: Arc<Rules>) -> impl Future<Output = ()> + Send {
+    async move {
+        let reason = match until_end(&stream, &rules).await {
+            Ok(reason) => reason,
+            // A peer that takes nothing for too long was reported as a time-out; all else is a reset.
+            Err(failed) if failed.errno.is_none() => Reason::Timeout,
+            Err(_) => Reason::Reset,
+        };
+        stream.close(reason);
+    }
 }
 
 async fn until_end(stream: &Stream, rules: &Rules) -> Result<Reason, Failed> {
     let mut answers = 0;
     loop {
-        let began = now();
-        if within(rules.timeout, stream.readable()).await.is_none() {
-            stream.timeout(Step::Recv, began);
+        if let Err(after) = stream.readable_within(rules.timeout).await {
+            stream.timeout(Step::Recv, after);
             return Ok(Reason::Timeout);
         }
         let answered = match turn(stream, rules)? {
@@ -61,7 +64,7 @@ async fn until_end(stream: &Stream, rules: &Rules) -> Result<Reason, Failed> {
             Turn::Eof => return Ok(Reason::Eof),
             Turn::Done { answered } => answered,
             Turn::Unsent(rest) => {
-                stream.send_all(&rest, rules.timeout).await?;
+                Box::pin(stream.send_all(&rest, rules.timeout)).await?;
                 true
             }
         };
@@ -89,4 +92,18 @@ fn turn(stream: &Stream, rules: &Rules) -> Result<Turn, Failed> {
             Sent::Part(taken) => Turn::Unsent(parts.concat().split_off(taken)),
         })
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a waiting connection keeps of this program's memory is, all in all, its task.
+    #[test]
+    fn an_idle_connection_is_small() {
+        fn size<F: Future>(_: impl Fn(Stream, Arc<Rules>) -> F) -> usize {
+            size_of::<F>()
+        }
+        assert!(size(answer) <= 256, "{} bytes", size(answer));
+    }
 }

@@ -111,10 +111,10 @@ impl Talk<'_> {
                     }
                 }
                 Err(Wait::Over) if !heard.is_empty() => {
-                    self.stream.timeout(Step::Recv, began);
+                    self.stream.timeout(Step::Recv, began.elapsed());
                     return Ok(Answer::Unmatched);
                 }
-                Err(Wait::Over) => return Err(self.stream.timed_out(Step::Recv, began)),
+                Err(Wait::Over) => return Err(self.stream.timed_out(Step::Recv, began.elapsed())),
                 Err(Wait::Failed(failed)) => return Err(failed),
             }
         }
@@ -131,7 +131,7 @@ impl Talk<'_> {
                     return Ok(());
                 }
                 Ok(_) => {}
-                Err(Wait::Over) => return Err(self.stream.timed_out(Step::Recv, began)),
+                Err(Wait::Over) => return Err(self.stream.timed_out(Step::Recv, began.elapsed())),
                 Err(Wait::Failed(failed)) => return Err(failed),
             }
         }

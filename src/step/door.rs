@@ -66,9 +66,15 @@ impl Door {
         }
     }
 
+    /// Returns whether a slow reader has more to read than it should; then wait for
+    /// [`Door::room`].
+    pub fn is_full(&self) -> bool {
+        self.full.load(Ordering::Relaxed)
+    }
+
     /// Waits until a slow reader has made room.
     pub async fn room(&self) {
-        while self.full.load(Ordering::Relaxed) {
+        while self.is_full() {
             let drained = self.drained.notified();
             tokio::pin!(drained);
             // Registered before the question is asked, so that no answer is missed between.

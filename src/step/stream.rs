@@ -119,7 +119,30 @@ impl Stream {
             // An error of the wait is told by the recv that follows.
             poll_fn(|context| socket.poll_read_ready(context).map(drop)).await;
         }
-        self.door.room().await;
+        if self.door.is_full() {
+            // Boxed, so that ten thousand connections that do not wait here hold no room for it.
+            Box::pin(self.door.room()).await;
+        }
+    }
+
+    /// Waits as [`Stream::readable`] does, at most for a duration where there is one; returns how
+    /// long it has waited where that passed.
+    ///
+    /// # Errors
+    /// The time is over.
+    pub async fn readable_within(&self, bound: Option<Duration>) -> Result<(), Duration> {
+        match bound {
+            Some(bound) => {
+                let began = now();
+                // Boxed, because a timer is large and most waits of a server have none.
+                let ready = Box::pin(tokio::time::timeout(bound, self.readable())).await;
+                ready.map_err(|_| began.elapsed())
+            }
+            None => {
+                self.readable().await;
+                Ok(())
+            }
+        }
     }
 
     /// Waits until the peer has closed its side, or there is data to recv; returns whether it has
@@ -229,14 +252,16 @@ impl Stream {
     /// As send(2), or the wait ended; reported.
     pub async fn send_all(&self, mut bytes: &[u8], bound: Option<Duration>) -> Result<(), Failed> {
         while !bytes.is_empty() {
-            self.door.room().await;
+            if self.door.is_full() {
+                self.door.room().await;
+            }
             match self.send([&[], bytes])? {
                 Sent::All => return Ok(()),
                 Sent::Part(taken) => bytes = &bytes[taken..],
             }
             let began = now();
             if within(bound, self.writable()).await.is_none() {
-                return Err(self.timed_out(Step::Send, began));
+                return Err(self.timed_out(Step::Send, began.elapsed()));
             }
         }
         Ok(())
@@ -264,13 +289,12 @@ impl Stream {
     }
 
     /// Reports that a wait on this connection ended without what it waited for.
-    pub fn timeout(&self, step: Step, began: Instant) {
-        self.door.emit(event::Timeout { conn: Some(self.conn), step, after: began.elapsed() });
+    pub fn timeout(&self, step: Step, after: Duration) {
+        self.door.emit(event::Timeout { conn: Some(self.conn), step, after });
     }
 
     /// Reports that a wait ended, and that this is a failure.
-    pub fn timed_out(&self, step: Step, began: Instant) -> Failed {
-        let after = began.elapsed();
+    pub fn timed_out(&self, step: Step, after: Duration) -> Failed {
         self.door.emit(event::Timeout { conn: Some(self.conn), step, after });
         let doing = if step == Step::Send { "the peer took nothing" } else { "nothing came" };
         let message = format!("{step} {}: {doing} within {:.3} s", self.peer, after.as_secs_f64());

@@ -10,7 +10,7 @@ use super::process::{Ended, PATIENCE, Process, Stdin};
 /// What every Python script begins with. Nothing in it waits for ever: the alarm ends the process.
 const PRELUDE: &str = r#"
 import os, select, signal, socket, struct, sys, threading, time
-signal.alarm(60)
+signal.alarm(120)
 
 def say(*words):
     print(*words, flush=True)
@@ -23,7 +23,7 @@ def listen(host, backlog=64):
     return server
 
 def dial(host, port):
-    return socket.create_connection((host, int(port)), 20)
+    return socket.create_connection((host, int(port)), 60)
 
 def all_of(peer):
     data = b""
@@ -76,8 +76,8 @@ impl Tool {
             (Self::Ncat, Family::V4) => format!("-4 -l 127.0.0.1 {port}"),
             (Self::Ncat, Family::V6) => format!("-6 -l ::1 {port}"),
             // -t: how long the other direction may go on after one has ended; 0.5 s unless told.
-            (Self::Socat, Family::V4) => format!("-t20 STDIO TCP4-LISTEN:{port},bind=127.0.0.1"),
-            (Self::Socat, Family::V6) => format!("-t20 STDIO TCP6-LISTEN:{port},bind=[::1]"),
+            (Self::Socat, Family::V4) => format!("-t60 STDIO TCP4-LISTEN:{port},bind=127.0.0.1"),
+            (Self::Socat, Family::V6) => format!("-t60 STDIO TCP6-LISTEN:{port},bind=[::1]"),
         };
         words.split_whitespace().map(str::to_owned).collect()
     }
@@ -87,8 +87,8 @@ impl Tool {
         let words = match (self, family) {
             (Self::Nc, _) => format!("-N {} {port}", family.host()),
             (Self::Ncat, _) => format!("{} {port}", family.host()),
-            (Self::Socat, Family::V4) => format!("-t20 STDIO TCP4:127.0.0.1:{port}"),
-            (Self::Socat, Family::V6) => format!("-t20 STDIO TCP6:[::1]:{port}"),
+            (Self::Socat, Family::V4) => format!("-t60 STDIO TCP4:127.0.0.1:{port}"),
+            (Self::Socat, Family::V6) => format!("-t60 STDIO TCP6:[::1]:{port}"),
         };
         words.split_whitespace().map(str::to_owned).collect()
     }

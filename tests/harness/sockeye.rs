@@ -220,8 +220,13 @@ impl Running {
 
     /// Waits for the `nth` event of a kind, from 1.
     pub(crate) fn wait_for_nth<F: Fact>(&self, nth: usize) -> F {
+        let (mut looked_at, mut found) = (0, 0);
         self.wait_until(&format!("{} number {nth}", F::NAME), |lines| {
-            lines.iter().filter_map(|line| F::of(&line.event)).nth(nth - 1).cloned()
+            // Each line is looked at once, however many there are.
+            let fact = lines[looked_at..].iter().filter_map(|line| F::of(&line.event)).nth(nth - 1 - found);
+            found += lines[looked_at..].iter().filter(|line| F::of(&line.event).is_some()).count();
+            looked_at = lines.len();
+            fact.cloned()
         })
     }
 
