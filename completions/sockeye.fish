@@ -28,10 +28,11 @@ complete -c sockeye -n "__fish_sockeye_needs_command" -s h -l help -d 'Print hel
 complete -c sockeye -n "__fish_sockeye_needs_command" -s V -l version -d 'Print version'
 complete -c sockeye -n "__fish_sockeye_needs_command" -f -a "serve" -d 'Serve a TCP port: echo, answer by rule, or discard'
 complete -c sockeye -n "__fish_sockeye_needs_command" -f -a "connect" -d 'Connect to a TCP port or a unix socket: talk, relay stdin and stdout, or test the port'
-complete -c sockeye -n "__fish_sockeye_needs_command" -f -a "doctor" -d 'Show what this machine permits, with a real round trip through every kind of socket'
+complete -c sockeye -n "__fish_sockeye_needs_command" -f -a "doctor" -d 'Show what this machine permits, with a real round trip through each kind of socket'
 complete -c sockeye -n "__fish_sockeye_needs_command" -f -a "completions" -d 'Print the completion script of a shell'
 complete -c sockeye -n "__fish_sockeye_needs_command" -f -a "man" -d 'Print a man page'
 complete -c sockeye -n "__fish_sockeye_needs_command" -f -a "schema" -d 'Print the JSON Schema of the events'
+complete -c sockeye -n "__fish_sockeye_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c sockeye -n "__fish_sockeye_using_subcommand serve" -l prefix -d 'Put this before each answer' -r
 complete -c sockeye -n "__fish_sockeye_using_subcommand serve" -l when -d 'Answer REPLY when one recv gave exactly TEXT, one trailing line end apart (repeatable)' -r
 complete -c sockeye -n "__fish_sockeye_using_subcommand serve" -l when-regex -d 'Answer REPLY when REGEX matches what one recv gave (repeatable; tried after every --when)' -r
@@ -44,7 +45,7 @@ complete -c sockeye -n "__fish_sockeye_using_subcommand serve" -l count -d 'End 
 complete -c sockeye -n "__fish_sockeye_using_subcommand serve" -l max-connections -d 'Hold at most this many connections at once; further ones wait in the backlog' -r
 complete -c sockeye -n "__fish_sockeye_using_subcommand serve" -l allow -d 'Let only peers from this network in (repeatable; --deny wins)' -r
 complete -c sockeye -n "__fish_sockeye_using_subcommand serve" -l deny -d 'Keep peers from this network out (repeatable)' -r
-complete -c sockeye -n "__fish_sockeye_using_subcommand serve" -s s -l source -d 'Use this address of ours, and this port' -r
+complete -c sockeye -n "__fish_sockeye_using_subcommand serve" -s s -l source -d 'Use this address of ours, and this port (serve: instead of ADDR)' -r
 complete -c sockeye -n "__fish_sockeye_using_subcommand serve" -l interface -d 'Keep to this interface (SO_BINDTODEVICE)' -r
 complete -c sockeye -n "__fish_sockeye_using_subcommand serve" -l recv-buffer -d 'Receive buffer in bytes (SO_RCVBUF; past the limit SO_RCVBUFFORCE where permitted)' -r
 complete -c sockeye -n "__fish_sockeye_using_subcommand serve" -l send-buffer -d 'Send buffer in bytes (SO_SNDBUF; past the limit SO_SNDBUFFORCE where permitted)' -r
@@ -90,7 +91,7 @@ complete -c sockeye -n "__fish_sockeye_using_subcommand connect" -s w -l timeout
 complete -c sockeye -n "__fish_sockeye_using_subcommand connect" -l resolve-timeout -d 'Wait at most this long for a name to resolve [default: --timeout]' -r
 complete -c sockeye -n "__fish_sockeye_using_subcommand connect" -l connect-timeout -d 'Wait at most this long for a connection, over all addresses of the name [default: --timeout]' -r
 complete -c sockeye -n "__fish_sockeye_using_subcommand connect" -l idle-timeout -d 'End after this long without a byte either way [default: --timeout for answers, none for a relay]' -r
-complete -c sockeye -n "__fish_sockeye_using_subcommand connect" -s s -l source -d 'Use this address of ours, and this port' -r
+complete -c sockeye -n "__fish_sockeye_using_subcommand connect" -s s -l source -d 'Use this address of ours, and this port (serve: instead of ADDR)' -r
 complete -c sockeye -n "__fish_sockeye_using_subcommand connect" -l interface -d 'Keep to this interface (SO_BINDTODEVICE)' -r
 complete -c sockeye -n "__fish_sockeye_using_subcommand connect" -l recv-buffer -d 'Receive buffer in bytes (SO_RCVBUF; past the limit SO_RCVBUFFORCE where permitted)' -r
 complete -c sockeye -n "__fish_sockeye_using_subcommand connect" -l send-buffer -d 'Send buffer in bytes (SO_SNDBUF; past the limit SO_SNDBUFFORCE where permitted)' -r
@@ -145,7 +146,14 @@ complete -c sockeye -n "__fish_sockeye_using_subcommand doctor" -s h -l help -d 
 complete -c sockeye -n "__fish_sockeye_using_subcommand doctor" -s V -l version -d 'Print version'
 complete -c sockeye -n "__fish_sockeye_using_subcommand completions" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c sockeye -n "__fish_sockeye_using_subcommand completions" -s V -l version -d 'Print version'
-complete -c sockeye -n "__fish_sockeye_using_subcommand man" -s h -l help -d 'Print help'
+complete -c sockeye -n "__fish_sockeye_using_subcommand man" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c sockeye -n "__fish_sockeye_using_subcommand man" -s V -l version -d 'Print version'
 complete -c sockeye -n "__fish_sockeye_using_subcommand schema" -s h -l help -d 'Print help'
 complete -c sockeye -n "__fish_sockeye_using_subcommand schema" -s V -l version -d 'Print version'
+complete -c sockeye -n "__fish_sockeye_using_subcommand help; and not __fish_seen_subcommand_from serve connect doctor completions man schema help" -f -a "serve" -d 'Serve a TCP port: echo, answer by rule, or discard'
+complete -c sockeye -n "__fish_sockeye_using_subcommand help; and not __fish_seen_subcommand_from serve connect doctor completions man schema help" -f -a "connect" -d 'Connect to a TCP port or a unix socket: talk, relay stdin and stdout, or test the port'
+complete -c sockeye -n "__fish_sockeye_using_subcommand help; and not __fish_seen_subcommand_from serve connect doctor completions man schema help" -f -a "doctor" -d 'Show what this machine permits, with a real round trip through each kind of socket'
+complete -c sockeye -n "__fish_sockeye_using_subcommand help; and not __fish_seen_subcommand_from serve connect doctor completions man schema help" -f -a "completions" -d 'Print the completion script of a shell'
+complete -c sockeye -n "__fish_sockeye_using_subcommand help; and not __fish_seen_subcommand_from serve connect doctor completions man schema help" -f -a "man" -d 'Print a man page'
+complete -c sockeye -n "__fish_sockeye_using_subcommand help; and not __fish_seen_subcommand_from serve connect doctor completions man schema help" -f -a "schema" -d 'Print the JSON Schema of the events'
+complete -c sockeye -n "__fish_sockeye_using_subcommand help; and not __fish_seen_subcommand_from serve connect doctor completions man schema help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'

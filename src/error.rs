@@ -5,6 +5,7 @@
 
 use std::fmt;
 use std::io;
+use std::time::Duration;
 
 use nix::errno::Errno;
 use schemars::JsonSchema;
@@ -109,6 +110,45 @@ pub enum ExitCode {
 }
 
 impl ExitCode {
+    /// Every code, in the order of its number.
+    pub const ALL: [Self; 12] = [
+        Self::Ok,
+        Self::No,
+        Self::Usage,
+        Self::Resolve,
+        Self::Permission,
+        Self::Local,
+        Self::File,
+        Self::Refused,
+        Self::NoAnswer,
+        Self::Unreachable,
+        Self::Reset,
+        Self::Tls,
+    ];
+
+    /// Returns what the code means to whoever reads the man page.
+    #[must_use]
+    pub fn meaning(self) -> &'static str {
+        match self {
+            Self::Ok => {
+                "It did what it was to do. A server that ran until a signal, --count or --deadline exits so too."
+            }
+            Self::No => "It ran, and the answer is no: --expect unmet, or some of several targets failed.",
+            Self::Usage => "The command line is wrong. Nothing was done; the message is on stderr.",
+            Self::Resolve => "A name did not resolve, or not in time.",
+            Self::Permission => "Not permitted: a missing capability, a protected port, a local filter.",
+            Self::Local => {
+                "A socket step of this machine failed: address in use, no such address or interface, out of descriptors."
+            }
+            Self::File => "Reading or writing a file, stdin or stdout failed.",
+            Self::Refused => "Refused: nobody listens there.",
+            Self::NoAnswer => "No answer in time.",
+            Self::Unreachable => "Unreachable: no route, or a router or host said so.",
+            Self::Reset => "Reset, or closed before the answer was whole.",
+            Self::Tls => "TLS: handshake or trust failed.",
+        }
+    }
+
     /// Returns the number that the process exits with.
     #[must_use]
     pub fn number(self) -> u8 {
@@ -171,8 +211,12 @@ pub struct Error {
     pub local: Option<Address>,
     /// The connection, as known.
     pub conn: Option<u64>,
-    /// What was asked for, where several were.
+    /// What was asked for, as known.
     pub target: Option<String>,
+    /// How long the step took until it failed, where that was measured.
+    pub took: Option<Duration>,
+    /// How long it took after that to find out why; not part of the step.
+    pub explained: Duration,
     code: Option<ExitCode>,
 }
 
@@ -200,7 +244,19 @@ impl Error {
     }
 
     fn new(step: Step, errno: Option<Errno>, message: String) -> Self {
-        Self { step, errno, message, hint: None, peer: None, local: None, conn: None, target: None, code: None }
+        Self {
+            step,
+            errno,
+            message,
+            hint: None,
+            peer: None,
+            local: None,
+            conn: None,
+            target: None,
+            took: None,
+            explained: Duration::ZERO,
+            code: None,
+        }
     }
 
     /// Adds who is at the other end.
@@ -219,6 +275,18 @@ impl Error {
     #[must_use]
     pub fn with_conn(self, conn: u64) -> Self {
         Self { conn: Some(conn), ..self }
+    }
+
+    /// Adds what was asked for.
+    #[must_use]
+    pub fn with_target(self, target: &str) -> Self {
+        Self { target: Some(target.to_owned()), ..self }
+    }
+
+    /// Adds how long the step took until it failed.
+    #[must_use]
+    pub fn with_took(self, took: Duration) -> Self {
+        Self { took: Some(took), ..self }
     }
 
     /// Adds what that usually means and what to try next.
@@ -257,7 +325,8 @@ fn exit_code(step: Step, errno: Option<Errno>) -> ExitCode {
         (_, Some(Errno::EPERM | Errno::EACCES)) => ExitCode::Permission,
         (Step::Socket | Step::Setsockopt | Step::Bind | Step::Listen | Step::Accept, _) => ExitCode::Local,
         (Step::Connect, Some(Errno::ENOENT)) | (_, Some(Errno::ECONNREFUSED)) => ExitCode::Refused,
-        (_, Some(Errno::ETIMEDOUT)) => ExitCode::NoAnswer,
+        // A unix socket whose accept queue is full says so at once (connect(2)).
+        (Step::Connect, Some(Errno::EAGAIN)) | (_, Some(Errno::ETIMEDOUT)) => ExitCode::NoAnswer,
         (
             _,
             Some(

@@ -1,13 +1,15 @@
 //! What sockeye prints about itself: completions, man pages, the schema. Each comes from the one
 //! definition of what it tells: the clap structs, the events.
 
-use clap::{Command, CommandFactory};
+use clap::builder::PossibleValue;
+use clap::{Command, CommandFactory, ValueEnum};
 use clap_complete::{Shell, generate};
 use clap_mangen::Man;
 use clap_mangen::roff::{Inline, Roff, bold, roman};
 
 use crate::args::Cli;
-use crate::args::generate::Shell as Asked;
+use crate::args::generate::{Page, Shell as Asked};
+use crate::error::ExitCode;
 use crate::report;
 
 /// Returns the completion script of a shell.
@@ -32,7 +34,9 @@ pub(crate) fn schema() -> Vec<u8> {
 }
 
 /// Returns a man page: of a subcommand, or of sockeye itself.
-pub(crate) fn man(subcommand: Option<&str>) -> Vec<u8> {
+pub(crate) fn man(page: Option<Page>) -> Vec<u8> {
+    let value = page.and_then(|page| page.to_possible_value());
+    let subcommand = value.as_ref().map(PossibleValue::get_name);
     let mut command = Cli::command();
     command.build();
     let page = match subcommand.and_then(|name| command.find_subcommand(name)) {
@@ -66,6 +70,7 @@ fn render(command: Command, is_main: bool, text: &mut Vec<u8>) -> std::io::Resul
         verbatim("EXAMPLES", &examples, &rest, text)?;
     }
     exit_codes(text)?;
+    surroundings(text)?;
     let mut see = Roff::new();
     see.control("SH", ["SEE ALSO"]);
     see.text([roman(if is_main {
@@ -123,37 +128,58 @@ fn events(text: &mut Vec<u8>) -> std::io::Result<()> {
             let head: [Inline; 2] = [bold(field.name.as_str()), roman(format!(" ({}{need})", field.kind))];
             roff.text(head);
             roff.text([roman(field.description.as_str())]);
+            if !field.fields.is_empty() {
+                let parts: Vec<String> = field.fields.iter().map(in_words).collect();
+                roff.control("IP", []);
+                roff.text([roman(format!("Its fields: {}", parts.join("; ")))]);
+            }
         }
         roff.control("RE", []);
     }
     roff.to_writer(text)
 }
 
-/// Writes the section of exit codes.
-fn exit_codes(text: &mut Vec<u8>) -> std::io::Result<()> {
-    const CODES: [(&str, &str); 12] = [
-        ("0", "It did what it was to do. A server that ran until a signal, --count or --deadline exits so too."),
-        ("1", "It ran, and the answer is no: --expect unmet, or some of several targets failed."),
-        ("2", "The command line is wrong. Nothing was done; the message is on stderr."),
-        ("3", "A name did not resolve, or not in time."),
-        ("4", "Not permitted: a missing capability, a protected port, a local filter."),
+/// Returns a field of an object in words.
+fn in_words(field: &report::Field) -> String {
+    format!("{} ({}): {}", field.name, field.kind, field.description.trim_end_matches('.'))
+}
+
+/// Writes what signals and the environment do.
+fn surroundings(text: &mut Vec<u8>) -> std::io::Result<()> {
+    const SIGNALS: [(&str, &str); 3] = [
         (
-            "5",
-            "A socket step of this machine failed: address in use, no such address or interface, out of descriptors.",
+            "SIGINT, SIGTERM, SIGHUP",
+            "End the run: open connections report their close, and the summary is the last \
+            line. SIGHUP that was ignored at the start (nohup) stays so. A second SIGINT or SIGTERM, a second or more \
+            later, ends at once, for a run that waits for the reader of its output.",
         ),
-        ("6", "Reading or writing a file, stdin or stdout failed."),
-        ("7", "Refused: nobody listens there."),
-        ("8", "No answer in time."),
-        ("9", "Unreachable: no route, or a router or host said so."),
-        ("10", "Reset, or closed before the answer was whole."),
-        ("11", "TLS: handshake or trust failed."),
+        ("SIGQUIT (Ctrl-\\)", "Prints the totals so far, and the run goes on."),
+        ("SIGPIPE", "Ignored: a reader that has left ends the run quietly."),
+    ];
+    const ENVIRONMENT: [(&str, &str); 2] = [
+        ("NO_COLOR", "Not empty: no colour, unless --color always."),
+        ("TERM", "dumb: no colour, unless --color always."),
     ];
     let mut roff = Roff::new();
+    for (title, entries) in [("SIGNALS", &SIGNALS[..]), ("ENVIRONMENT", &ENVIRONMENT[..])] {
+        roff.control("SH", [title]);
+        for (name, meaning) in entries {
+            roff.control("TP", []);
+            roff.text([bold(*name)]);
+            roff.text([roman(*meaning)]);
+        }
+    }
+    roff.to_writer(text)
+}
+
+/// Writes the section of exit codes.
+fn exit_codes(text: &mut Vec<u8>) -> std::io::Result<()> {
+    let mut roff = Roff::new();
     roff.control("SH", ["EXIT STATUS"]);
-    for (code, meaning) in CODES {
+    for code in ExitCode::ALL {
         roff.control("TP", []);
-        roff.text([bold(code)]);
-        roff.text([roman(meaning)]);
+        roff.text([bold(code.number().to_string())]);
+        roff.text([roman(code.meaning())]);
     }
     roff.control("PP", []);
     roff.text([roman(

@@ -28,7 +28,6 @@ mod stage;
 pub use stage::Streams;
 
 use args::Command;
-use error::ExitCode;
 
 /// Runs a command line, program name first, on the given streams. Returns what to exit with.
 #[must_use]
@@ -51,10 +50,7 @@ pub fn run(started: Instant, words: impl IntoIterator<Item = OsString>, streams:
             stage.run(started, streams, |run| command::doctor::run(doctor, run))
         }
         Command::Completions(completions) => streams.print(&generate::completions(completions.shell)).number(),
-        Command::Man(man) => streams.print(&generate::man(man.subcommand.as_deref())).number(),
+        Command::Man(man) => streams.print(&generate::man(man.subcommand)).number(),
         Command::Schema(_) => streams.print(&generate::schema()).number(),
     }
 }
-
-/// What a run that could not begin exits with.
-const BROKEN: ExitCode = ExitCode::Local;

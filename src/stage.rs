@@ -173,23 +173,21 @@ impl Stage {
                     let stdin = self.is_relay.then_some(Stdin { stream: streams.stdin, is_terminal });
                     walk(Run { door: Arc::clone(&door), stop, stdin }).await
                 }
-                Err(error) => {
-                    door.fail(&Error::of_io(Step::Socket, &error, "signals").with_exit_code(crate::BROKEN)).code
-                }
+                Err(error) => door.fail(&Error::of_io(Step::Socket, &error, "signals").with_exit_code(BROKEN)).code,
             };
             // What still waits is written by a thread, so that a second signal is heard even when
             // nobody reads.
             let closing = Arc::clone(&door);
             let finish = tokio::task::spawn_blocking(move || closing.finish(walked));
             tokio::select! {
-                code = finish => code.map_or(crate::BROKEN.number(), ExitCode::number),
+                code = finish => code.map_or(BROKEN.number(), ExitCode::number),
                 code = Stop::impatience() => code,
             }
         });
         match ran {
             Ok(code) => code,
             Err(error) => {
-                let error = Error::of_io(Step::Socket, &error, "epoll").with_exit_code(crate::BROKEN);
+                let error = Error::of_io(Step::Socket, &error, "epoll").with_exit_code(BROKEN);
                 door.finish(door.fail(&error).code).number()
             }
         }
@@ -258,6 +256,9 @@ impl Stage {
         Ok((Report::new(settings, outputs), trouble))
     }
 }
+
+/// What a run that could not begin exits with.
+const BROKEN: ExitCode = ExitCode::Local;
 
 const STDOUT: &str = "stdout";
 const STDERR: &str = "stderr";

@@ -145,7 +145,9 @@ fn a_port_that_is_missing() {
         -- stderr
         error: the port is missing: write localhost:PORT or localhost PORT
 
-        Usage: sockeye connect [OPTIONS] <TARGET> [MESSAGE]...
+        Usage: sockeye connect [OPTIONS] TARGET [MESSAGE]...
+               sockeye connect [OPTIONS] --probe TARGET...
+               sockeye connect [OPTIONS] --probe HOST PORTS
 
         For more information, try '--help'.
         -- exit 2

@@ -27,6 +27,9 @@ pub enum OnPeerClose {
 
 /// Connect to a TCP port or a unix socket: talk, relay stdin and stdout, or test the port
 #[derive(Clone, Debug, Args)]
+#[command(override_usage = "sockeye connect [OPTIONS] TARGET [MESSAGE]...
+       sockeye connect [OPTIONS] --probe TARGET...
+       sockeye connect [OPTIONS] --probe HOST PORTS")]
 #[command(after_help = "Examples:
   sockeye connect localhost 8001 1 --send-delay 2s
   sockeye connect localhost 50007 'Hello network world' 'second line'
@@ -35,8 +38,9 @@ pub enum OnPeerClose {
   sockeye connect --probe localhost 22,80,8000-8010
   sockeye connect --probe '[::1]:8080' localhost:443 --timeout 2s --json
 
-With MESSAGEs: each is sent, an answer is awaited and printed, then the connection is closed. Without:
-stdin goes to the peer and the peer's bytes to stdout, and at the end of stdin only our side is closed.")]
+With MESSAGEs: each is sent, an answer is awaited and printed, then the connection is closed. \
+Without: stdin goes to the peer and the peer's bytes to stdout, and at the end of stdin only our side is closed. \
+Ctrl-\\ (SIGQUIT) prints the totals so far.")]
 pub struct Connect {
     /// HOST:PORT, HOST PORT, [V6%ZONE]:PORT, V6 PORT, unix:PATH or unix:@NAME, then the MESSAGEs
     #[arg(value_names = ["TARGET", "MESSAGE"], num_args = 1.., required = true)]
@@ -118,6 +122,9 @@ impl Connect {
         if self.messages.is_empty() && self.encoding.is_given() {
             return Err("--crlf, --lf, --escape and --hex need a MESSAGE".to_owned());
         }
+        if self.messages.is_empty() && self.until_eof {
+            return Err("--until-eof needs a MESSAGE; a relay reads to the peer's end as it is".to_owned());
+        }
         if self.messages.is_empty() && self.send_delay.is_some() {
             return Err("--send-delay needs a MESSAGE".to_owned());
         }
@@ -197,7 +204,9 @@ fn probe_targets(words: &[OsString]) -> Result<Vec<Target>, String> {
             continue;
         }
         match target::split(target::text(word)?)? {
-            (host, None | Some("")) => return Err(target::missing_port(&host)),
+            (host, None | Some("")) => {
+                return Err(format!("with --probe every word is a TARGET, and {}", target::missing_port(&host)));
+            }
             (host, Some(ports)) => targets.extend(on_ports(&host, &PortList::parse(ports)?)),
         }
     }

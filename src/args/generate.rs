@@ -33,25 +33,29 @@ pub struct Completions {
 /// Print a man page
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "Examples:
-  sockeye man >/usr/share/man/man1/sockeye.1
-  sockeye man connect | man -l -")]
+  sockeye man | man -l -
+  sockeye man connect >/usr/share/man/man1/sockeye-connect.1")]
 pub struct Man {
     /// Which subcommand; without one, sockeye itself
-    #[arg(value_name = "SUBCOMMAND")]
-    pub subcommand: Option<String>,
+    #[arg(value_enum, value_name = "SUBCOMMAND")]
+    pub subcommand: Option<Page>,
 }
 
-impl Man {
-    /// Checks that the subcommand exists.
-    pub(super) fn check(&self, clap: &clap::Command) -> Result<(), String> {
-        match &self.subcommand {
-            Some(name) if clap.find_subcommand(name).is_none() => {
-                let known: Vec<&str> = clap.get_subcommands().map(clap::Command::get_name).collect();
-                Err(format!("'{name}' is no subcommand; there are {}", known.join(", ")))
-            }
-            _ => Ok(()),
-        }
-    }
+/// A subcommand that has a man page: each that there is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Page {
+    /// `sockeye-serve(1)`.
+    Serve,
+    /// `sockeye-connect(1)`.
+    Connect,
+    /// `sockeye-doctor(1)`.
+    Doctor,
+    /// `sockeye-completions(1)`.
+    Completions,
+    /// `sockeye-man(1)`.
+    Man,
+    /// `sockeye-schema(1)`.
+    Schema,
 }
 
 /// Print the JSON Schema of the events
@@ -60,3 +64,21 @@ impl Man {
   sockeye schema
   sockeye schema >sockeye-events.schema.json")]
 pub struct Schema {}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn every_subcommand_has_a_page() {
+        let cli = crate::args::Cli::command();
+        let known: Vec<&str> = cli.get_subcommands().map(clap::Command::get_name).collect();
+        let pages: Vec<String> = Page::value_variants()
+            .iter()
+            .filter_map(|page| Some(page.to_possible_value()?.get_name().to_owned()))
+            .collect();
+        assert_eq!(known, pages);
+    }
+}

@@ -39,7 +39,9 @@ impl Encoding {
                 .map_err(|error| format!("--hex: '{}' is not hexadecimal: {error}", text.to_string_lossy()));
         }
         if self.escape {
-            return unescape(bytes).map_err(|error| format!("--escape: in '{}' {error}", text.to_string_lossy()));
+            return unescape(bytes).map_err(|error| {
+                format!("--escape: in '{}' {error}; there are \\r \\n \\t \\0 \\\\ and \\xNN", text.to_string_lossy())
+            });
         }
         Ok(bytes.to_vec())
     }

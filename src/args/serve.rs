@@ -21,12 +21,12 @@ use super::value;
   sockeye serve 127.0.0.1:0 --discard --count 1 --json
   sockeye serve [::1]:8080 --when-regex '^GET ' 'HTTP/1.0 204 x\\r\\n\\r\\n' --escape --messages 1
 
-What peers send is shown in the step lines on stderr, never on stdout. The run ends by Ctrl-C, --count
-or --deadline, with exit code 0.")]
+What peers send is shown in the step lines on stderr, never on stdout. The run ends by Ctrl-C, --count or --deadline, \
+with exit code 0; Ctrl-\\ (SIGQUIT) prints the totals so far.")]
+#[command(override_usage = "sockeye serve [OPTIONS] [ADDR:]PORT")]
 pub struct Serve {
-    /// Where to listen: `PORT`, `:PORT`, `ADDR:PORT` or `[V6]:PORT`; port 0 is any free one, without
-    /// ADDR it is every address, IPv6 and IPv4
-    #[arg(value_name = "[ADDR:]PORT", value_parser = ListenAddress::parse)]
+    /// Where to listen.
+    #[arg(help = "Where to listen: PORT, :PORT, ADDR:PORT or [V6]:PORT; port 0 is any free one, without ADDR it is every address, IPv6 and IPv4; of a name the first address", value_name = "[ADDR:]PORT", value_parser = ListenAddress::parse)]
     pub listen: ListenAddress,
     #[command(flatten)]
     answer_words: AnswerWords,
@@ -46,7 +46,7 @@ pub struct Serve {
     #[arg(long, value_name = "N", allow_negative_numbers = true, help_heading = "Limits")]
     pub messages: Option<u64>,
     /// End after this many connections
-    #[arg(long, value_name = "N", allow_negative_numbers = true, help_heading = "Limits")]
+    #[arg(long, value_name = "N", value_parser = value::at_least_one, allow_negative_numbers = true, help_heading = "Limits")]
     pub count: Option<NonZeroU64>,
     /// Hold at most this many connections at once; further ones wait in the backlog
     #[arg(long, value_name = "N", allow_negative_numbers = true, help_heading = "Limits")]

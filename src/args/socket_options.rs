@@ -29,7 +29,7 @@ impl Source {
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Socket options")]
 pub struct SocketOptions {
-    /// Use this address of ours, and this port
+    /// Use this address of ours, and this port (serve: instead of ADDR)
     #[arg(short, long, value_name = "ADDR[:PORT]", value_parser = Source::parse)]
     pub source: Option<Source>,
     /// Keep to this interface (SO_BINDTODEVICE)

@@ -37,6 +37,10 @@ impl Host {
         if let Ok(v4) = text.parse() {
             return Ok(Self::Ip(IpAddr::V4(v4), None));
         }
+        if let Some((_, rest)) = text.split_once("://") {
+            let host = rest.split(['/', '?']).next().unwrap_or(rest);
+            return Err(format!("'{text}' is a URL; the target is its host and port, such as '{host}'"));
+        }
         if text.contains(':') {
             return ipv6(text).ok_or_else(|| format!("'{text}' is no IPv6 address"));
         }
@@ -145,6 +149,12 @@ pub(super) fn split(word: &str) -> Result<(Host, Option<&str>), String> {
 
 /// What is said where a target lacks its port.
 pub(super) fn missing_port(host: &Host) -> String {
+    if let Host::Ip(IpAddr::V6(v6), None) = host
+        && let Some((start, end)) = v6.to_string().rsplit_once(':')
+        && let Ok(start) = start.parse::<Ipv6Addr>()
+    {
+        return format!("the port is missing: '{v6}' is one IPv6 address; if {end} is the port, write [{start}]:{end}");
+    }
     format!("the port is missing: write {host}:PORT or {host} PORT")
 }
 

@@ -1,6 +1,6 @@
 //! Single values on the command line: durations, sizes, DSCP and the like.
 
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU64, NonZeroUsize};
 use std::time::Duration;
 
 /// Parses a duration: humantime's words (`5s`, `200ms`, `1m 30s`), or a bare number of seconds,
@@ -10,7 +10,7 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
         return Duration::try_from_secs_f64(seconds).map_err(|_| "a duration is at least 0 and finite".to_owned());
     }
     humantime::parse_duration(text.trim())
-        .map_err(|error| format!("{error} (durations are like 5s, 200ms, 1m 30s, 0.5)"))
+        .map_err(|_| "a duration is like 5s, 200ms, 1m 30s, or a number of seconds like 0.5".to_owned())
 }
 
 /// Parses a duration that bounds a wait: 0 cannot work.
@@ -49,6 +49,14 @@ pub(super) fn size(text: &str) -> Result<u64, String> {
         return Err(too_large());
     }
     Ok(bytes as u64)
+}
+
+/// Parses a number of things of which none cannot work.
+pub(super) fn at_least_one(text: &str) -> Result<NonZeroU64, String> {
+    match text.parse::<u64>() {
+        Ok(number) => NonZeroU64::new(number).ok_or_else(|| "0 cannot work; leave it out for no limit".to_owned()),
+        Err(error) => Err(error.to_string()),
+    }
 }
 
 /// Parses the most bytes that one recv may return: 1 byte to 1 GiB, so that a buffer can hold them.

@@ -4,19 +4,24 @@
 
 mod holder;
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use nix::errno::Errno;
 
+use self::holder::Holder;
 use crate::address::Address;
-use crate::error::{Error, Step};
+use crate::error::{Error, ExitCode, Step};
+
+/// What the silence of a connect usually means.
+const SILENCE: &str =
+    "a silent drop: a firewall on the way, a host that is down, or a server whose accept queue is full";
 
 /// Finds out what this machine can tell of a failure, and what to try next. Blocks: it reads the
 /// tables of sockets and processes.
 #[must_use]
 pub fn investigate(error: &Error) -> Option<String> {
     let found = match (error.step, error.errno, &error.local, &error.peer) {
-        (Step::Bind, Some(Errno::EADDRINUSE), Some(Address::Inet(wanted)), _) => in_use(wanted.port()),
+        (Step::Bind, Some(Errno::EADDRINUSE), Some(Address::Inet(wanted)), _) => in_use(wanted),
         (Step::Connect, Some(Errno::ECONNREFUSED), _, Some(Address::Inet(peer))) if peer.ip().is_loopback() => {
             elsewhere(peer.port())
         }
@@ -28,7 +33,14 @@ pub fn investigate(error: &Error) -> Option<String> {
 /// Returns what a failure usually means, and what to try next: cheap.
 #[must_use]
 pub fn hint(error: &Error) -> Option<String> {
-    let words = match (error.step, error.errno?) {
+    let Some(errno) = error.errno else {
+        return match (error.step, error.exit_code()) {
+            (Step::Connect, ExitCode::NoAnswer) => Some(SILENCE.to_owned()),
+            (Step::Resolve, _) => Some("is it spelled right? `getent ahosts NAME` asks the same resolver".to_owned()),
+            _ => None,
+        };
+    };
+    let words = match (error.step, errno) {
         (Step::Bind, Errno::EADDRINUSE) => {
             "another socket has this address; `ss -tanp` shows which, port 0 takes any free one".to_owned()
         }
@@ -57,12 +69,13 @@ pub fn hint(error: &Error) -> Option<String> {
                 "the host answered that nobody listens there: is the server up, on this port and this address?"
                     .to_owned()
             }
+            Some(Address::UnixAbstract(_)) => "nobody has this abstract name: is the server up?".to_owned(),
             _ => "the file is there, but nobody listens on it: is the server up?".to_owned(),
         },
         (Step::Connect, Errno::ENOENT) => "there is no socket at this path: is the server up?".to_owned(),
-        (Step::Connect, Errno::ETIMEDOUT) => {
-            "a silent drop: a firewall on the way, a host that is down, or a server whose accept queue is full"
-                .to_owned()
+        (Step::Connect, Errno::ETIMEDOUT) => SILENCE.to_owned(),
+        (Step::Connect, Errno::EAGAIN) => {
+            "the accept queue of the server's socket is full: it is busy or hangs".to_owned()
         }
         (Step::Connect, Errno::ENETUNREACH) => {
             "this machine has no route to that address; `ip route get ADDRESS` shows what it would do".to_owned()
@@ -109,9 +122,13 @@ fn missing_zone() -> String {
 }
 
 /// Says who has a port that we wanted.
-fn in_use(port: u16) -> Option<String> {
-    let holders = holder::of_port(port);
-    holders.first().map(|holder| format!("the port is held by {holder}; port 0 takes any free one"))
+fn in_use(wanted: &SocketAddr) -> Option<String> {
+    let is_in_the_way = |holder: &&Holder| {
+        let held = holder.local.ip().to_canonical();
+        held == wanted.ip() || held.is_unspecified() || wanted.ip().is_unspecified()
+    };
+    let holders = holder::of_port(wanted.port());
+    holders.iter().find(is_in_the_way).map(|holder| format!("the port is held by {holder}; port 0 takes any free one"))
 }
 
 /// Says where on this machine a port is open instead.

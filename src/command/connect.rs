@@ -8,10 +8,10 @@ use tokio::task::JoinSet;
 
 use super::{Run, relay, talk};
 use crate::address::Address;
-use crate::args::{Connect, Host, SocketOptions, Target};
+use crate::args::{Connect, Host, Target};
 use crate::error::ExitCode;
 use crate::event::Reason;
-use crate::step::{self, Failed, Stream};
+use crate::step::{self, Failed, Reach, Stream};
 
 /// Walks a client through its life.
 pub async fn run(connect: Connect, mut run: Run) -> ExitCode {
@@ -24,7 +24,7 @@ pub async fn run(connect: Connect, mut run: Run) -> ExitCode {
     let connected = tokio::select! {
         connected = one(&connect, &connect.targets[0], &resolved, &run) => connected,
         // Told to stop before the connection stood.
-        _ = run.stop.reached() => return ExitCode::NoAnswer,
+        cause = run.stop.reached() => return run.stopped(cause, "the connection stood"),
     };
     let stream = match connected {
         Ok(stream) => stream,
@@ -32,11 +32,7 @@ pub async fn run(connect: Connect, mut run: Run) -> ExitCode {
     };
     let result = match stdin {
         Some(stdin) if connect.is_relay() => relay::run(stream, &connect, stdin, &run).await,
-        _ => tokio::select! {
-            result = talk::run(stream, &connect, &run) => result,
-            // Told to stop before the answer came.
-            _ = run.stop.reached() => return ExitCode::NoAnswer,
-        },
+        _ => talk::run(stream, &connect, &run).await,
     };
     result.unwrap_or_else(|failed| failed.code)
 }
@@ -50,9 +46,14 @@ async fn one(connect: &Connect, target: &Target, resolved: &Resolved, run: &Run)
         }
         Target::Unix(address) => vec![address.clone()],
     };
-    let source = step::source_address(&run.door, &connect.options)?;
-    let words: Arc<SocketOptions> = Arc::new(connect.options.clone());
-    step::connect(&run.door, &addresses, source.as_ref(), &words, connect.patience.connect()).await
+    let reach = Reach {
+        source: step::source_address(&run.door, &connect.options)?,
+        options: connect.options.clone(),
+        bound: connect.patience.connect(),
+        // Of many targets the table tells enough, and its order is that of the answers.
+        is_explained: connect.targets.len() == 1,
+    };
+    step::connect(&run.door, &addresses, &Arc::new(reach)).await
 }
 
 /// Returns the addresses of a host, the port not yet set.
@@ -62,13 +63,15 @@ async fn resolve(connect: &Connect, host: &Host, run: &Run) -> Result<Vec<Addres
 
 /// Connects to every target, at most so many at once, and closes each without a byte.
 async fn probe(connect: &Arc<Connect>, run: &Arc<Run>) -> ExitCode {
+    step::raise_descriptors();
+    let parallel = step::descriptors_for(connect.parallel.get());
     let mut codes = Vec::new();
     let mut running = JoinSet::new();
     let mut hosts: HashMap<String, Arc<Resolved>> = HashMap::new();
     let mut left = connect.targets.iter();
     let all = async {
         loop {
-            while running.len() < connect.parallel.get()
+            while running.len() < parallel
                 && let Some(target) = left.next()
             {
                 // A host is looked up once, however many of its ports are probed.
@@ -85,11 +88,15 @@ async fn probe(connect: &Arc<Connect>, run: &Arc<Run>) -> ExitCode {
             }
         }
     };
-    tokio::select! {
-        () = all => {}
-        _ = run.stop.reached() => {}
-    }
+    let cause = tokio::select! {
+        () = all => None,
+        cause = run.stop.reached() => Some(cause),
+    };
     running.shutdown().await;
+    if let Some(cause) = cause {
+        let left = connect.targets.len() - codes.len();
+        run.stopped(cause, &format!("{left} of {} targets were tried", connect.targets.len()));
+    }
     // What was not reached when the run was told to stop has not answered.
     codes.resize(connect.targets.len(), ExitCode::NoAnswer);
     ExitCode::of_targets(codes)

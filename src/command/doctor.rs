@@ -10,7 +10,7 @@ use super::Run;
 use crate::args::{Doctor, Family, Host, ListenAddress, SocketOptions};
 use crate::error::{ExitCode, Step};
 use crate::event::{Check, CheckOutcome, Reason};
-use crate::step::{self, Accepted, Cause, Door, Failed, Recvd, Stream, now, within};
+use crate::step::{self, Accepted, Cause, Door, Failed, Reach, Recvd, Stream, now, within};
 
 /// What goes there and back.
 const PING: &[u8] = b"sockeye";
@@ -59,7 +59,7 @@ fn limits(door: &Door) {
 
 /// Reports a round trip; returns whether it worked or was not to be expected to.
 fn report(door: &Door, name: &str, began: Instant, result: Result<Duration, Trouble>) -> bool {
-    let duration = Some(began.elapsed());
+    let duration = Some(step::since(began));
     let (outcome, value, hint) = match result {
         Ok(trip) => (CheckOutcome::Ok, format!("round trip {:.3} ms", trip.as_secs_f64() * 1e3), None),
         Err(Trouble::Step(Failed { errno: Some(Errno::EAFNOSUPPORT | Errno::EADDRNOTAVAIL), .. })) => (
@@ -100,11 +100,12 @@ impl From<Failed> for Trouble {
 
 /// Serves and connects on loopback, sends there and back, and returns how long that took.
 async fn tcp(door: &Arc<Door>, loopback: IpAddr, bound: Duration) -> Result<Duration, Trouble> {
-    let words = Arc::new(SocketOptions::default());
+    let words = SocketOptions::default();
     let listen = ListenAddress { host: Some(Host::Ip(loopback, None)), port: 0 };
     let address = step::bind_address(door, &listen, None, bound).await?;
     let listener = step::listener(door, &address, 1, &words).await?;
-    let client = step::connect(door, &[listener.local().clone()], None, &words, bound).await?;
+    let reach = Reach { source: None, options: words, bound, is_explained: true };
+    let client = step::connect(door, &[listener.local().clone()], &Arc::new(reach)).await?;
     let server = loop {
         match within(Some(bound), listener.accept()).await.ok_or(Trouble::Silent)?? {
             Accepted::Connection(connection) => break connection.open()?,
@@ -115,7 +116,7 @@ async fn tcp(door: &Arc<Door>, loopback: IpAddr, bound: Duration) -> Result<Dura
     let began = now();
     pass(&client, &server, bound).await?;
     pass(&server, &client, bound).await?;
-    let trip = began.elapsed();
+    let trip = step::since(began);
     client.shutdown()?;
     to_end(&server, bound).await?;
     server.close(Reason::Eof);

@@ -6,10 +6,11 @@
 use std::sync::Arc;
 
 use crate::error::ExitCode;
-use crate::step::{Door, Stdin, Stop};
+use crate::step::{Cause, Door, Stdin, Stop};
 
 pub mod connect;
 pub mod doctor;
+mod expectation;
 mod relay;
 pub mod serve;
 mod session;
@@ -23,6 +24,16 @@ pub struct Run {
     pub stop: Stop,
     /// What a relay reads.
     pub stdin: Option<Stdin>,
+}
+
+impl Run {
+    /// Reports that the run was told to stop before it had its result.
+    fn stopped(&self, cause: Cause, what: &str) -> ExitCode {
+        if cause != Cause::Output {
+            self.door.warn("stopped", &format!("told to stop before {what}"));
+        }
+        ExitCode::NoAnswer
+    }
 }
 
 /// Returns the exit code of a result.

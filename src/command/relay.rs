@@ -2,9 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use regex::bytes::Regex;
-
 use super::Run;
+use super::expectation::Expectation;
 use crate::args::Connect;
 use crate::args::connect::OnPeerClose;
 use crate::error::{ExitCode, Step};
@@ -29,7 +28,8 @@ pub(super) async fn run(stream: Stream, connect: &Connect, stdin: Stdin, run: &R
         false => OnPeerClose::Drain,
     });
     let chunks = stdin.start(&run.door)?;
-    let mut incoming = Incoming { buffer: vec![0; connect.recv_size.get()], expectation: Expectation::new(connect) };
+    let mut incoming =
+        Incoming { buffer: vec![0; connect.recv_size.get()], expectation: Expectation::new(connect.expect.as_ref()) };
     let end = tokio::select! {
         end = both(&stream, chunks, &mut incoming, on_peer_close, run) => end,
         since = idle(&stream, connect.patience.idle_timeout) => Ok(End::Idle(since)),
@@ -37,15 +37,14 @@ pub(super) async fn run(stream: Stream, connect: &Connect, stdin: Stdin, run: &R
     };
     match end {
         Ok(End::Closed) => stream.close(Reason::Eof),
-        Ok(End::Stopped(Cause::Output)) => stream.close(Reason::Local),
-        Ok(End::Stopped(Cause::Signal | Cause::Deadline)) => stream.close(Reason::Signal),
+        Ok(End::Stopped(cause)) => stream.close(cause.reason()),
         Ok(End::Idle(since)) => {
             let failed = stream.timed_out(Step::Recv, since.elapsed());
             stream.close(Reason::Timeout);
             return Err(failed);
         }
         Err(failed) => {
-            stream.close(if failed.code == ExitCode::Reset { Reason::Reset } else { Reason::Local });
+            stream.close(failed.reason());
             return Err(failed);
         }
     }
@@ -60,37 +59,6 @@ pub(super) async fn run(stream: Stream, connect: &Connect, stdin: Stdin, run: &R
 struct Incoming<'a> {
     buffer: Vec<u8>,
     expectation: Expectation<'a>,
-}
-
-/// `--expect` in a stream: a match may lie across two recvs, and the stream may be endless.
-struct Expectation<'a> {
-    regex: Option<&'a Regex>,
-    window: Vec<u8>,
-}
-
-impl<'a> Expectation<'a> {
-    /// How far back a match may begin, in bytes.
-    const WINDOW: usize = 64 << 10;
-
-    fn new(connect: &'a Connect) -> Self {
-        Self { regex: connect.expect.as_ref(), window: Vec::new() }
-    }
-
-    /// Takes what came next.
-    fn feed(&mut self, bytes: &[u8]) {
-        let Some(regex) = self.regex else { return };
-        self.window.extend_from_slice(bytes);
-        if regex.is_match(&self.window) {
-            self.regex = None;
-            self.window = Vec::new();
-        } else if self.window.len() > 2 * Self::WINDOW {
-            self.window.drain(..self.window.len() - Self::WINDOW);
-        }
-    }
-
-    fn is_unmet(&self) -> bool {
-        self.regex.is_some()
-    }
 }
 
 /// Runs both directions. One that failed lets the other go on, so that nothing that the peer sent
@@ -143,7 +111,9 @@ async fn download(stream: &Stream, incoming: &mut Incoming<'_>) -> Result<(), Fa
     loop {
         stream.readable().await;
         match stream.recv(&mut incoming.buffer)? {
-            Recvd::Data(bytes) => incoming.expectation.feed(&incoming.buffer[..bytes]),
+            Recvd::Data(bytes) => {
+                incoming.expectation.feed(&incoming.buffer[..bytes]);
+            }
             Recvd::Nothing => {}
             Recvd::Eof => return Ok(()),
         }

@@ -23,7 +23,10 @@ pub async fn run(serve: Serve, run: Run) -> ExitCode {
     let mut open = JoinSet::new();
     let served = tokio::select! {
         served = walk(&serve, &run, &mut open) => served,
-        _ = run.stop.reached() => Ok(()),
+        cause = run.stop.reached() => {
+            run.door.ends(cause);
+            Ok(())
+        }
     };
     // Each connection that is still open reports its close, before the summary.
     open.shutdown().await;
@@ -42,13 +45,16 @@ async fn walk(serve: &Serve, run: &Run, open: &mut JoinSet<()>) -> Result<(), Fa
         messages: serve.messages,
     });
     let mut accepted = 0;
-    let mut was_full = false;
+    let mut has_warned = false;
     while serve.count.is_none_or(|count| accepted < count.get()) {
+        while let Some(end) = open.try_join_next() {
+            ended(run, Some(end));
+        }
         if serve.max_connections.is_some_and(|most| open.len() >= most.get()) {
-            if !was_full {
+            if !has_warned {
                 let message = format!("{} connections are open: further ones wait in the backlog", open.len());
                 run.door.warn("max-connections", &message);
-                was_full = true;
+                has_warned = true;
             }
             ended(run, open.join_next().await);
             continue;

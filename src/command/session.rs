@@ -44,9 +44,7 @@ pub(super) fn answer(stream: Stream, rules: Arc<Rules>) -> impl Future<Output = 
     async move {
         let reason = match until_end(&stream, &rules).await {
             Ok(reason) => reason,
-            // A peer that takes nothing for too long was reported as a time-out; all else is a reset.
-            Err(failed) if failed.errno.is_none() => Reason::Timeout,
-            Err(_) => Reason::Reset,
+            Err(failed) => failed.reason(),
         };
         stream.close(reason);
     }

@@ -1,8 +1,9 @@
 //! `connect` with MESSAGEs: send each, wait for an answer, then close.
 
-use std::time::Instant;
+use std::time::Duration;
 
 use super::Run;
+use super::expectation::Expectation;
 use crate::args::Connect;
 use crate::error::{ExitCode, Step};
 use crate::event::Reason;
@@ -20,19 +21,26 @@ enum Answer {
 
 /// Sends the messages and awaits their answers.
 pub(super) async fn run(stream: Stream, connect: &Connect, run: &Run) -> Result<ExitCode, Failed> {
-    let mut talk = Talk { stream: &stream, connect, matched: false, at_eof: false, buffer: Vec::new() };
-    let result = talk.messages().await;
-    let reason = match &result {
-        Ok(()) if talk.at_eof => Reason::Eof,
-        Ok(()) => Reason::Local,
-        Err(failed) if failed.errno.is_some() => Reason::Reset,
-        Err(_) if talk.at_eof => Reason::Eof,
-        Err(_) => Reason::Timeout,
+    let mut talk = Talk { stream: &stream, connect, matched: false, answered: 0, at_eof: false, buffer: Vec::new() };
+    let ended = tokio::select! {
+        result = talk.messages() => Ok(result),
+        cause = run.stop.reached() => Err(cause),
     };
-    let unmatched = connect.expect.is_some() && !talk.matched;
-    stream.close(reason);
-    result?;
-    if unmatched {
+    let Talk { matched, answered, at_eof, .. } = talk;
+    match ended {
+        Ok(Ok(())) => stream.close(if at_eof { Reason::Eof } else { Reason::Local }),
+        Ok(Err(failed)) => {
+            stream.close(if at_eof && failed.errno.is_none() { Reason::Eof } else { failed.reason() });
+            return Err(failed);
+        }
+        Err(cause) => {
+            stream.close(cause.reason());
+            if answered < connect.messages.len() {
+                return Ok(run.stopped(cause, "an answer came"));
+            }
+        }
+    }
+    if connect.expect.is_some() && !matched {
         run.door.warn("expect-unmet", "no answer matched --expect");
         return Ok(ExitCode::No);
     }
@@ -44,6 +52,8 @@ struct Talk<'a> {
     connect: &'a Connect,
     /// Whether an answer matched `--expect`.
     matched: bool,
+    /// How many messages were answered.
+    answered: usize,
     at_eof: bool,
     buffer: Vec<u8>,
 }
@@ -51,14 +61,15 @@ struct Talk<'a> {
 impl Talk<'_> {
     async fn messages(&mut self) -> Result<(), Failed> {
         self.buffer.resize(self.connect.recv_size.get(), 0);
-        let last = self.connect.messages.len().saturating_sub(1);
-        for (index, message) in self.connect.messages.iter().enumerate() {
+        for message in &self.connect.messages {
             self.delay().await?;
             self.stream.send_all(message, Some(self.connect.patience.answer())).await?;
-            match self.answer().await? {
+            let answer = self.answer().await?;
+            self.answered += 1;
+            match answer {
                 Answer::Whole | Answer::Unmatched => {}
                 // An answer that the peer's end cuts off counts where it is the last one.
-                Answer::Eof { came: true } if index == last => return Ok(()),
+                Answer::Eof { came: true } if self.answered == self.connect.messages.len() => return Ok(()),
                 Answer::Eof { .. } => return Err(self.stream.cut_short("the peer closed before an answer")),
             }
         }
@@ -72,7 +83,7 @@ impl Talk<'_> {
     async fn delay(&mut self) -> Result<(), Failed> {
         let Some(delay) = self.connect.send_delay else { return Ok(()) };
         let began = now();
-        while let Some(left) = delay.checked_sub(began.elapsed()) {
+        while let Some(left) = delay.checked_sub(step::since(began)) {
             match within(Some(left), self.stream.peer_closed()).await {
                 None => break,
                 Some(true) => {
@@ -83,39 +94,40 @@ impl Talk<'_> {
                     }
                 }
                 Some(false) => {
-                    // Data came before we spoke: it stays for the answer, and so hides the end.
-                    step::sleep(delay.saturating_sub(began.elapsed())).await;
+                    // The peer spoke first: that stays for the answer, and hides its end.
+                    step::sleep(delay.saturating_sub(step::since(began))).await;
                 }
             }
         }
         Ok(())
     }
 
-    /// Waits for the answer to one message.
+    /// Waits for the answer to one message: the whole wait is bounded, and each silence in it.
     async fn answer(&mut self) -> Result<Answer, Failed> {
+        let patience = &self.connect.patience;
         let began = now();
-        let mut heard = Vec::new();
+        let mut came = false;
+        let mut expectation = Expectation::new(self.connect.expect.as_ref());
         loop {
-            match self.recv(began).await {
+            let left = patience.timeout.max(patience.answer()).saturating_sub(step::since(began));
+            match self.recv(left.min(patience.answer())).await? {
                 Ok(Recvd::Nothing) => {}
                 Ok(Recvd::Eof) => {
                     self.at_eof = true;
-                    return Ok(Answer::Eof { came: !heard.is_empty() });
+                    return Ok(Answer::Eof { came });
                 }
                 Ok(Recvd::Data(bytes)) => {
-                    let Some(expect) = &self.connect.expect else { return Ok(Answer::Whole) };
-                    heard.extend_from_slice(&self.buffer[..bytes]);
-                    if expect.is_match(&heard) {
+                    came = true;
+                    if expectation.feed(&self.buffer[..bytes]) {
                         self.matched = true;
                         return Ok(Answer::Whole);
                     }
                 }
-                Err(Wait::Over) if !heard.is_empty() => {
-                    self.stream.timeout(Step::Recv, began.elapsed());
+                Err(_) if came => {
+                    self.stream.timeout(Step::Recv, step::since(began));
                     return Ok(Answer::Unmatched);
                 }
-                Err(Wait::Over) => return Err(self.stream.timed_out(Step::Recv, began.elapsed())),
-                Err(Wait::Failed(failed)) => return Err(failed),
+                Err(_) => return Err(self.stream.timed_out(Step::Recv, step::since(began))),
             }
         }
     }
@@ -124,31 +136,22 @@ impl Talk<'_> {
     async fn read_on(&mut self) -> Result<(), Failed> {
         self.stream.shutdown()?;
         loop {
-            let began = now();
-            match self.recv(began).await {
+            match self.recv(self.connect.patience.answer()).await? {
                 Ok(Recvd::Eof) => {
                     self.at_eof = true;
                     return Ok(());
                 }
                 Ok(_) => {}
-                Err(Wait::Over) => return Err(self.stream.timed_out(Step::Recv, began.elapsed())),
-                Err(Wait::Failed(failed)) => return Err(failed),
+                Err(after) => return Err(self.stream.timed_out(Step::Recv, after)),
             }
         }
     }
 
-    /// Takes what comes within what is left of the wait that began then.
-    async fn recv(&mut self, began: Instant) -> Result<Recvd, Wait> {
-        let left = self.connect.patience.answer().saturating_sub(began.elapsed());
-        if within(Some(left), self.stream.readable()).await.is_none() {
-            return Err(Wait::Over);
+    /// Takes what comes within a wait; the inner error is how long was waited in vain.
+    async fn recv(&mut self, bound: Duration) -> Result<Result<Recvd, Duration>, Failed> {
+        match self.stream.readable_within(Some(bound)).await {
+            Ok(()) => self.stream.recv(&mut self.buffer).map(Ok),
+            Err(after) => Ok(Err(after)),
         }
-        self.stream.recv(&mut self.buffer).map_err(Wait::Failed)
     }
-}
-
-/// Why a wait gave nothing.
-enum Wait {
-    Over,
-    Failed(Failed),
 }

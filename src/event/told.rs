@@ -96,6 +96,13 @@ pub struct Error<'a> {
     /// What was asked for, as known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub target: Option<&'a str>,
+    /// How long a look-up or a connect took until it failed.
+    #[serde(rename = "duration_ns", serialize_with = "some_nanoseconds", skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "duration")]
+    pub duration: Option<Duration>,
+    /// How long it took after that to find out why; not part of the step, and not reported.
+    #[serde(skip)]
+    pub explained: Duration,
 }
 
 impl<'a> Error<'a> {
@@ -112,6 +119,8 @@ impl<'a> Error<'a> {
             local: error.local.as_ref(),
             conn: error.conn,
             target: error.target.as_deref(),
+            duration: error.took,
+            explained: error.explained,
         }
     }
 }

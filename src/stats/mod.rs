@@ -124,8 +124,10 @@ impl Stats {
             | Event::Summary(_) => {}
         }
         if let Some(took) = took(event) {
-            let begin = self.span.map_or_else(|| stamp.elapsed.saturating_sub(took), |(begin, _)| begin);
-            self.span = Some((begin, stamp.elapsed));
+            // What it took to find out why a step failed is not part of it.
+            let end = stamp.elapsed.saturating_sub(explained(event));
+            let begin = self.span.map_or_else(|| end.saturating_sub(took), |(begin, _)| begin);
+            self.span = Some((begin, end));
         }
     }
 
@@ -240,8 +242,16 @@ fn took(event: &Event<'_>) -> Option<Duration> {
         | Event::Recv(_)
         | Event::Eof(_)
         | Event::Shutdown(_)
-        | Event::IcmpError(_)
-        | Event::Error(_) => Some(Duration::ZERO),
+        | Event::IcmpError(_) => Some(Duration::ZERO),
+        Event::Error(error) => Some(error.duration.unwrap_or_default()),
+    }
+}
+
+/// Returns how long after a failure its event came, because its cause was looked for.
+fn explained(event: &Event<'_>) -> Duration {
+    match event {
+        Event::Error(error) => error.explained,
+        _ => Duration::ZERO,
     }
 }
 

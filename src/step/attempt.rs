@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use socket2::Socket;
+use tokio::io::unix::AsyncFd;
 use tokio::time::{Instant as Deadline, timeout_at};
 
 use super::open::{bind, open, set, set_options};
@@ -19,16 +20,24 @@ use crate::socket::options::{Role, icmp_errors_off};
 use crate::socket::{self, Connecting, Kind};
 use crate::sys;
 
-/// What the silence of a connect usually means.
-const SILENCE: &str =
-    "a silent drop: a firewall on the way, a host that is down, or a server whose accept queue is full";
+/// How to connect: the same for every address of every target.
+#[derive(Clone, Debug)]
+pub struct Reach {
+    /// Our own address, where it was asked for.
+    pub source: Option<Address>,
+    /// Options of the socket.
+    pub options: SocketOptions,
+    /// How long all addresses of one target may take together.
+    pub bound: Duration,
+    /// Whether the cause of a failure is looked for.
+    pub is_explained: bool,
+}
 
 /// One address to connect to.
 pub(super) struct Attempt {
     pub(super) door: Arc<Door>,
     pub(super) peer: Address,
-    pub(super) source: Option<Address>,
-    pub(super) words: Arc<SocketOptions>,
+    pub(super) reach: Arc<Reach>,
     pub(super) deadline: Deadline,
     /// Which attempt of its race it is, from 1.
     pub(super) number: u32,
@@ -36,7 +45,7 @@ pub(super) struct Attempt {
 
 /// An attempt that came through.
 pub(super) struct Won {
-    made: Socket,
+    socket: AsyncFd<Socket>,
     kind: Kind,
     peer: Address,
     attempt: u32,
@@ -66,37 +75,36 @@ impl Attempt {
             _ => Kind::unix_stream(),
         };
         let made = open(&self.door, kind)?;
-        set_options(&self.door, &made, kind, Role::Client, &self.words)?;
-        if let Some(source) = &self.source {
+        set_options(&self.door, &made, kind, Role::Client, &self.reach.options)?;
+        if let Some(source) = &self.reach.source {
             bind(&self.door, &made, source).await?;
         }
         let began = now();
-        let made = match socket::connect(&made, &self.peer) {
-            Ok(Connecting::Done) => made,
-            Ok(Connecting::InProgress) => self.wait(made, began).await?,
-            Err(error) => return Err(self.failed(&error, &made)),
+        let connecting = socket::connect(&made, &self.peer);
+        let made = match connecting {
+            Ok(_) => sys::watch_socket(made).map_err(|(made, error)| self.failed(&error, &made, began))?,
+            Err(error) => return Err(self.failed(&error, &made, began)),
         };
+        if connecting.is_ok_and(|connecting| connecting == Connecting::InProgress) {
+            self.wait(&made, began).await?;
+        }
         let opened = now();
-        Ok(Won { made, kind, peer: self.peer, attempt: self.number, duration: opened - began, opened })
+        Ok(Won { socket: made, kind, peer: self.peer, attempt: self.number, duration: opened - began, opened })
     }
 
     /// Waits for a connect that goes on to end.
-    async fn wait(&self, made: Socket, began: Instant) -> Result<Socket, Lost> {
-        let waiting = sys::watch_socket(made).map_err(|(made, error)| self.failed(&error, &made))?;
-        let ended = timeout_at(self.deadline, poll_fn(|context| waiting.poll_write_ready(context).map(drop))).await;
-        let made = waiting.into_inner();
+    async fn wait(&self, made: &AsyncFd<Socket>, began: Instant) -> Result<(), Lost> {
+        let ended = timeout_at(self.deadline, poll_fn(|context| made.poll_write_ready(context).map(drop))).await;
         if ended.is_err() {
-            return Err(self.timed_out(&made, began));
+            return Err(self.timed_out(made.get_ref(), began));
         }
-        match socket::connect_result(&made) {
-            Ok(()) => Ok(made),
-            Err(error) => Err(self.failed(&error, &made)),
-        }
+        socket::connect_result(made.get_ref()).map_err(|error| self.failed(&error, made.get_ref(), began))
     }
 
     /// Makes an error of what connect(2) gave; an ICMP error that made it so is reported.
-    fn failed(&self, error: &std::io::Error, made: &Socket) -> Lost {
-        let error = Error::of_io(Step::Connect, error, &self.peer.to_string()).with_peer(self.peer.clone());
+    fn failed(&self, error: &std::io::Error, made: &Socket, began: Instant) -> Lost {
+        let error = Error::of_io(Step::Connect, error, &self.peer.to_string());
+        let error = error.with_peer(self.peer.clone()).with_took(began.elapsed());
         let Some(icmp) = socket::icmp::icmp_error(made) else { return Lost::Error(error) };
         let name = match icmp.from.is_ipv4() {
             true => icmp::name_v4(icmp.kind, icmp.code),
@@ -120,7 +128,7 @@ impl Attempt {
         };
         let message = format!("connect {}: no answer within {:.3} s{again}", self.peer, after.as_secs_f64());
         let error = Error::of_kind(Step::Connect, ExitCode::NoAnswer, message);
-        Lost::Error(error.with_peer(self.peer.clone()).with_hint(SILENCE))
+        Lost::Error(error.with_peer(self.peer.clone()).with_took(after))
     }
 }
 
@@ -134,18 +142,18 @@ impl Won {
     pub(super) fn stream(self, door: &Arc<Door>) -> Result<Stream, Failed> {
         let conn = door.next_conn();
         let is_told = self.kind.is_tcp() && door.wants(EventKind::Connect);
-        let info = is_told.then(|| sys::tcp_info(self.made.as_fd()).ok()).flatten();
+        let info = is_told.then(|| sys::tcp_info(self.socket.get_ref().as_fd()).ok()).flatten();
         door.emit(event::Connect {
             conn,
             peer: &self.peer,
-            local: &socket::local(&self.made),
+            local: &socket::local(self.socket.get_ref()),
             attempt: self.attempt,
             duration: self.duration,
             syn_retransmits: info.map(|info| info.total_retrans),
         });
         if let Some(setting) = icmp_errors_off(self.kind) {
-            set(door, &self.made, &setting)?;
+            set(door, self.socket.get_ref(), &setting)?;
         }
-        Stream::new(Arc::clone(door), self.made, conn, self.peer, self.opened)
+        Ok(Stream::new(Arc::clone(door), self.socket, conn, self.peer, self.opened))
     }
 }

@@ -7,8 +7,9 @@ use std::time::{Duration, Instant, SystemTime};
 use nix::errno::Errno;
 use tokio::sync::Notify;
 
+use super::Cause;
 use crate::error::{ExitCode, Step};
-use crate::event::{Event, Kind, Listener, Stamp};
+use crate::event::{Event, Kind, Listener, Reason, Stamp};
 
 /// The one way from a step to whoever listens.
 pub struct Door {
@@ -20,13 +21,14 @@ pub struct Door {
     full: AtomicBool,
     drained: Arc<Notify>,
     conns: AtomicU64,
+    /// Why a connection ends that nobody ends any more.
+    is_signalled: AtomicBool,
 }
 
 struct Inner {
-    listener: Box<dyn Listener>,
+    /// `None` once the summary was asked for: nothing may follow it.
+    listener: Option<Box<dyn Listener>>,
     last: Duration,
-    /// After the summary nothing may follow.
-    closed: bool,
     /// Which failures were looked into.
     explained: Vec<(Step, Option<Errno>)>,
 }
@@ -40,10 +42,11 @@ impl Door {
         Self {
             started,
             wanted,
-            inner: Mutex::new(Inner { listener, last: Duration::ZERO, closed: false, explained: Vec::new() }),
+            inner: Mutex::new(Inner { listener: Some(listener), last: Duration::ZERO, explained: Vec::new() }),
             full: AtomicBool::new(false),
             drained,
             conns: AtomicU64::new(0),
+            is_signalled: AtomicBool::new(true),
         }
     }
 
@@ -56,12 +59,10 @@ impl Door {
     /// Emits an event. Never blocks: who can wait, waits for [`Door::room`] before the next one.
     pub fn emit<'a>(&self, event: impl Into<Event<'a>>) {
         let mut inner = self.lock();
-        if inner.closed {
-            return;
-        }
         let stamp = self.stamp(&mut inner);
-        inner.listener.hear(stamp, &event.into());
-        if inner.listener.is_full() {
+        let Some(listener) = &mut inner.listener else { return };
+        listener.hear(stamp, &event.into());
+        if listener.is_full() {
             self.full.store(true, Ordering::Relaxed);
         }
     }
@@ -79,7 +80,7 @@ impl Door {
             tokio::pin!(drained);
             // Registered before the question is asked, so that no answer is missed between.
             drained.as_mut().enable();
-            if !self.lock().listener.is_full() {
+            if !self.lock().listener.as_ref().is_some_and(|listener| listener.is_full()) {
                 self.full.store(false, Ordering::Relaxed);
                 return;
             }
@@ -97,6 +98,16 @@ impl Door {
         is_first
     }
 
+    /// Sets why the connections that are still open now end.
+    pub fn ends(&self, cause: Cause) {
+        self.is_signalled.store(cause.reason() == Reason::Signal, Ordering::Relaxed);
+    }
+
+    /// Returns why a connection ends that nobody has ended.
+    pub(super) fn end(&self) -> Reason {
+        if self.is_signalled.load(Ordering::Relaxed) { Reason::Signal } else { Reason::Local }
+    }
+
     /// Returns the number of the next connection, from 1.
     pub fn next_conn(&self) -> u64 {
         self.conns.fetch_add(1, Ordering::Relaxed) + 1
@@ -105,9 +116,9 @@ impl Door {
     /// Asks for the totals so far.
     pub fn interim(&self) {
         let mut inner = self.lock();
-        if !inner.closed {
-            let stamp = self.stamp(&mut inner);
-            inner.listener.interim(stamp);
+        let stamp = self.stamp(&mut inner);
+        if let Some(listener) = &mut inner.listener {
+            listener.interim(stamp);
         }
     }
 
@@ -115,9 +126,11 @@ impl Door {
     /// that the process exits with.
     pub fn finish(&self, code: ExitCode) -> ExitCode {
         let mut inner = self.lock();
-        inner.closed = true;
         let stamp = self.stamp(&mut inner);
-        inner.listener.finish(stamp, code)
+        let listener = inner.listener.take();
+        // Whoever emits meanwhile must not wait for a reader that may never read.
+        drop(inner);
+        listener.map_or(code, |mut listener| listener.finish(stamp, code))
     }
 
     fn stamp(&self, inner: &mut Inner) -> Stamp {

@@ -2,11 +2,11 @@
 
 use nix::errno::Errno;
 
-use super::Door;
+use super::{Door, now};
 use crate::address::Address;
 use crate::cause;
 use crate::error::{Error, ExitCode, Step, errno_name};
-use crate::event;
+use crate::event::{self, Reason};
 
 /// The proof that an error was emitted: what a walk needs of it to go on or to end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,6 +16,33 @@ pub struct Failed {
     pub code: ExitCode,
     /// The errno, where a system call failed.
     pub errno: Option<Errno>,
+}
+
+impl Failed {
+    /// Returns why a connection ends that this ended.
+    #[must_use]
+    pub fn reason(self) -> Reason {
+        match self.code {
+            ExitCode::NoAnswer => Reason::Timeout,
+            ExitCode::Reset => Reason::Reset,
+            _ => Reason::Local,
+        }
+    }
+}
+
+/// An error that is being looked into. Dropped before that has ended, because the run has, it is
+/// reported as it is: a step that failed is never lost.
+struct Unreported<'a> {
+    door: &'a Door,
+    error: Option<Error>,
+}
+
+impl Drop for Unreported<'_> {
+    fn drop(&mut self) {
+        if let Some(error) = self.error.take() {
+            let _reported = self.door.fail(&error);
+        }
+    }
 }
 
 impl Door {
@@ -36,12 +63,13 @@ impl Door {
         if error.hint.is_some() || !self.is_first(error.step, error.errno) {
             return self.fail(&error);
         }
-        let subject = error.clone();
+        let (subject, began) = (error.clone(), now());
+        let mut unreported = Unreported { door: self, error: Some(error) };
         let hint = tokio::task::spawn_blocking(move || cause::investigate(&subject)).await.ok().flatten();
-        self.fail(&match hint {
-            Some(hint) => error.with_hint(hint),
-            None => error,
-        })
+        let Some(mut error) = unreported.error.take() else { return Failed { code: ExitCode::Local, errno: None } };
+        error.hint = hint;
+        error.explained = began.elapsed();
+        self.fail(&error)
     }
 
     /// Emits a warning.

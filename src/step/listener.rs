@@ -10,7 +10,7 @@ use socket2::Socket;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
-use super::fail::errno;
+use super::fail::{errno, on_connection};
 use super::{Door, Failed, Stream, now};
 use crate::address::Address;
 use crate::error::{Error, Step};
@@ -107,7 +107,15 @@ impl Connection {
     /// # Errors
     /// The runtime cannot take the descriptor.
     pub fn open(self) -> Result<Stream, Failed> {
-        Stream::new(self.door, self.socket, self.conn, self.peer, self.opened)
+        let Self { door, socket, conn, peer, opened } = self;
+        match sys::watch_socket(socket) {
+            Ok(socket) => Ok(Stream::new(door, socket, conn, peer, opened)),
+            Err((socket, error)) => {
+                let failed = door.fail(&on_connection(Step::Accept, &error, conn, &peer));
+                Self { door, socket, conn, peer, opened }.close(event::Reason::Local);
+                Err(failed)
+            }
+        }
     }
 
     /// Closes the connection at once.

@@ -10,6 +10,17 @@ pub fn descriptors() -> std::io::Result<(u64, u64)> {
     getrlimit(Resource::RLIMIT_NOFILE).map_err(std::io::Error::from)
 }
 
+/// Returns how many sockets of those wanted at once this process may have, and a few descriptors
+/// besides.
+#[must_use]
+pub fn descriptors_for(wanted: usize) -> usize {
+    /// Streams, epoll, signals, the resolver's files, the events file.
+    const BESIDES: usize = 24;
+    let (soft, _) = descriptors().unwrap_or((u64::MAX, u64::MAX));
+    let left = usize::try_from(soft).unwrap_or(usize::MAX).saturating_sub(BESIDES);
+    wanted.min(left.max(1))
+}
+
 /// Raises the limit of descriptors to the most that this process may have, for servers of many
 /// connections. Where that fails the old limit stays, and accept reports it when it is reached.
 pub fn raise_descriptors() {

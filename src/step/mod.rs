@@ -20,10 +20,11 @@ mod stdin;
 mod stop;
 mod stream;
 
+pub use attempt::Reach;
 pub use door::Door;
 pub use fail::Failed;
 pub use listener::{Accepted, Listener};
-pub use machine::{descriptors, lowest_port, raise_descriptors};
+pub use machine::{descriptors, descriptors_for, lowest_port, raise_descriptors};
 pub use open::{bind_address, listener, source_address};
 pub use race::connect;
 pub use resolve::{resolve, resolve_host};
@@ -36,6 +37,12 @@ pub use stream::{Recvd, Sent, Stream};
 #[must_use]
 pub fn now() -> Instant {
     Instant::now()
+}
+
+/// Returns how long ago that was.
+#[must_use]
+pub fn since(then: Instant) -> Duration {
+    then.elapsed()
 }
 
 /// Waits for a duration.

@@ -7,33 +7,26 @@ use std::time::{Duration, Instant};
 use tokio::task::{Id, JoinSet};
 use tokio::time::{Instant as Deadline, sleep_until};
 
-use super::attempt::{Attempt, Lost, Won};
+use super::attempt::{Attempt, Lost, Reach, Won};
 use super::{Door, Failed, Stream, now};
 use crate::address::Address;
-use crate::args::SocketOptions;
 use crate::error::{Error, ExitCode, Step};
 
 /// How long one attempt goes on alone before the next begins (RFC 8305, 5: "Connection Attempt
 /// Delay").
 const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 
-/// Connects to the first of the addresses that answers, all attempts within `bound`.
+/// Connects to the first of the addresses that answers.
 ///
 /// Each attempt that fails is reported, the furthest of them decides the exit code; one that was
 /// still under way when another won is reported by a warning.
 ///
 /// # Errors
 /// No address answered.
-pub async fn connect(
-    door: &Arc<Door>,
-    addresses: &[Address],
-    source: Option<&Address>,
-    words: &Arc<SocketOptions>,
-    bound: Duration,
-) -> Result<Stream, Failed> {
+pub async fn connect(door: &Arc<Door>, addresses: &[Address], reach: &Arc<Reach>) -> Result<Stream, Failed> {
     let mut queue = interleaved(addresses);
-    let deadline = Deadline::now() + bound;
-    let mut race = Race { door, source, words, deadline, running: JoinSet::new(), pending: Vec::new(), started: 0 };
+    let deadline = Deadline::now() + reach.bound;
+    let mut race = Race { door, reach, deadline, running: JoinSet::new(), pending: Vec::new(), started: 0 };
     let mut furthest: Option<Failed> = None;
     loop {
         // Whatever ended the wait below, the next attempt is due: a failure is an answer, after
@@ -76,7 +69,7 @@ pub async fn connect(
                 furthest = Some(further(furthest, match lost {
                     Lost::Reported(failed) => failed,
                     // To find out why takes its time, which no other attempt is to wait for.
-                    Lost::Error(error) if is_last => door.fail_explained(error).await,
+                    Lost::Error(error) if is_last && reach.is_explained => door.fail_explained(error).await,
                     Lost::Error(error) => door.fail(&error),
                 }));
             }
@@ -110,8 +103,7 @@ fn further(sum: Option<Failed>, failed: Failed) -> Failed {
 /// Attempts that run, and what is known of them.
 struct Race<'a> {
     door: &'a Arc<Door>,
-    source: Option<&'a Address>,
-    words: &'a Arc<SocketOptions>,
+    reach: &'a Arc<Reach>,
     deadline: Deadline,
     running: JoinSet<Result<Won, Lost>>,
     pending: Vec<(Id, Address, Instant)>,
@@ -124,8 +116,7 @@ impl Race<'_> {
         let attempt = Attempt {
             door: Arc::clone(self.door),
             peer: peer.clone(),
-            source: self.source.cloned(),
-            words: Arc::clone(self.words),
+            reach: Arc::clone(self.reach),
             deadline: self.deadline,
             number: self.started,
         };
@@ -139,6 +130,13 @@ impl Race<'_> {
 
     /// Gives the others up, because one won.
     fn abandon(&mut self, winner: &Address) {
+        // One may have failed meanwhile: that is told as what it is.
+        while let Some(Ok((id, outcome))) = self.running.try_join_next_with_id() {
+            self.forget(id);
+            if let Err(Lost::Error(error)) = outcome {
+                let _reported = self.door.fail(&error);
+            }
+        }
         self.running.abort_all();
         for (_, peer, began) in self.pending.drain(..) {
             let after = began.elapsed().as_secs_f64() * 1e3;

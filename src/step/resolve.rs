@@ -51,7 +51,10 @@ pub async fn resolve(door: &Door, name: &str, only: Option<Family>, bound: Durat
     if let Err(error) = thread {
         return Err(door.fail(&Error::of_io(Step::Resolve, &error, name).with_exit_code(ExitCode::Local)));
     }
-    let failed = |what: &str| Error::of_kind(Step::Resolve, ExitCode::Resolve, format!("resolve {name}: {what}"));
+    let failed = |what: &str| {
+        let error = Error::of_kind(Step::Resolve, ExitCode::Resolve, format!("resolve {name}: {what}"));
+        error.with_target(name).with_took(began.elapsed())
+    };
     match within(Some(bound), told).await {
         Some(Ok((Ok(addresses), ended))) => {
             door.emit(event::Resolve { name, addresses: &addresses, duration: ended - began });

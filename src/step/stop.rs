@@ -9,6 +9,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use super::{Door, now};
+use crate::event::Reason;
 use crate::sys;
 
 /// What ended a run early.
@@ -20,6 +21,17 @@ pub enum Cause {
     Deadline,
     /// Whoever read our stdout is gone, or it failed.
     Output,
+}
+
+impl Cause {
+    /// Returns why a connection ends that this ended.
+    #[must_use]
+    pub fn reason(self) -> Reason {
+        match self {
+            Self::Signal | Self::Deadline => Reason::Signal,
+            Self::Output => Reason::Local,
+        }
+    }
 }
 
 /// Tells every part of a run that it is over. The first cause counts.

@@ -55,42 +55,16 @@ pub enum Sent {
 }
 
 impl Stream {
-    pub(super) fn new(
-        door: Arc<Door>,
-        made: Socket,
-        conn: u64,
-        peer: Address,
-        opened: Instant,
-    ) -> Result<Self, Failed> {
-        match sys::watch_socket(made) {
-            Ok(socket) => Ok(Self {
-                door,
-                socket: Some(socket),
-                conn,
-                peer,
-                opened,
-                bytes_received: AtomicU64::new(0),
-                bytes_sent: AtomicU64::new(0),
-                at_eof: AtomicBool::new(false),
-            }),
-            Err((made, error)) => {
-                drop(made);
-                let failed = door.fail(&on_connection(Step::Accept, &error, conn, &peer));
-                let reason = Reason::Local;
-                report_close(
-                    &door,
-                    &event::Close {
-                        conn,
-                        reason,
-                        bytes_received: 0,
-                        bytes_sent: 0,
-                        bytes_unread: None,
-                        duration: opened.elapsed(),
-                        tcp: None,
-                    },
-                );
-                Err(failed)
-            }
+    pub(super) fn new(door: Arc<Door>, socket: AsyncFd<Socket>, conn: u64, peer: Address, opened: Instant) -> Self {
+        Self {
+            door,
+            socket: Some(socket),
+            conn,
+            peer,
+            opened,
+            bytes_received: AtomicU64::new(0),
+            bytes_sent: AtomicU64::new(0),
+            at_eof: AtomicBool::new(false),
         }
     }
 
@@ -145,13 +119,24 @@ impl Stream {
         }
     }
 
-    /// Waits until the peer has closed its side, or there is data to recv; returns whether it has
-    /// closed and no data is left.
+    /// Waits until the peer has closed its side or something has come, and returns whether it has
+    /// closed, or broken off: then nothing more comes.
     pub async fn peer_closed(&self) -> bool {
         let Some(socket) = &self.socket else { return true };
-        poll_fn(|context| socket.poll_read_ready(context).map(drop)).await;
-        let mut byte = [MaybeUninit::uninit()];
-        matches!(socket.get_ref().peek(&mut byte), Ok(0))
+        loop {
+            poll_fn(|context| socket.poll_read_ready(context).map(drop)).await;
+            let mut guard = match socket.poll_read_ready(&mut Context::from_waker(Waker::noop())) {
+                Poll::Ready(Ok(guard)) => guard,
+                Poll::Ready(Err(_)) | Poll::Pending => continue,
+            };
+            match guard.get_inner().peek(&mut [MaybeUninit::uninit()]) {
+                Ok(bytes) => return bytes == 0,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => guard.clear_ready(),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                // The recv that follows tells it.
+                Err(_) => return true,
+            }
+        }
     }
 
     /// Takes what has come, at most what the buffer holds, with one recv(2).
@@ -353,7 +338,7 @@ impl Stream {
 
 impl Drop for Stream {
     fn drop(&mut self) {
-        self.end(Reason::Signal);
+        self.end(self.door.end());
     }
 }
 

@@ -364,6 +364,7 @@ pub(crate) struct Error {
     pub(crate) local: Option<String>,
     pub(crate) conn: Option<u64>,
     pub(crate) target: Option<String>,
+    pub(crate) duration_ns: Option<u64>,
 }
 
 #[derive(Clone, Debug, Deserialize)]

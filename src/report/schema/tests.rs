@@ -60,6 +60,8 @@ fn with_examples(mut check: impl FnMut(&Event<'_>)) {
         local: Some(&peer),
         conn: Some(1),
         target: Some("x"),
+        duration: Some(duration),
+        explained: Duration::ZERO,
     };
     let empty_error = event::Error {
         errno: None,
@@ -69,11 +71,20 @@ fn with_examples(mut check: impl FnMut(&Event<'_>)) {
         local: None,
         conn: None,
         target: None,
+        duration: None,
         ..error
     };
     let check_failed = event::CheckOutcome::Failed;
     let addresses = [IpAddr::V4(Ipv4Addr::LOCALHOST)];
-    let examples: [Event<'_>; 36] = [
+    let icmp = event::IcmpError {
+        target: &peer,
+        from: addresses[0],
+        kind: 3,
+        code: 4,
+        name: "fragmentation-needed",
+        mtu: Some(1400),
+    };
+    let examples: [Event<'_>; 38] = [
         event::Start { schema: 1, version: "0.1.0", command: "serve" }.into(),
         event::Resolve { name: "localhost", addresses: &addresses, duration }.into(),
         event::Resolve { name: "localhost", addresses: &[], duration }.into(),
@@ -104,6 +115,8 @@ fn with_examples(mut check: impl FnMut(&Event<'_>)) {
         event::Check { name: "x", outcome: check_failed, value: Some("1"), hint: Some("y"), duration: Some(duration) }
             .into(),
         event::Check { name: "x", outcome: check_failed, value: None, hint: None, duration: None }.into(),
+        event::IcmpError { mtu: None, ..icmp.clone() }.into(),
+        icmp.into(),
         error.into(),
         empty_error.into(),
         event::Warning { name: "x", message: "y" }.into(),

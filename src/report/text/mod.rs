@@ -11,10 +11,11 @@ use std::io;
 
 use anstyle::{AnsiColor, Style};
 
-use super::{Output, Results, Screen, Settings, Steps};
+use super::{Detail, Output, Results, Screen, Settings, Steps};
 use crate::address::Address;
 use crate::error::Step;
-use crate::event::{Error, Event, Kind, Stamp};
+use crate::event::{CheckOutcome, Error, Event, Kind, Outcome, Stamp};
+use crate::stats::Tally;
 
 use escape::Line;
 use hex::{HexDump, append_rows};
@@ -83,7 +84,7 @@ impl Text {
         if self.tells(kind) {
             let told = Told { stamp, event, offset, settings: &self.settings };
             self.stderr().push(|buffer| told.append(buffer));
-        } else if self.is_line(kind) {
+        } else if self.is_line(kind) && !self.is_dull(event) {
             let told = Told { stamp, event, offset, settings: &self.settings };
             self.stdout.push(|buffer| told.append_result(buffer));
         }
@@ -122,7 +123,7 @@ impl Text {
             Kind::Start => false,
             Kind::Setsockopt => steps == Steps::Verbose,
             Kind::Send | Kind::Recv => hex_dump || (are_shown && !in_relay) || steps == Steps::Verbose,
-            Kind::Check | Kind::Summary => are_shown && results != Results::Lines,
+            Kind::Check | Kind::Summary => are_shown && !self.is_line(kind),
             // Someone asked for it just now.
             Kind::Interim => are_shown || results == Results::Lines,
             _ => are_shown,
@@ -131,7 +132,25 @@ impl Text {
 
     /// Returns whether events of this kind are a line of results on stdout.
     fn is_line(&self, kind: Kind) -> bool {
-        self.settings.results == Results::Lines && matches!(kind, Kind::Check | Kind::Summary)
+        match self.settings.results {
+            Results::Lines => matches!(kind, Kind::Check | Kind::Summary),
+            Results::Probe { many } => many && kind == Kind::Summary,
+            Results::Peer | Results::None => false,
+        }
+    }
+
+    /// Returns whether a result goes without saying: where only results are wanted, a check that is
+    /// well; a server that could not begin has none.
+    fn is_dull(&self, event: &Event<'_>) -> bool {
+        match event {
+            Event::Check(check) => self.settings.detail == Detail::Quiet && check.outcome == CheckOutcome::Ok,
+            Event::Summary(summary) => {
+                self.settings.tally == Tally::Server
+                    && summary.outcome == Outcome::Error
+                    && summary.totals.connections == Some(0)
+            }
+            _ => false,
+        }
     }
 
     /// Ends the line of an answer before what follows it: where asked for, and where a line for
@@ -205,7 +224,7 @@ impl Told<'_> {
 
     /// Appends the line itself.
     fn append_line(&self, buffer: &mut Vec<u8>, screen: Screen) {
-        let Settings { tally, steps, hex_dump, .. } = *self.settings;
+        let Settings { tally, steps, hex_dump, results, .. } = *self.settings;
         match self.event {
             Event::Error(error) => append_error(buffer, screen, error),
             Event::Warning(warning) => {
@@ -214,7 +233,10 @@ impl Told<'_> {
             }
             Event::Check(check) => totals::append_check(buffer, screen, check),
             Event::Interim(interim) => totals::append_interim(buffer, tally, interim),
-            Event::Summary(summary) => totals::append_summary(buffer, screen, tally, summary),
+            Event::Summary(summary) if matches!(results, Results::Probe { many: true }) => {
+                totals::append_probed(buffer, summary);
+            }
+            Event::Summary(summary) => totals::append_summary(buffer, screen, tally, self.stamp.elapsed, summary),
             step => steps::append(buffer, step, steps == Steps::Verbose, !hex_dump),
         }
         buffer.push(b'\n');

@@ -62,7 +62,13 @@ pub(crate) fn append_interim(buffer: &mut Vec<u8>, tally: Tally, interim: &Inter
 }
 
 /// Appends the totals at the end; of checks a verdict.
-pub(crate) fn append_summary(buffer: &mut Vec<u8>, screen: Screen, tally: Tally, summary: &Summary<'_>) {
+pub(crate) fn append_summary(
+    buffer: &mut Vec<u8>,
+    screen: Screen,
+    tally: Tally,
+    elapsed: Duration,
+    summary: &Summary<'_>,
+) {
     if tally == Tally::Doctor {
         let failed = summary.totals.checks_failed.unwrap_or(0);
         match (summary.outcome, failed) {
@@ -72,7 +78,16 @@ pub(crate) fn append_summary(buffer: &mut Vec<u8>, screen: Screen, tally: Tally,
         }
         say(buffer, format_args!(": "));
     }
-    append_totals(buffer, tally, summary.duration, summary.totals);
+    // People read a server's time as how long it ran; its last step may lie far back.
+    let took = if tally == Tally::Server { elapsed } else { summary.duration };
+    append_totals(buffer, tally, took, summary.totals);
+}
+
+/// Appends how many of many targets were reached.
+pub(crate) fn append_probed(buffer: &mut Vec<u8>, summary: &Summary<'_>) {
+    let open = summary.totals.connections.unwrap_or(0);
+    let took = duration(summary.duration);
+    say(buffer, format_args!("{open} open, {} in {took}", count(summary.totals.errors.unwrap_or(0), "failure")));
 }
 
 fn append_totals(buffer: &mut Vec<u8>, tally: Tally, took: Duration, totals: &Totals) {
@@ -96,6 +111,7 @@ fn append_server(buffer: &mut Vec<u8>, took: Duration, totals: &Totals) {
 fn append_client(buffer: &mut Vec<u8>, took: Duration, totals: &Totals) {
     let words = |nanos| duration(Duration::from_nanos(nanos));
     match &totals.connect {
+        None if took.is_zero() => return say(buffer, format_args!("not connected")),
         None => say(buffer, format_args!("not connected")),
         Some(one) if one.count == 1 => say(buffer, format_args!("connected in {}", words(one.max_ns))),
         Some(many) => {

@@ -77,5 +77,18 @@ fn close() -> event::Close {
 
 fn error<'a>(message: &'a str, hint: Option<&'a str>) -> Event<'a> {
     let step = Step::Bind;
-    Error { step, errno: None, code: None, message, hint, peer: None, local: None, conn: None, target: None }.into()
+    Error {
+        step,
+        errno: None,
+        code: None,
+        message,
+        hint,
+        peer: None,
+        local: None,
+        conn: None,
+        target: None,
+        duration: None,
+        explained: Duration::ZERO,
+    }
+    .into()
 }

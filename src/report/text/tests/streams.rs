@@ -115,8 +115,8 @@ fn doctor_is_a_table_with_a_verdict() {
         check_of("tcp over ipv4", C::Ok, Some("127.0.0.1"), None),
         check_of("raw icmp", C::Denied, None, Some("grant cap_net_raw")),
         check_of("udp", C::Failed, None, None),
-        event::Summary { outcome: event::Outcome::Negative, exit_code: 1, duration, totals: &totals }.into(),
-        event::Summary { outcome: event::Outcome::Ok, exit_code: 0, duration, totals: &good }.into(),
+        event::Summary { outcome: Outcome::Negative, exit_code: 1, duration, totals: &totals }.into(),
+        event::Summary { outcome: Outcome::Ok, exit_code: 0, duration, totals: &good }.into(),
     ];
     let doctor = Settings { tally: Tally::Doctor, results: Results::Lines, steps: Steps::Hidden, ..settings() };
     check(
