@@ -26,7 +26,7 @@ end
 
 complete -c sockeye -n "__fish_sockeye_needs_command" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c sockeye -n "__fish_sockeye_needs_command" -s V -l version -d 'Print version'
-complete -c sockeye -n "__fish_sockeye_needs_command" -f -a "serve" -d 'Serve a TCP port: echo, answer by rule, or discard'
+complete -c sockeye -n "__fish_sockeye_needs_command" -f -a "serve" -d 'Serve a TCP port: echo, answer by rule, discard, or relay'
 complete -c sockeye -n "__fish_sockeye_needs_command" -f -a "connect" -d 'Connect to a TCP port or a unix socket: talk, relay stdin and stdout, or test the port'
 complete -c sockeye -n "__fish_sockeye_needs_command" -f -a "doctor" -d 'Show what this machine permits, with a real round trip through each kind of socket'
 complete -c sockeye -n "__fish_sockeye_needs_command" -f -a "completions" -d 'Print the completion script of a shell'
@@ -37,6 +37,8 @@ complete -c sockeye -n "__fish_sockeye_using_subcommand serve" -l prefix -d 'Put
 complete -c sockeye -n "__fish_sockeye_using_subcommand serve" -l when -d 'Answer REPLY when one recv gave exactly TEXT, one trailing line end apart (repeatable)' -r
 complete -c sockeye -n "__fish_sockeye_using_subcommand serve" -l when-regex -d 'Answer REPLY when REGEX matches what one recv gave (repeatable; tried after every --when)' -r
 complete -c sockeye -n "__fish_sockeye_using_subcommand serve" -l otherwise -d 'Answer REPLY when nothing else matched' -r
+complete -c sockeye -n "__fish_sockeye_using_subcommand serve" -l on-peer-close -d 'What a relay does when the peer has closed its side: end, or send the rest of stdin first [default: exit on a terminal, drain elsewhere]' -r -f -a "exit\t'End at once'
+drain\t'Send the rest of stdin first'"
 complete -c sockeye -n "__fish_sockeye_using_subcommand serve" -l backlog -d 'Let this many connections wait to be accepted; the kernel cuts it to net.core.somaxconn' -r
 complete -c sockeye -n "__fish_sockeye_using_subcommand serve" -l recv-size -d 'Take at most this many bytes with one recv; what it does not take stays for the next' -r
 complete -c sockeye -n "__fish_sockeye_using_subcommand serve" -s w -l timeout -d 'Close a connection whose peer is silent for this long [default: none]' -r
@@ -70,6 +72,7 @@ complete -c sockeye -n "__fish_sockeye_using_subcommand serve" -l crlf -d 'End e
 complete -c sockeye -n "__fish_sockeye_using_subcommand serve" -l lf -d 'End each text that is sent with LF'
 complete -c sockeye -n "__fish_sockeye_using_subcommand serve" -l escape -d 'Read \\r \\n \\t \\0 \\\\ and \\xNN in texts'
 complete -c sockeye -n "__fish_sockeye_using_subcommand serve" -l hex -d 'Read texts as hexadecimal digits'
+complete -c sockeye -n "__fish_sockeye_using_subcommand serve" -l relay -d 'Relay this terminal or pipe with one peer, both ways: stdin to it, what it sends to stdout'
 complete -c sockeye -n "__fish_sockeye_using_subcommand serve" -l reuse-port -d 'Let other sockets share the port (SO_REUSEPORT)'
 complete -c sockeye -n "__fish_sockeye_using_subcommand serve" -l no-delay -d 'Send small segments at once (TCP_NODELAY)'
 complete -c sockeye -n "__fish_sockeye_using_subcommand serve" -l dont-fragment -d 'Forbid fragmentation (IP_MTU_DISCOVER)'
@@ -150,7 +153,7 @@ complete -c sockeye -n "__fish_sockeye_using_subcommand man" -s h -l help -d 'Pr
 complete -c sockeye -n "__fish_sockeye_using_subcommand man" -s V -l version -d 'Print version'
 complete -c sockeye -n "__fish_sockeye_using_subcommand schema" -s h -l help -d 'Print help'
 complete -c sockeye -n "__fish_sockeye_using_subcommand schema" -s V -l version -d 'Print version'
-complete -c sockeye -n "__fish_sockeye_using_subcommand help; and not __fish_seen_subcommand_from serve connect doctor completions man schema help" -f -a "serve" -d 'Serve a TCP port: echo, answer by rule, or discard'
+complete -c sockeye -n "__fish_sockeye_using_subcommand help; and not __fish_seen_subcommand_from serve connect doctor completions man schema help" -f -a "serve" -d 'Serve a TCP port: echo, answer by rule, discard, or relay'
 complete -c sockeye -n "__fish_sockeye_using_subcommand help; and not __fish_seen_subcommand_from serve connect doctor completions man schema help" -f -a "connect" -d 'Connect to a TCP port or a unix socket: talk, relay stdin and stdout, or test the port'
 complete -c sockeye -n "__fish_sockeye_using_subcommand help; and not __fish_seen_subcommand_from serve connect doctor completions man schema help" -f -a "doctor" -d 'Show what this machine permits, with a real round trip through each kind of socket'
 complete -c sockeye -n "__fish_sockeye_using_subcommand help; and not __fish_seen_subcommand_from serve connect doctor completions man schema help" -f -a "completions" -d 'Print the completion script of a shell'

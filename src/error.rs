@@ -324,7 +324,7 @@ fn exit_code(step: Step, errno: Option<Errno>) -> ExitCode {
         (Step::Tls, None) => ExitCode::Tls,
         (_, Some(Errno::EPERM | Errno::EACCES)) => ExitCode::Permission,
         (Step::Socket | Step::Setsockopt | Step::Bind | Step::Listen | Step::Accept, _) => ExitCode::Local,
-        (Step::Connect, Some(Errno::ENOENT)) | (_, Some(Errno::ECONNREFUSED)) => ExitCode::Refused,
+        (Step::Connect, Some(Errno::ENOENT | Errno::ENOTDIR)) | (_, Some(Errno::ECONNREFUSED)) => ExitCode::Refused,
         // A unix socket whose accept queue is full says so at once (connect(2)).
         (Step::Connect, Some(Errno::EAGAIN)) | (_, Some(Errno::ETIMEDOUT)) => ExitCode::NoAnswer,
         (

@@ -1,12 +1,15 @@
 //! The stage of a run: streams, report, totals and stop, wired together around one walk.
 
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::future::Future;
 use std::io::{self, ErrorKind, IsTerminal, Write};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
+use nix::fcntl::OFlag;
 use tokio::sync::Notify;
 
 use crate::args::{self, Connect, Doctor, Output, Serve};
@@ -91,6 +94,20 @@ fn has_color(wanted: args::Color, is_terminal: bool) -> bool {
     }
 }
 
+/// Opens the file that `--events` names. A named pipe that nobody reads is an error, not a wait
+/// that no deadline ends.
+fn events_file(path: &Path) -> io::Result<File> {
+    OpenOptions::new().write(true).create(true).truncate(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(path)
+}
+
+/// Returns whether stdout and stderr are one terminal.
+fn is_same_terminal(streams: &Streams) -> bool {
+    let device = |stream: BorrowedFd<'_>| nix::sys::stat::fstat(stream).map(|stat| (stat.st_dev, stat.st_rdev)).ok();
+    streams.stdout.is_terminal()
+        && streams.stderr.is_terminal()
+        && device(streams.stdout.as_fd()) == device(streams.stderr.as_fd())
+}
+
 /// What a run needs around its walk.
 pub(crate) struct Stage {
     command: &'static str,
@@ -105,7 +122,8 @@ pub(crate) struct Stage {
 
 /// The stage of `serve`.
 pub(crate) fn of_serve(serve: &Serve) -> Stage {
-    Stage::new("serve", &serve.output, Tally::Server, Results::Lines)
+    let results = if serve.relay { Results::Peer } else { Results::Lines };
+    Stage { is_relay: serve.relay, ..Stage::new("serve", &serve.output, Tally::Server, results) }
 }
 
 /// The stage of `connect`.
@@ -171,7 +189,8 @@ impl Stage {
                     }
                     let is_terminal = streams.stdin.is_terminal();
                     let stdin = self.is_relay.then_some(Stdin { stream: streams.stdin, is_terminal });
-                    walk(Run { door: Arc::clone(&door), stop, stdin }).await
+                    let stdout = self.is_plain_relay(&streams.stdout).then_some(streams.stdout);
+                    walk(Run { door: Arc::clone(&door), stop, stdin, stdout }).await
                 }
                 Err(error) => door.fail(&Error::of_io(Step::Socket, &error, "signals").with_exit_code(BROKEN)).code,
             };
@@ -193,6 +212,16 @@ impl Stage {
         }
     }
 
+    /// Returns whether what a relay receives is wanted on stdout alone, byte by byte.
+    fn is_plain_relay(&self, stdout: &io::Stdout) -> bool {
+        self.is_relay
+            && self.output.format() == args::Format::Text
+            && self.output.events.is_none()
+            && self.steps != Steps::Verbose
+            && !self.hex_dump
+            && !stdout.is_terminal()
+    }
+
     /// Makes the report, and the error of an events file that cannot be written.
     fn report(
         &self,
@@ -203,7 +232,7 @@ impl Stage {
     ) -> io::Result<(Report, Option<Error>)> {
         let (mut events, mut trouble) = (None, None);
         if let Some(path) = &self.output.events {
-            match File::create(path) {
+            match events_file(path) {
                 Ok(file) => events = Some(file),
                 Err(error) => trouble = Some(Error::of_io(Step::Open, &error, &path.display().to_string())),
             }
@@ -247,7 +276,7 @@ impl Stage {
         let outputs = report::Outputs {
             stdout: start(STDOUT, Box::new(Unbuffered(io::stdout())))?,
             // On one terminal one writer keeps the order of both.
-            stderr: match format == Format::Text && !(settings.stdout.terminal && settings.stderr.terminal) {
+            stderr: match format == Format::Text && !is_same_terminal(streams) {
                 true => Some(start(STDERR, Box::new(Unbuffered(io::stderr())))?),
                 false => None,
             },
@@ -320,10 +349,13 @@ impl Listener for Wiring {
         let summary = Event::from(self.stats.summary(code, &totals));
         let Some(mut report) = self.report.take() else { return code };
         report.hear(stamp, &summary);
-        drop(report.finish());
-        match self.failed() {
-            Some(error) => ExitCode::of_targets([code, error.exit_code()]),
-            None => code,
+        report.settle();
+        if let Some(error) = self.failed() {
+            code = ExitCode::of_targets([code, error.exit_code()]);
+            let name = error.errno.map(errno_name);
+            report.hear(stamp, &event::Error::of(&error, name.as_deref()).into());
         }
+        drop(report.finish());
+        code
     }
 }

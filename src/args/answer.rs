@@ -49,16 +49,16 @@ pub(super) struct AnswerWords {
     #[arg(long, conflicts_with_all = ["when", "when_regex", "otherwise", "discard"])]
     echo: bool,
     /// Put this before each answer
-    #[arg(long, value_name = "TEXT", conflicts_with = "discard")]
+    #[arg(long, value_name = "TEXT", conflicts_with = "discard", allow_hyphen_values = true)]
     prefix: Option<OsString>,
     /// Answer REPLY when one recv gave exactly TEXT, one trailing line end apart (repeatable)
-    #[arg(long, num_args = 2, value_names = ["TEXT", "REPLY"], conflicts_with = "discard")]
+    #[arg(long, num_args = 2, value_names = ["TEXT", "REPLY"], conflicts_with = "discard", allow_hyphen_values = true)]
     when: Vec<OsString>,
     /// Answer REPLY when REGEX matches what one recv gave (repeatable; tried after every --when)
-    #[arg(long, num_args = 2, value_names = ["REGEX", "REPLY"], conflicts_with = "discard")]
+    #[arg(long, num_args = 2, value_names = ["REGEX", "REPLY"], conflicts_with = "discard", allow_hyphen_values = true)]
     when_regex: Vec<OsString>,
     /// Answer REPLY when nothing else matched
-    #[arg(long, value_name = "REPLY", conflicts_with = "discard")]
+    #[arg(long, value_name = "REPLY", conflicts_with = "discard", allow_hyphen_values = true)]
     otherwise: Option<OsString>,
     /// Read and drop what comes
     #[arg(long)]

@@ -68,13 +68,13 @@ pub struct Connect {
     )]
     pub parallel: NonZeroUsize,
     /// An answer must match; with MESSAGEs, recv until it does
-    #[arg(long, value_name = "REGEX", value_parser = answer::regex, conflicts_with = "probe", help_heading = "Talk")]
+    #[arg(long, value_name = "REGEX", value_parser = answer::regex, allow_hyphen_values = true, conflicts_with = "probe", help_heading = "Talk")]
     pub expect: Option<Regex>,
     /// After the last answer, read on to the peer's end
     #[arg(long, conflicts_with = "probe", help_heading = "Talk")]
     pub until_eof: bool,
     /// Wait this long before each MESSAGE
-    #[arg(long, value_name = "D", value_parser = value::duration, allow_negative_numbers = true, conflicts_with = "probe", help_heading = "Talk")]
+    #[arg(long, value_name = "D", value_parser = value::delay, allow_negative_numbers = true, conflicts_with = "probe", help_heading = "Talk")]
     pub send_delay: Option<Duration>,
     /// Take at most this many bytes with one recv; what it does not take stays for the next
     #[arg(long, value_name = "SIZE", default_value = "64KiB", value_parser = value::recv_size, allow_negative_numbers = true, help_heading = "Limits")]

@@ -62,7 +62,7 @@ pub struct Cli {
 /// The registry of subcommands: a line here is what makes one known.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Serve a TCP port: echo, answer by rule, or discard
+    /// Serve a TCP port: echo, answer by rule, discard, or relay
     Serve(Box<Serve>),
     /// Connect to a TCP port or a unix socket: talk, relay stdin and stdout, or test the port
     Connect(Box<Connect>),
@@ -85,6 +85,18 @@ impl Command {
     /// # Errors
     /// What clap shows for `--help`, `--version` and every wrong command line.
     pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
+        let words: Vec<OsString> = words.into_iter().collect();
+        Self::parse_words(&words).map_err(|error| {
+            // What is wrong is told on a terminal, maybe: a word of a script must not command it.
+            let shown: Vec<OsString> = words.iter().map(printable).collect();
+            match shown == words {
+                true => error,
+                false => Self::parse_words(&shown).err().unwrap_or(error),
+            }
+        })
+    }
+
+    fn parse_words(words: &[OsString]) -> Result<Self, clap::Error> {
         let mut clap = Cli::command();
         let matches = clap.try_get_matches_from_mut(words)?;
         let mut command = Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut clap))?.command;
@@ -105,6 +117,19 @@ impl Command {
                 })
             }
         }
+    }
+}
+
+/// Returns a word with its control characters escaped.
+fn printable(word: &OsString) -> OsString {
+    let is_plain = |c: char| !c.is_control() || c == '\n' || c == '\t';
+    match word.to_str() {
+        Some(text) if !text.chars().all(is_plain) => text
+            .chars()
+            .map(|c| if is_plain(c) { c.to_string() } else { c.escape_default().to_string() })
+            .collect::<String>()
+            .into(),
+        _ => word.clone(),
     }
 }
 

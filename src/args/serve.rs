@@ -4,21 +4,23 @@ use std::num::{NonZeroU64, NonZeroUsize};
 use std::time::Duration;
 
 use clap::Args;
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net};
 
 use super::answer::{Answer, AnswerWords};
+use super::connect::OnPeerClose;
 use super::listen_address::ListenAddress;
 use super::output::Output;
 use super::socket_options::SocketOptions;
 use super::value;
 
-/// Serve a TCP port: echo, answer by rule, or discard
+/// Serve a TCP port: echo, answer by rule, discard, or relay
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "Examples:
   sockeye serve 50007 --echo --prefix 'Echo=>'
   sockeye serve 8001 --when 1 'welcome to server!' --otherwise 'please go out!' \\
       --messages 1 --timeout 5s --recv-size 1024 --backlog 5
   sockeye serve 127.0.0.1:0 --discard --count 1 --json
+  sockeye serve 9000 --relay >received
   sockeye serve [::1]:8080 --when-regex '^GET ' 'HTTP/1.0 204 x\\r\\n\\r\\n' --escape --messages 1
 
 What peers send is shown in the step lines on stderr, never on stdout. The run ends by Ctrl-C, --count or --deadline, \
@@ -30,6 +32,13 @@ pub struct Serve {
     pub listen: ListenAddress,
     #[command(flatten)]
     answer_words: AnswerWords,
+    /// Relay this terminal or pipe with one peer, both ways: stdin to it, what it sends to stdout
+    #[arg(long, help_heading = "Answers", conflicts_with_all = ["echo", "prefix", "when", "when_regex", "otherwise", "discard", "messages", "max_connections", "crlf", "lf", "escape", "hex"])]
+    pub relay: bool,
+    /// What a relay does when the peer has closed its side: end, or send the rest of stdin first
+    /// [default: exit on a terminal, drain elsewhere]
+    #[arg(long, value_enum, value_name = "ACTION", requires = "relay", help_heading = "Answers")]
+    pub on_peer_close: Option<OnPeerClose>,
     /// The rule that the words say.
     #[arg(skip)]
     pub answer: Answer,
@@ -73,6 +82,9 @@ impl Serve {
         if matches!(self.answer, Answer::Discard) && self.messages.is_some_and(|messages| messages > 0) {
             return Err("--messages counts answers, and --discard gives none".to_owned());
         }
+        if self.relay && self.count.is_some_and(|count| count.get() > 1) {
+            return Err("--relay has one peer, so that --count can only be 1".to_owned());
+        }
         if let Some(host) = &self.listen.host {
             self.output.check_host(host)?;
         }
@@ -109,5 +121,26 @@ fn network(text: &str) -> Result<IpNet, String> {
             Err(_) => return Err("a network is like 192.0.2.0/24, 2001:db8::/32 or 192.0.2.1".to_owned()),
         },
     };
-    Ok(network.trunc())
+    // Peers are compared as what they are: an IPv4 address that came mapped is IPv4.
+    Ok(match network.trunc() {
+        IpNet::V6(v6) if v6.prefix_len() >= 96 => match v6.addr().to_ipv4_mapped() {
+            Some(v4) => Ipv4Net::new(v4, v6.prefix_len() - 96).map_or(IpNet::V6(v6), IpNet::V4),
+            None => IpNet::V6(v6),
+        },
+        network => network,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mapped_network_is_the_ipv4_network_that_it_is() {
+        assert_eq!(network("::ffff:127.0.0.1").unwrap().to_string(), "127.0.0.1/32");
+        assert_eq!(network("::ffff:127.0.0.0/104").unwrap().to_string(), "127.0.0.0/8");
+        assert_eq!(network("192.0.2.9/24").unwrap().to_string(), "192.0.2.0/24");
+        assert_eq!(network("2001:db8::1/32").unwrap().to_string(), "2001:db8::/32");
+        assert!(network("192.0.2.0/33").is_err() && network("x").is_err());
+    }
 }

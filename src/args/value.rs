@@ -13,10 +13,14 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
         .map_err(|_| "a duration is like 5s, 200ms, 1m 30s, or a number of seconds like 0.5".to_owned())
 }
 
+/// What every clock of this program can count to.
+const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+
 /// Parses a duration that bounds a wait: 0 cannot work.
 pub(super) fn patience(text: &str) -> Result<Duration, String> {
     match duration(text)? {
         Duration::ZERO => Err("a wait of 0 cannot work".to_owned()),
+        bound if bound > LONGEST => Err("a wait is at most 100 years".to_owned()),
         bound => Ok(bound),
     }
 }
@@ -49,6 +53,14 @@ pub(super) fn size(text: &str) -> Result<u64, String> {
         return Err(too_large());
     }
     Ok(bytes as u64)
+}
+
+/// Parses a duration that is waited for; 0 is none.
+pub(super) fn delay(text: &str) -> Result<Duration, String> {
+    match duration(text)? {
+        Duration::ZERO => Ok(Duration::ZERO),
+        _ => patience(text),
+    }
 }
 
 /// Parses a number of things of which none cannot work.

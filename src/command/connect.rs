@@ -6,7 +6,8 @@ use std::sync::Arc;
 use tokio::sync::OnceCell;
 use tokio::task::JoinSet;
 
-use super::{Run, relay, talk};
+use super::relay::{self, Relay};
+use super::{Run, talk};
 use crate::address::Address;
 use crate::args::{Connect, Host, Target};
 use crate::error::ExitCode;
@@ -24,14 +25,29 @@ pub async fn run(connect: Connect, mut run: Run) -> ExitCode {
     let connected = tokio::select! {
         connected = one(&connect, &connect.targets[0], &resolved, &run) => connected,
         // Told to stop before the connection stood.
-        cause = run.stop.reached() => return run.stopped(cause, "the connection stood"),
+        cause = run.stop.reached() => {
+            let is_name = matches!(&connect.targets[0], Target::Inet(Host::Name(_), _));
+            if is_name && !resolved.initialized() {
+                run.stopped(cause, "the name resolved");
+                return ExitCode::Resolve;
+            }
+            return run.stopped(cause, "the connection stood");
+        }
     };
     let stream = match connected {
         Ok(stream) => stream,
         Err(failed) => return failed.code,
     };
     let result = match stdin {
-        Some(stdin) if connect.is_relay() => relay::run(stream, &connect, stdin, &run).await,
+        Some(stdin) if connect.is_relay() => {
+            let relay = Relay {
+                on_peer_close: connect.on_peer_close,
+                idle: connect.patience.idle_timeout,
+                recv_size: connect.recv_size,
+                expect: connect.expect.as_ref(),
+            };
+            relay::run(stream, &relay, stdin, &run).await
+        }
         _ => talk::run(stream, &connect, &run).await,
     };
     result.unwrap_or_else(|failed| failed.code)

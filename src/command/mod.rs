@@ -3,6 +3,7 @@
 //! A walk emits nothing itself but warnings; its steps do. It returns the exit code of its
 //! results; a failed step was reported where it failed.
 
+use std::io;
 use std::sync::Arc;
 
 use crate::error::ExitCode;
@@ -24,6 +25,8 @@ pub struct Run {
     pub stop: Stop,
     /// What a relay reads.
     pub stdin: Option<Stdin>,
+    /// Where a relay may write by itself, because the report has no other use for the bytes.
+    pub stdout: Option<io::Stdout>,
 }
 
 impl Run {

@@ -1,14 +1,16 @@
 //! The relay: stdin to the peer, the peer to stdout, each side closed by itself.
 
+use std::num::NonZeroUsize;
 use std::time::{Duration, Instant};
+
+use regex::bytes::Regex;
 
 use super::Run;
 use super::expectation::Expectation;
-use crate::args::Connect;
 use crate::args::connect::OnPeerClose;
 use crate::error::{ExitCode, Step};
-use crate::event::Reason;
-use crate::step::{self, Cause, Chunks, Failed, Recvd, Stdin, Stream, now};
+use crate::event::{Kind, Reason};
+use crate::step::{self, Cause, Failed, Recvd, Spliced, Stdin, Stream, now};
 
 /// How a relay ended without a failed step.
 enum End {
@@ -20,19 +22,27 @@ enum End {
     Stopped(Cause),
 }
 
+/// What a relay keeps to, of a client or a server.
+#[derive(Debug)]
+pub(super) struct Relay<'a> {
+    /// What to do when the peer has closed its side; `None` lets the kind of stdin decide.
+    pub(super) on_peer_close: Option<OnPeerClose>,
+    pub(super) idle: Option<Duration>,
+    pub(super) recv_size: NonZeroUsize,
+    pub(super) expect: Option<&'a Regex>,
+}
+
 /// Relays until both sides are closed. What reaches stdout is the report's view of what was
-/// received.
-pub(super) async fn run(stream: Stream, connect: &Connect, stdin: Stdin, run: &Run) -> Result<ExitCode, Failed> {
-    let on_peer_close = connect.on_peer_close.unwrap_or(match stdin.is_terminal {
+/// received, or goes there straight from the kernel where nobody else wants to see it.
+pub(super) async fn run(stream: Stream, relay: &Relay<'_>, stdin: Stdin, run: &Run) -> Result<ExitCode, Failed> {
+    let on_peer_close = relay.on_peer_close.unwrap_or(match stdin.is_terminal {
         true => OnPeerClose::Exit,
         false => OnPeerClose::Drain,
     });
-    let chunks = stdin.start(&run.door)?;
-    let mut incoming =
-        Incoming { buffer: vec![0; connect.recv_size.get()], expectation: Expectation::new(connect.expect.as_ref()) };
+    let mut incoming = Incoming { buffer: vec![0; relay.recv_size.get()], expectation: Expectation::new(relay.expect) };
     let end = tokio::select! {
-        end = both(&stream, chunks, &mut incoming, on_peer_close, run) => end,
-        since = idle(&stream, connect.patience.idle_timeout) => Ok(End::Idle(since)),
+        end = both(&stream, stdin, &mut incoming, on_peer_close, run) => end,
+        since = idle(&stream, relay.idle) => Ok(End::Idle(since)),
         cause = run.stop.reached() => Ok(End::Stopped(cause)),
     };
     match end {
@@ -48,7 +58,7 @@ pub(super) async fn run(stream: Stream, connect: &Connect, stdin: Stdin, run: &R
             return Err(failed);
         }
     }
-    if incoming.expectation.is_unmet() {
+    if !incoming.expectation.is_met() {
         run.door.warn("expect-unmet", "nothing that the peer sent matched --expect");
         return Ok(ExitCode::No);
     }
@@ -65,13 +75,13 @@ struct Incoming<'a> {
 /// before is lost.
 async fn both(
     stream: &Stream,
-    chunks: Chunks,
+    stdin: Stdin,
     incoming: &mut Incoming<'_>,
     on_peer_close: OnPeerClose,
     run: &Run,
 ) -> Result<End, Failed> {
-    let up = upload(stream, chunks, run);
-    let down = download(stream, incoming);
+    let up = upload(stream, stdin, run);
+    let down = download(stream, incoming, run);
     tokio::pin!(up, down);
     let sent = tokio::select! {
         received = &mut down => {
@@ -99,15 +109,29 @@ async fn both(
 }
 
 /// Sends stdin, then closes our side.
-async fn upload(stream: &Stream, mut chunks: Chunks, run: &Run) -> Result<(), Failed> {
-    while let Some(chunk) = chunks.next(&run.door).await? {
-        stream.send_all(&chunk, None).await?;
+async fn upload(stream: &Stream, stdin: Stdin, run: &Run) -> Result<(), Failed> {
+    // Where nobody wants to see what is sent, the kernel moves it.
+    if run.door.wants(Kind::Send) || stream.splice_from(&stdin.stream).await? != Spliced::Eof {
+        let mut chunks = stdin.start(&run.door)?;
+        while let Some(chunk) = chunks.next(&run.door).await? {
+            stream.send_all(&chunk, None).await?;
+        }
     }
     stream.shutdown()
 }
 
 /// Takes what the peer sends, to its end.
-async fn download(stream: &Stream, incoming: &mut Incoming<'_>) -> Result<(), Failed> {
+async fn download(stream: &Stream, incoming: &mut Incoming<'_>, run: &Run) -> Result<(), Failed> {
+    if let (Some(stdout), false) = (&run.stdout, incoming.expectation.is_open()) {
+        match stream.splice_to(stdout).await? {
+            Spliced::Eof => return Ok(()),
+            Spliced::ReaderGone => {
+                run.stop.set(Cause::Output);
+                return std::future::pending().await;
+            }
+            Spliced::Unsupported => {}
+        }
+    }
     loop {
         stream.readable().await;
         match stream.recv(&mut incoming.buffer)? {
@@ -130,7 +154,8 @@ async fn idle(stream: &Stream, bound: Option<Duration>) -> Instant {
     while since.elapsed() < bound {
         step::sleep(tick).await;
         let bytes = stream.bytes();
-        if bytes != before {
+        // What waits for our own output is no silence of the peer.
+        if bytes != before || stream.is_stalled() {
             (before, since) = (bytes, now());
         }
     }

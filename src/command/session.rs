@@ -76,7 +76,10 @@ async fn until_end(stream: &Stream, rules: &Rules) -> Result<Reason, Failed> {
 /// Takes what one recv gives and answers it, without waiting.
 fn turn(stream: &Stream, rules: &Rules) -> Result<Turn, Failed> {
     RECEIVED.with_borrow_mut(|buffer| {
-        buffer.resize(rules.recv_size.get(), 0);
+        if buffer.len() != rules.recv_size.get() {
+            // Zeroed pages come from the kernel when they are first used: a large size costs nothing.
+            *buffer = vec![0; rules.recv_size.get()];
+        }
         let received = match stream.recv(buffer)? {
             Recvd::Nothing => return Ok(Turn::Nothing),
             Recvd::Eof => return Ok(Turn::Eof),

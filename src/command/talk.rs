@@ -60,7 +60,7 @@ struct Talk<'a> {
 
 impl Talk<'_> {
     async fn messages(&mut self) -> Result<(), Failed> {
-        self.buffer.resize(self.connect.recv_size.get(), 0);
+        self.buffer = vec![0; self.connect.recv_size.get()];
         for message in &self.connect.messages {
             self.delay().await?;
             self.stream.send_all(message, Some(self.connect.patience.answer())).await?;
@@ -84,7 +84,7 @@ impl Talk<'_> {
         let Some(delay) = self.connect.send_delay else { return Ok(()) };
         let began = now();
         while let Some(left) = delay.checked_sub(step::since(began)) {
-            match within(Some(left), self.stream.peer_closed()).await {
+            match within(Some(left), self.stream.peer_closed()).await.transpose()? {
                 None => break,
                 Some(true) => {
                     // One recv makes a fact of it.
@@ -110,10 +110,16 @@ impl Talk<'_> {
         let mut expectation = Expectation::new(self.connect.expect.as_ref());
         loop {
             let left = patience.timeout.max(patience.answer()).saturating_sub(step::since(began));
-            match self.recv(left.min(patience.answer())).await? {
+            // A peer that never stops would always be ready before a timer is.
+            let received = match left.is_zero() {
+                true => Err(step::since(began)),
+                false => self.recv(left.min(patience.answer())).await?,
+            };
+            match received {
                 Ok(Recvd::Nothing) => {}
                 Ok(Recvd::Eof) => {
                     self.at_eof = true;
+                    self.matched |= came && expectation.is_open() && expectation.is_met();
                     return Ok(Answer::Eof { came });
                 }
                 Ok(Recvd::Data(bytes)) => {
@@ -122,6 +128,10 @@ impl Talk<'_> {
                         self.matched = true;
                         return Ok(Answer::Whole);
                     }
+                }
+                Err(_) if came && expectation.is_met() => {
+                    self.matched = true;
+                    return Ok(Answer::Whole);
                 }
                 Err(_) if came => {
                     self.stream.timeout(Step::Recv, step::since(began));

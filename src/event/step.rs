@@ -106,9 +106,10 @@ pub struct Connect<'a> {
     /// Whom we connected to.
     #[schemars(with = "String")]
     pub peer: &'a Address,
-    /// Our end of the connection.
+    /// Our end of the connection; absent where it has no name.
+    #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "String")]
-    pub local: &'a Address,
+    pub local: Option<&'a Address>,
     /// Which attempt it was, from 1, among the addresses of the name (RFC 8305).
     pub attempt: u32,
     /// From the call of connect(2) until the connection stood.

@@ -39,7 +39,7 @@ fn send(conn: u64, data: &[u8]) -> Event<'_> {
 
 fn connect(conn: u64, peer: &Address, micros: u64) -> Event<'_> {
     let duration = Duration::from_micros(micros);
-    Event::Connect(event::Connect { conn, peer, local: peer, attempt: 1, duration, syn_retransmits: None })
+    Event::Connect(event::Connect { conn, peer, local: Some(peer), attempt: 1, duration, syn_retransmits: None })
 }
 
 fn accept(conn: u64, peer: &Address) -> Event<'_> {

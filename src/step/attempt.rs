@@ -20,6 +20,14 @@ use crate::socket::options::{Role, icmp_errors_off};
 use crate::socket::{self, Connecting, Kind};
 use crate::sys;
 
+/// How long to wait before a full queue is tried again.
+const AGAIN: Duration = Duration::from_millis(5);
+
+/// Returns whether the accept queue of a unix socket was full (connect(2), EAGAIN).
+fn is_queue_full(connecting: &std::io::Result<Connecting>) -> bool {
+    connecting.as_ref().is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock)
+}
+
 /// How to connect: the same for every address of every target.
 #[derive(Clone, Debug)]
 pub struct Reach {
@@ -31,6 +39,22 @@ pub struct Reach {
     pub bound: Duration,
     /// Whether the cause of a failure is looked for.
     pub is_explained: bool,
+}
+
+impl Reach {
+    /// Makes the error of a target none of whose addresses was tried.
+    pub(super) fn untried(&self) -> Error {
+        match &self.source {
+            Some(source) => {
+                let message = format!("connect: no address of the target is of the family of --source {source}");
+                Error::of_kind(Step::Connect, ExitCode::Unreachable, message)
+            }
+            None => {
+                let message = format!("connect: nothing can be tried within {:?}", self.bound);
+                Error::of_kind(Step::Connect, ExitCode::NoAnswer, message)
+            }
+        }
+    }
 }
 
 /// One address to connect to.
@@ -80,7 +104,18 @@ impl Attempt {
             bind(&self.door, &made, source).await?;
         }
         let began = now();
-        let connecting = socket::connect(&made, &self.peer);
+        let mut connecting = socket::connect(&made, &self.peer);
+        if is_queue_full(&connecting) {
+            self.door.warn("queue-full", &format!("connect {}: the accept queue is full, waiting", self.peer));
+        }
+        // A unix socket tells a full queue at once, and nothing tells when it is full no more.
+        while is_queue_full(&connecting) {
+            if Deadline::now() + AGAIN > self.deadline {
+                return Err(self.timed_out(&made, began));
+            }
+            super::sleep(AGAIN).await;
+            connecting = socket::connect(&made, &self.peer);
+        }
         let made = match connecting {
             Ok(_) => sys::watch_socket(made).map_err(|(made, error)| self.failed(&error, &made, began))?,
             Err(error) => return Err(self.failed(&error, &made, began)),
@@ -143,10 +178,11 @@ impl Won {
         let conn = door.next_conn();
         let is_told = self.kind.is_tcp() && door.wants(EventKind::Connect);
         let info = is_told.then(|| sys::tcp_info(self.socket.get_ref().as_fd()).ok()).flatten();
+        let local = socket::local(self.socket.get_ref());
         door.emit(event::Connect {
             conn,
             peer: &self.peer,
-            local: &socket::local(self.socket.get_ref()),
+            local: (local != Address::UnixUnnamed).then_some(&local),
             attempt: self.attempt,
             duration: self.duration,
             syn_retransmits: info.map(|info| info.total_retrans),

@@ -42,8 +42,15 @@ pub(super) fn set_options(
         };
         // The kernel doubles what it grants (socket(7)). Less than that: the limit cut it, which
         // only CAP_NET_ADMIN may pass. Without it the grant is what the event says.
-        if i64::from(granted) < 2 * i64::from(*asked) && forced.set(made).is_ok() {
+        if i64::from(granted) < 2 * i64::from(*asked) {
+            let result = forced.set(made);
             report(door, &forced, forced.effective(made).ok().as_ref());
+            if let (Err(error), true) = (result, door.wants(EventKind::Setsockopt)) {
+                door.warn(
+                    "buffer-limited",
+                    &format!("{}: {error}; net.core.rmem_max and wmem_max limit it", forced.name),
+                );
+            }
         }
     }
     Ok(())

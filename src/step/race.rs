@@ -25,6 +25,10 @@ const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 /// No address answered.
 pub async fn connect(door: &Arc<Door>, addresses: &[Address], reach: &Arc<Reach>) -> Result<Stream, Failed> {
     let mut queue = interleaved(addresses);
+    if let Some(source) = reach.source.as_ref().and_then(Address::ip) {
+        // An address of the other family cannot be reached from there.
+        queue.retain(|address| address.ip().is_none_or(|ip| ip.is_ipv4() == source.is_ipv4()));
+    }
     let deadline = Deadline::now() + reach.bound;
     let mut race = Race { door, reach, deadline, running: JoinSet::new(), pending: Vec::new(), started: 0 };
     let mut furthest: Option<Failed> = None;
@@ -43,7 +47,10 @@ pub async fn connect(door: &Arc<Door>, addresses: &[Address], reach: &Arc<Reach>
         };
         if race.pending.is_empty() {
             // Every target has an address, so an empty race has failed at least once.
-            return Err(furthest.unwrap_or(Failed { code: ExitCode::NoAnswer, errno: None }));
+            return Err(match furthest {
+                Some(failed) => failed,
+                None => door.fail(&reach.untried()),
+            });
         }
         let next_start = Deadline::now() + ATTEMPT_DELAY;
         tokio::select! {

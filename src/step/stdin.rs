@@ -29,7 +29,7 @@ pub struct Chunks {
 }
 
 impl Stdin {
-    /// Begins to read. One piece waits at most, so that stdin is not read far ahead of the peer.
+    /// Begins to read on its own thread. One piece waits at most, so that stdin is not read far ahead of the peer.
     ///
     /// # Errors
     /// No thread can be made.

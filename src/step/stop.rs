@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::Interest;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
 use super::{Door, now};
@@ -70,11 +70,7 @@ impl Stop {
     pub fn watch(&self, door: &Arc<Door>, deadline: Option<Duration>) -> std::io::Result<()> {
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut terminate = signal(SignalKind::terminate())?;
-        // nohup(1) starts its children with SIGHUP ignored: a handler would undo that.
-        let mut hang_up = match sys::is_ignored(nix::sys::signal::Signal::SIGHUP as i32) {
-            true => None,
-            false => Some(signal(SignalKind::hangup())?),
-        };
+        let mut hang_up = hang_up()?;
         let mut quit = signal(SignalKind::quit())?;
         let (stop, door) = (self.clone(), Arc::clone(door));
         tokio::spawn(async move {
@@ -82,9 +78,7 @@ impl Stop {
                 tokio::select! {
                     _ = interrupt.recv() => stop.set(Cause::Signal),
                     _ = terminate.recv() => stop.set(Cause::Signal),
-                    _ = async { match &mut hang_up { Some(signal) => signal.recv().await, None => std::future::pending().await } } => {
-                        stop.set(Cause::Signal);
-                    }
+                    () = received(&mut hang_up) => stop.set(Cause::Signal),
                     _ = quit.recv() => door.interim(),
                 }
             }
@@ -117,7 +111,8 @@ impl Stop {
     pub async fn impatience() -> u8 {
         const PATIENCE: Duration = Duration::from_secs(1);
         let began = now();
-        let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+        let (Ok(mut interrupt), Ok(mut terminate), Ok(mut hang_up)) =
+            (signal(SignalKind::interrupt()), signal(SignalKind::terminate()), hang_up())
         else {
             return std::future::pending().await;
         };
@@ -125,11 +120,31 @@ impl Stop {
             let number = tokio::select! {
                 _ = interrupt.recv() => 2,
                 _ = terminate.recv() => 15,
+                () = received(&mut hang_up) => 1,
             };
             if began.elapsed() >= PATIENCE {
                 // As a shell tells it: 128 and the number of the signal.
                 return 128 + number;
             }
         }
+    }
+}
+
+/// Begins to watch SIGHUP, unless it is ignored: nohup(1) starts its children so, and a handler
+/// would undo that.
+fn hang_up() -> std::io::Result<Option<Signal>> {
+    match sys::is_ignored(nix::sys::signal::Signal::SIGHUP as i32) {
+        true => Ok(None),
+        false => signal(SignalKind::hangup()).map(Some),
+    }
+}
+
+/// Waits for a signal that may not be watched.
+async fn received(watched: &mut Option<Signal>) {
+    match watched {
+        Some(signal) => {
+            signal.recv().await;
+        }
+        None => std::future::pending().await,
     }
 }

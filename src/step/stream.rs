@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
+use nix::errno::Errno;
 use socket2::Socket;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -32,6 +33,7 @@ pub struct Stream {
     bytes_sent: AtomicU64,
     /// Whether the peer's end was read: then nothing is left unread.
     at_eof: AtomicBool,
+    is_stalled: AtomicBool,
 }
 
 /// What one recv gave.
@@ -65,7 +67,42 @@ impl Stream {
             bytes_received: AtomicU64::new(0),
             bytes_sent: AtomicU64::new(0),
             at_eof: AtomicBool::new(false),
+            is_stalled: AtomicBool::new(false),
         }
+    }
+
+    pub(super) fn door(&self) -> &Door {
+        &self.door
+    }
+
+    pub(super) fn socket(&self) -> Option<&AsyncFd<Socket>> {
+        self.socket.as_ref()
+    }
+
+    /// Reports that the peer has closed its side.
+    pub(super) fn ended(&self) {
+        self.at_eof.store(true, Ordering::Relaxed);
+        self.door.emit(event::Eof { conn: self.conn });
+    }
+
+    /// Counts and reports bytes that came without passing through this program.
+    pub(super) fn received(&self, bytes: usize) {
+        self.bytes_received.fetch_add(bytes as u64, Ordering::Relaxed);
+        self.door.emit(event::Recv { conn: Some(self.conn), bytes: bytes as u64, data: Payload(&[]) });
+    }
+
+    /// Counts and reports bytes that went without passing through this program.
+    pub(super) fn sent(&self, bytes: usize) {
+        self.bytes_sent.fetch_add(bytes as u64, Ordering::Relaxed);
+        self.door.emit(event::Send { conn: Some(self.conn), bytes: bytes as u64, data: Payload(&[]) });
+    }
+
+    /// Reports that a step on this connection failed.
+    pub(super) fn failed(&self, step: Step, errno: Errno) -> Failed {
+        if step == Step::Recv {
+            self.at_eof.store(true, Ordering::Relaxed);
+        }
+        self.door.fail(&on_connection(step, &errno.into(), self.conn, &self.peer))
     }
 
     /// Returns the number of the connection.
@@ -89,18 +126,13 @@ impl Stream {
     /// Waits until there is something to recv, then until a slow reader of the events has made
     /// room: only then is more taken from the network.
     pub async fn readable(&self) {
-        if let Some(socket) = &self.socket {
-            // An error of the wait is told by the recv that follows.
-            poll_fn(|context| socket.poll_read_ready(context).map(drop)).await;
-        }
-        if self.door.is_full() {
-            // Boxed, so that ten thousand connections that do not wait here hold no room for it.
-            Box::pin(self.door.room()).await;
-        }
+        self.arrived().await;
+        self.room().await;
     }
 
     /// Waits as [`Stream::readable`] does, at most for a duration where there is one; returns how
-    /// long it has waited where that passed.
+    /// long it has waited where that passed. The wait for room is not the peer's silence, so it is
+    /// not bounded.
     ///
     /// # Errors
     /// The time is over.
@@ -109,20 +141,52 @@ impl Stream {
             Some(bound) => {
                 let began = now();
                 // Boxed, because a timer is large and most waits of a server have none.
-                let ready = Box::pin(tokio::time::timeout(bound, self.readable())).await;
-                ready.map_err(|_| began.elapsed())
+                let ready = Box::pin(tokio::time::timeout(bound, self.arrived())).await;
+                ready.map_err(|_| began.elapsed())?;
             }
-            None => {
-                self.readable().await;
-                Ok(())
-            }
+            None => self.arrived().await,
+        }
+        self.room().await;
+        Ok(())
+    }
+
+    /// Waits until something has come, or the peer's end.
+    async fn arrived(&self) {
+        if let Some(socket) = &self.socket {
+            // An error of the wait is told by the recv that follows.
+            poll_fn(|context| socket.poll_read_ready(context).map(drop)).await;
         }
     }
 
+    /// Waits for a slow reader of the events, save for a connection's first bytes: when they come
+    /// is measured.
+    async fn room(&self) {
+        if self.door.is_full() && self.bytes_received.load(Ordering::Relaxed) > 0 {
+            self.stall(true);
+            // Boxed, so that ten thousand connections that do not wait here hold no room for it.
+            Box::pin(self.door.room()).await;
+            self.stall(false);
+        }
+    }
+
+    /// Notes whether what has come waits for our own output.
+    pub(super) fn stall(&self, is_stalled: bool) {
+        self.is_stalled.store(is_stalled, Ordering::Relaxed);
+    }
+
+    /// Returns whether what has come waits for our own output: then the peer is not silent.
+    #[must_use]
+    pub fn is_stalled(&self) -> bool {
+        self.is_stalled.load(Ordering::Relaxed)
+    }
+
     /// Waits until the peer has closed its side or something has come, and returns whether it has
-    /// closed, or broken off: then nothing more comes.
-    pub async fn peer_closed(&self) -> bool {
-        let Some(socket) = &self.socket else { return true };
+    /// closed.
+    ///
+    /// # Errors
+    /// The connection broke off; reported.
+    pub async fn peer_closed(&self) -> Result<bool, Failed> {
+        let Some(socket) = &self.socket else { return Ok(true) };
         loop {
             poll_fn(|context| socket.poll_read_ready(context).map(drop)).await;
             let mut guard = match socket.poll_read_ready(&mut Context::from_waker(Waker::noop())) {
@@ -130,11 +194,14 @@ impl Stream {
                 Poll::Ready(Err(_)) | Poll::Pending => continue,
             };
             match guard.get_inner().peek(&mut [MaybeUninit::uninit()]) {
-                Ok(bytes) => return bytes == 0,
+                Ok(bytes) => return Ok(bytes == 0),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => guard.clear_ready(),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                // The recv that follows tells it.
-                Err(_) => return true,
+                // Asking has taken the error from the socket, so it is told here.
+                Err(error) => {
+                    self.at_eof.store(true, Ordering::Relaxed);
+                    return Err(self.door.fail(&on_connection(Step::Recv, &error, self.conn, &self.peer)));
+                }
             }
         }
     }
@@ -153,8 +220,7 @@ impl Stream {
         let mut socket: &Socket = guard.get_inner();
         match socket.read(buffer) {
             Ok(0) => {
-                self.at_eof.store(true, Ordering::Relaxed);
-                self.door.emit(event::Eof { conn: self.conn });
+                self.ended();
                 Ok(Recvd::Eof)
             }
             Ok(bytes) => {
@@ -237,7 +303,8 @@ impl Stream {
     /// As send(2), or the wait ended; reported.
     pub async fn send_all(&self, mut bytes: &[u8], bound: Option<Duration>) -> Result<(), Failed> {
         while !bytes.is_empty() {
-            if self.door.is_full() {
+            // A slow reader holds up only what it is to be told.
+            if self.door.is_full() && self.door.wants(Kind::Send) {
                 self.door.room().await;
             }
             match self.send([&[], bytes])? {
@@ -266,7 +333,7 @@ impl Stream {
         loop {
             if let Ok(mut guard) = socket.ready(Interest::ERROR).await {
                 if let Ok(Some(error)) = guard.get_inner().take_error() {
-                    return self.door.fail(&on_connection(Step::Send, &error, self.conn, &self.peer));
+                    return self.door.fail(&on_connection(Step::Recv, &error, self.conn, &self.peer));
                 }
                 guard.clear_ready();
             }

@@ -77,7 +77,7 @@ fn complaint(line: &Line) -> Option<String> {
         }
         Event::Bind(fact) => (0, None, vec![&fact.local]),
         Event::Accept(fact) => (0, None, vec![&fact.peer, &fact.local]),
-        Event::Connect(fact) => (0, None, vec![&fact.peer, &fact.local]),
+        Event::Connect(fact) => (0, None, std::iter::once(&fact.peer).chain(&fact.local).collect()),
         Event::Error(fact) => {
             let named = fact.code.map(|code| format!("{:?}", Errno::from_raw(code)));
             if named != fact.errno {

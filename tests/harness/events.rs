@@ -191,7 +191,7 @@ pub(crate) struct Accept {
 pub(crate) struct Connect {
     pub(crate) conn: u64,
     pub(crate) peer: String,
-    pub(crate) local: String,
+    pub(crate) local: Option<String>,
     pub(crate) attempt: u32,
     pub(crate) duration_ns: u64,
     pub(crate) syn_retransmits: Option<u32>,

@@ -97,8 +97,9 @@ fn with_examples(mut check: impl FnMut(&Event<'_>)) {
         event::Listen { backlog: 5, effective_backlog: None }.into(),
         event::Accept { conn: 1, peer: &peer, local: &peer, pid: Some(-1), uid: Some(0), gid: Some(0) }.into(),
         event::Accept { conn: 1, peer: &peer, local: &peer, pid: None, uid: None, gid: None }.into(),
-        event::Connect { conn: 1, peer: &peer, local: &peer, attempt: 1, duration, syn_retransmits: Some(0) }.into(),
-        event::Connect { conn: 1, peer: &peer, local: &peer, attempt: 1, duration, syn_retransmits: None }.into(),
+        event::Connect { conn: 1, peer: &peer, local: Some(&peer), attempt: 1, duration, syn_retransmits: Some(0) }
+            .into(),
+        event::Connect { conn: 1, peer: &peer, local: None, attempt: 1, duration, syn_retransmits: None }.into(),
         event::Send { conn: Some(1), bytes: 2, data: Payload("hé\n".as_bytes()) }.into(),
         event::Send { conn: None, bytes: 0, data: Payload(b"") }.into(),
         event::Recv { conn: Some(1), bytes: 2, data: Payload(b"\xff\0") }.into(),

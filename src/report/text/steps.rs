@@ -2,7 +2,6 @@
 
 use super::escape::append_preview;
 use super::say;
-use crate::address::Address;
 use crate::event::{Accept, Close, Connect, Event, How, IcmpError, Listen, OptionValue, Resolve, Setsockopt, Socket};
 use crate::report::people::{bytes_short, count, duration};
 
@@ -107,8 +106,8 @@ fn append_accept(buffer: &mut Vec<u8>, accept: &Accept<'_>, is_verbose: bool) {
 
 fn append_connect(buffer: &mut Vec<u8>, connect: &Connect<'_>) {
     say(buffer, format_args!("#{} connect {}", connect.conn, connect.peer));
-    if *connect.local != Address::UnixUnnamed {
-        say(buffer, format_args!(" from {}", connect.local));
+    if let Some(local) = connect.local {
+        say(buffer, format_args!(" from {local}"));
     }
     say(buffer, format_args!(" ({}", duration(connect.duration)));
     if connect.attempt > 1 {

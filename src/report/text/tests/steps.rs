@@ -100,7 +100,7 @@ fn a_client_tells_its_steps_and_passes_answers_on() {
         ..Totals::default()
     };
     let connect =
-        event::Connect { conn: 1, peer: &peer, local: &local, attempt: 1, duration, syn_retransmits: Some(0) };
+        event::Connect { conn: 1, peer: &peer, local: Some(&local), attempt: 1, duration, syn_retransmits: Some(0) };
     let before = Totals { connect: None, first_byte: None, ..totals.clone() };
     let addresses = ["::1".parse().unwrap(), "127.0.0.1".parse().unwrap()];
     let unix = [Address::UnixAbstract(b"x\x1b".to_vec()), Address::UnixUnnamed];
@@ -108,7 +108,7 @@ fn a_client_tells_its_steps_and_passes_answers_on() {
         event::Resolve { name: "localhost", addresses: &addresses, duration: Duration::from_micros(300) }.into(),
         connect.clone().into(),
         event::Connect { attempt: 2, syn_retransmits: Some(1), ..connect.clone() }.into(),
-        event::Connect { peer: &unix[0], local: &unix[1], syn_retransmits: None, ..connect }.into(),
+        event::Connect { peer: &unix[0], local: None, syn_retransmits: None, ..connect }.into(),
         send(b"hi\n"),
         recv(b"a\x1b[2Jb\xff"),
         event::Summary { outcome: Outcome::Ok, exit_code: 0, duration, totals: &totals }.into(),
