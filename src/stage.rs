@@ -15,7 +15,7 @@ use tokio::sync::Notify;
 use crate::args::{self, Connect, Doctor, Output, Serve};
 use crate::command::Run;
 use crate::error::{Error, ExitCode, Step, errno_name};
-use crate::event::{self, Event, Kind, Listener, SCHEMA, Stamp};
+use crate::event::{self, Audience, Event, Kind, SCHEMA, Stamp};
 use crate::report::{self, Detail, Format, OutputEvent, Report, Results, Screen, Settings, Steps};
 use crate::stats::{Stats, Tally};
 use crate::step::{Cause, Door, Stdin, Stop};
@@ -311,7 +311,7 @@ impl Wiring {
     }
 }
 
-impl Listener for Wiring {
+impl Audience for Wiring {
     fn wants(&self, kind: Kind) -> bool {
         self.report.as_ref().is_some_and(|report| report.wants(kind))
     }

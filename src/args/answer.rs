@@ -105,3 +105,36 @@ impl AnswerWords {
 pub(super) fn regex(text: &str) -> Result<Regex, String> {
     RegexBuilder::new(text).unicode(false).build().map_err(|error| error.to_string())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(texts: &[&str]) -> Vec<OsString> {
+        texts.iter().map(OsString::from).collect()
+    }
+
+    #[test]
+    fn words_become_one_rule() {
+        let echo = AnswerWords { prefix: Some("Echo=>".into()), ..AnswerWords::default() };
+        assert!(matches!(echo.check(), Ok(Answer::Echo { prefix }) if prefix == b"Echo=>"));
+        let rules = AnswerWords {
+            when: words(&["1", "welcome", "2", "again"]),
+            when_regex: words(&["^[0-9]", "number"]),
+            otherwise: Some("out".into()),
+            ..AnswerWords::default()
+        };
+        let Ok(Answer::Rules { rules, otherwise }) = rules.check() else { panic!("rules") };
+        assert_eq!(rules.len(), 3);
+        assert_eq!(otherwise.as_deref(), Some(&b"out"[..]));
+    }
+
+    #[test]
+    fn what_cannot_be_is_refused() {
+        let broken = AnswerWords { when_regex: words(&["[", "x"]), ..AnswerWords::default() };
+        assert!(broken.check().is_err_and(|error| error.contains("--when-regex")));
+        let encoding = Encoding { crlf: true, ..Encoding::default() };
+        assert!(AnswerWords { encoding: encoding.clone(), ..AnswerWords::default() }.check().is_err());
+        assert!(AnswerWords { discard: true, encoding, ..AnswerWords::default() }.check().is_err());
+    }
+}

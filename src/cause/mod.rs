@@ -162,3 +162,29 @@ fn descriptors() -> String {
 pub fn lowest_port() -> Option<u16> {
     std::fs::read_to_string("/proc/sys/net/ipv4/ip_unprivileged_port_start").ok()?.trim().parse().ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_can_be_explained_is() {
+        let peer = || Address::from(SocketAddr::from(([127, 0, 0, 1], 1)));
+        let said = |error: Error| hint(&error).unwrap_or_default();
+        let refused = |address| Error::of_call(Step::Connect, Errno::ECONNREFUSED, "x").with_peer(address);
+        assert!(said(refused(peer())).contains("is the server up"));
+        assert!(said(refused(Address::UnixAbstract(b"x".to_vec()))).contains("abstract name"));
+        assert!(said(refused(Address::UnixPath("/x".into()))).contains("the file is there"));
+        assert!(said(Error::of_kind(Step::Connect, ExitCode::NoAnswer, String::new())).contains("silent drop"));
+        assert!(said(Error::of_kind(Step::Resolve, ExitCode::Resolve, String::new())).contains("spelled"));
+        assert!(said(Error::of_call(Step::Bind, Errno::EACCES, "x")).contains("CAP_NET_BIND_SERVICE"));
+        assert_eq!(hint(&Error::of_call(Step::Recv, Errno::EIO, "x")), None);
+    }
+
+    #[test]
+    fn a_link_local_address_is_told_that_it_lacks_its_zone() {
+        let peer = Address::from("[fe80::1]:80".parse::<SocketAddr>().unwrap());
+        let error = Error::of_call(Step::Connect, Errno::EINVAL, "x").with_peer(peer);
+        assert!(hint(&error).unwrap().contains("ADDRESS%INTERFACE"));
+    }
+}

@@ -36,7 +36,7 @@ pub struct Stamp {
 }
 
 /// Someone who is told every event, in the order of their stamps.
-pub trait Listener: std::marker::Send {
+pub trait Audience: std::marker::Send {
     /// Returns whether anyone will see events of this kind; where not, what is costly to find out
     /// only for them need not be found out. Totals are counted in any case.
     fn wants(&self, kind: Kind) -> bool;

@@ -19,7 +19,7 @@ pub mod resolve;
 
 /// What socket(2) is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Kind {
+pub struct SocketKind {
     /// The family.
     pub domain: Domain,
     /// The type.
@@ -28,7 +28,7 @@ pub struct Kind {
     pub protocol: Option<Protocol>,
 }
 
-impl Kind {
+impl SocketKind {
     /// A TCP socket of the family of an address.
     #[must_use]
     pub fn tcp(family: Family) -> Self {
@@ -87,7 +87,7 @@ impl Kind {
 ///
 /// # Errors
 /// As socket(2).
-pub fn socket(kind: Kind) -> io::Result<Socket> {
+pub fn socket(kind: SocketKind) -> io::Result<Socket> {
     Socket::new_raw(kind.domain, kind.kind.nonblocking().cloexec(), kind.protocol)
 }
 

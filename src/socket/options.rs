@@ -6,7 +6,7 @@ use std::os::fd::AsFd;
 use libc::{IPPROTO_IP, IPPROTO_IPV6, IPPROTO_TCP, SOL_SOCKET};
 use socket2::{Domain, Socket};
 
-use super::Kind;
+use super::SocketKind;
 use crate::args::SocketOptions;
 use crate::sys;
 
@@ -83,7 +83,7 @@ impl Setting {
 
 /// Returns the call that makes the ICMP errors of a connection what TCP takes them for again.
 #[must_use]
-pub fn icmp_errors_off(kind: Kind) -> Option<Setting> {
+pub fn icmp_errors_off(kind: SocketKind) -> Option<Setting> {
     match kind.domain {
         Domain::IPV4 => Some(Setting::int("IP_RECVERR", IPPROTO_IP, libc::IP_RECVERR, 0)),
         Domain::IPV6 => Some(Setting::int("IPV6_RECVERR", IPPROTO_IPV6, libc::IPV6_RECVERR, 0)),
@@ -105,7 +105,7 @@ pub enum Role {
 
 /// Returns the calls that the words ask for, in their order.
 #[must_use]
-pub fn settings(kind: Kind, role: Role, words: &SocketOptions) -> Vec<Setting> {
+pub fn settings(kind: SocketKind, role: Role, words: &SocketOptions) -> Vec<Setting> {
     let mut all = Vec::new();
     let v6 = kind.domain == Domain::IPV6;
     // A dual-stack socket sends IPv4 by the IPv4 options.
@@ -157,4 +157,45 @@ pub fn settings(kind: Kind, role: Role, words: &SocketOptions) -> Vec<Setting> {
     name(ip, "SO_BINDTODEVICE", SOL_SOCKET, libc::SO_BINDTODEVICE, &words.interface);
     name(tcp, "TCP_CONGESTION", IPPROTO_TCP, libc::TCP_CONGESTION, &words.congestion);
     all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::args::Family;
+
+    fn names(kind: SocketKind, role: Role, words: &SocketOptions) -> Vec<&'static str> {
+        settings(kind, role, words).iter().map(|setting| setting.name).collect()
+    }
+
+    #[test]
+    fn each_family_gets_its_own_calls_and_a_dual_stack_listener_both() {
+        let words = SocketOptions { ttl: Some(7), dscp: Some(46), ..SocketOptions::default() };
+        let (v4, v6) = (SocketKind::tcp(Family::V4), SocketKind::tcp(Family::V6));
+        assert_eq!(names(v4, Role::Client, &words), ["IP_RECVERR", "IP_TTL", "IP_TOS"]);
+        assert_eq!(names(v6, Role::Client, &words), ["IPV6_RECVERR", "IPV6_UNICAST_HOPS", "IPV6_TCLASS"]);
+        let dual = Role::Listener { dual_stack: Some(true) };
+        assert_eq!(
+            names(v6, dual, &words),
+            ["SO_REUSEADDR", "IPV6_V6ONLY", "IP_TTL", "IPV6_UNICAST_HOPS", "IP_TOS", "IPV6_TCLASS"]
+        );
+    }
+
+    #[test]
+    fn a_unix_socket_gets_no_option_of_ip() {
+        let words = SocketOptions { recv_buffer: Some(4096), ttl: Some(7), no_delay: true, ..SocketOptions::default() };
+        assert_eq!(names(SocketKind::unix_stream(), Role::Client, &words), ["SO_RCVBUF"]);
+    }
+
+    #[test]
+    fn values_are_in_the_unit_of_the_kernel() {
+        let words =
+            SocketOptions { dscp: Some(46), mark: Some(u32::MAX), keepalive: Some(9), ..SocketOptions::default() };
+        let settings = settings(SocketKind::tcp(Family::V4), Role::Client, &words);
+        let value = |name| settings.iter().find(|setting| setting.name == name).map(|setting| setting.value.clone());
+        assert_eq!(value("IP_TOS"), Some(Value::Int(184)));
+        assert_eq!(value("SO_MARK"), Some(Value::Int(-1)), "the bits of an unsigned mark");
+        assert_eq!(value("SO_KEEPALIVE"), Some(Value::Int(1)));
+        assert_eq!(value("TCP_KEEPIDLE"), Some(Value::Int(9)));
+    }
 }

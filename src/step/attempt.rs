@@ -14,10 +14,10 @@ use super::{Door, Failed, Stream, now};
 use crate::address::Address;
 use crate::args::{Family, SocketOptions};
 use crate::error::{Error, ExitCode, Step};
-use crate::event::{self, Kind as EventKind};
+use crate::event::{self, Kind};
 use crate::packet::icmp;
 use crate::socket::options::{Role, icmp_errors_off};
-use crate::socket::{self, Connecting, Kind};
+use crate::socket::{self, Connecting, SocketKind};
 use crate::sys;
 
 /// How long to wait before a full queue is tried again.
@@ -70,7 +70,7 @@ pub(super) struct Attempt {
 /// An attempt that came through.
 pub(super) struct Won {
     socket: AsyncFd<Socket>,
-    kind: Kind,
+    kind: SocketKind,
     peer: Address,
     attempt: u32,
     duration: Duration,
@@ -94,9 +94,9 @@ impl From<Failed> for Lost {
 impl Attempt {
     pub(super) async fn run(self) -> Result<Won, Lost> {
         let kind = match &self.peer {
-            Address::Inet(inet) if inet.is_ipv4() => Kind::tcp(Family::V4),
-            Address::Inet(_) => Kind::tcp(Family::V6),
-            _ => Kind::unix_stream(),
+            Address::Inet(inet) if inet.is_ipv4() => SocketKind::tcp(Family::V4),
+            Address::Inet(_) => SocketKind::tcp(Family::V6),
+            _ => SocketKind::unix_stream(),
         };
         let made = open(&self.door, kind)?;
         set_options(&self.door, &made, kind, Role::Client, &self.reach.options)?;
@@ -176,7 +176,7 @@ impl Won {
     /// Reports the connection and begins to wait on it.
     pub(super) fn stream(self, door: &Arc<Door>) -> Result<Stream, Failed> {
         let conn = door.next_conn();
-        let is_told = self.kind.is_tcp() && door.wants(EventKind::Connect);
+        let is_told = self.kind.is_tcp() && door.wants(Kind::Connect);
         let info = is_told.then(|| sys::tcp_info(self.socket.get_ref().as_fd()).ok()).flatten();
         let local = socket::local(self.socket.get_ref());
         door.emit(event::Connect {

@@ -9,7 +9,7 @@ use tokio::sync::Notify;
 
 use super::Cause;
 use crate::error::{ExitCode, Step};
-use crate::event::{Event, Kind, Listener, Reason, Stamp};
+use crate::event::{Audience, Event, Kind, Reason, Stamp};
 
 /// The one way from a step to whoever listens.
 pub struct Door {
@@ -17,7 +17,7 @@ pub struct Door {
     /// A bit for each kind of event that someone will see.
     wanted: u64,
     inner: Mutex<Inner>,
-    /// Whether the listener had more to write than it should, when last asked.
+    /// Whether the audience had more to write than it should, when last asked.
     full: AtomicBool,
     drained: Arc<Notify>,
     conns: AtomicU64,
@@ -27,22 +27,22 @@ pub struct Door {
 
 struct Inner {
     /// `None` once the summary was asked for: nothing may follow it.
-    listener: Option<Box<dyn Listener>>,
+    audience: Option<Box<dyn Audience>>,
     last: Duration,
     /// Which failures were looked into.
     explained: Vec<(Step, Option<Errno>)>,
 }
 
 impl Door {
-    /// Opens the door to a listener. `started` is when the program did; `drained` is notified by
+    /// Opens the door to an audience. `started` is when the program did; `drained` is notified by
     /// whoever writes, when there is room again.
     #[must_use]
-    pub fn new(started: Instant, listener: Box<dyn Listener>, drained: Arc<Notify>) -> Self {
-        let wanted = Kind::ALL.iter().filter(|kind| listener.wants(**kind)).fold(0, |bits, kind| bits | bit(*kind));
+    pub fn new(started: Instant, audience: Box<dyn Audience>, drained: Arc<Notify>) -> Self {
+        let wanted = Kind::ALL.iter().filter(|kind| audience.wants(**kind)).fold(0, |bits, kind| bits | bit(*kind));
         Self {
             started,
             wanted,
-            inner: Mutex::new(Inner { listener: Some(listener), last: Duration::ZERO, explained: Vec::new() }),
+            inner: Mutex::new(Inner { audience: Some(audience), last: Duration::ZERO, explained: Vec::new() }),
             full: AtomicBool::new(false),
             drained,
             conns: AtomicU64::new(0),
@@ -60,9 +60,9 @@ impl Door {
     pub fn emit<'a>(&self, event: impl Into<Event<'a>>) {
         let mut inner = self.lock();
         let stamp = self.stamp(&mut inner);
-        let Some(listener) = &mut inner.listener else { return };
-        listener.hear(stamp, &event.into());
-        if listener.is_full() {
+        let Some(audience) = &mut inner.audience else { return };
+        audience.hear(stamp, &event.into());
+        if audience.is_full() {
             self.full.store(true, Ordering::Relaxed);
         }
     }
@@ -80,7 +80,7 @@ impl Door {
             tokio::pin!(drained);
             // Registered before the question is asked, so that no answer is missed between.
             drained.as_mut().enable();
-            if !self.lock().listener.as_ref().is_some_and(|listener| listener.is_full()) {
+            if !self.lock().audience.as_ref().is_some_and(|audience| audience.is_full()) {
                 self.full.store(false, Ordering::Relaxed);
                 return;
             }
@@ -117,8 +117,8 @@ impl Door {
     pub fn interim(&self) {
         let mut inner = self.lock();
         let stamp = self.stamp(&mut inner);
-        if let Some(listener) = &mut inner.listener {
-            listener.interim(stamp);
+        if let Some(audience) = &mut inner.audience {
+            audience.interim(stamp);
         }
     }
 
@@ -127,10 +127,10 @@ impl Door {
     pub fn finish(&self, code: ExitCode) -> ExitCode {
         let mut inner = self.lock();
         let stamp = self.stamp(&mut inner);
-        let listener = inner.listener.take();
+        let audience = inner.audience.take();
         // Whoever emits meanwhile must not wait for a reader that may never read.
         drop(inner);
-        listener.map_or(code, |mut listener| listener.finish(stamp, code))
+        audience.map_or(code, |mut audience| audience.finish(stamp, code))
     }
 
     fn stamp(&self, inner: &mut Inner) -> Stamp {
@@ -147,4 +147,69 @@ impl Door {
 
 fn bit(kind: Kind) -> u64 {
     1 << (kind as u32)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+    use crate::event::Warning;
+
+    /// Tells what it was told.
+    struct Recorder(mpsc::Sender<(Duration, Kind)>);
+
+    impl Audience for Recorder {
+        fn wants(&self, kind: Kind) -> bool {
+            kind == Kind::Warning
+        }
+
+        fn hear(&mut self, stamp: Stamp, event: &Event<'_>) {
+            let _ = self.0.send((stamp.elapsed, event.kind()));
+        }
+
+        fn is_full(&self) -> bool {
+            false
+        }
+
+        fn interim(&mut self, stamp: Stamp) {
+            let _ = self.0.send((stamp.elapsed, Kind::Interim));
+        }
+
+        fn finish(&mut self, stamp: Stamp, code: ExitCode) -> ExitCode {
+            let _ = self.0.send((stamp.elapsed, Kind::Summary));
+            code
+        }
+    }
+
+    #[test]
+    fn stamps_never_go_back_and_nothing_follows_the_summary() {
+        let (tell, told) = mpsc::channel();
+        let door = Door::new(Instant::now(), Box::new(Recorder(tell)), Arc::new(Notify::new()));
+        assert!(door.wants(Kind::Warning) && !door.wants(Kind::Recv));
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| (0..100).for_each(|_| door.emit(Warning { name: "x", message: "y" })));
+            }
+        });
+        door.interim();
+        assert_eq!(door.finish(ExitCode::No), ExitCode::No);
+        door.emit(Warning { name: "x", message: "y" });
+        door.interim();
+        drop(door);
+        let all: Vec<_> = told.iter().collect();
+        assert_eq!(all.len(), 402);
+        assert_eq!(all.last().map(|(_, kind)| *kind), Some(Kind::Summary));
+        assert!(all.is_sorted_by_key(|(elapsed, _)| *elapsed));
+    }
+
+    #[test]
+    fn a_failure_is_looked_into_once() {
+        let (tell, _told) = mpsc::channel();
+        let door = Door::new(Instant::now(), Box::new(Recorder(tell)), Arc::new(Notify::new()));
+        assert!(door.is_first(Step::Bind, Some(Errno::EADDRINUSE)));
+        assert!(!door.is_first(Step::Bind, Some(Errno::EADDRINUSE)));
+        assert!(door.is_first(Step::Connect, Some(Errno::ECONNREFUSED)));
+        assert_eq!((door.next_conn(), door.next_conn()), (1, 2));
+    }
 }

@@ -12,12 +12,12 @@ use super::{Door, Failed, Listener};
 use crate::address::Address;
 use crate::args::{Family, Host, ListenAddress, SocketOptions};
 use crate::error::{Error, ExitCode, Step};
-use crate::event::{self, Kind as EventKind, OptionValue};
+use crate::event::{self, Kind, OptionValue};
 use crate::socket::options::{self, Role, Setting, Value};
-use crate::socket::{self, Kind};
+use crate::socket::{self, SocketKind};
 
 /// Makes a socket.
-pub(super) fn open(door: &Door, kind: Kind) -> Result<Socket, Failed> {
+pub(super) fn open(door: &Door, kind: SocketKind) -> Result<Socket, Failed> {
     let made = socket::socket(kind).map_err(|error| {
         door.fail(&Error::of_io(Step::Socket, &error, &format!("{} {}", kind.family_name(), kind.type_name())))
     })?;
@@ -29,7 +29,7 @@ pub(super) fn open(door: &Door, kind: Kind) -> Result<Socket, Failed> {
 pub(super) fn set_options(
     door: &Door,
     made: &Socket,
-    kind: Kind,
+    kind: SocketKind,
     role: Role,
     words: &SocketOptions,
 ) -> Result<(), Failed> {
@@ -45,7 +45,7 @@ pub(super) fn set_options(
         if i64::from(granted) < 2 * i64::from(*asked) {
             let result = forced.set(made);
             report(door, &forced, forced.effective(made).ok().as_ref());
-            if let (Err(error), true) = (result, door.wants(EventKind::Setsockopt)) {
+            if let (Err(error), true) = (result, door.wants(Kind::Setsockopt)) {
                 door.warn(
                     "buffer-limited",
                     &format!("{}: {error}; net.core.rmem_max and wmem_max limit it", forced.name),
@@ -59,7 +59,7 @@ pub(super) fn set_options(
 /// Makes one call and reports it; returns what is in force where it was asked for.
 pub(super) fn set(door: &Door, made: &Socket, setting: &Setting) -> Result<Option<Value>, Failed> {
     setting.set(made).map_err(|error| door.fail(&Error::of_io(Step::Setsockopt, &error, &subject(setting))))?;
-    if !door.wants(EventKind::Setsockopt) && setting.forced().is_none() {
+    if !door.wants(Kind::Setsockopt) && setting.forced().is_none() {
         return Ok(None);
     }
     let effective = setting.effective(made).ok();
@@ -176,7 +176,7 @@ pub async fn listener(
 }
 
 async fn listen(door: &Arc<Door>, at: &BindAddress, backlog: u32, words: &SocketOptions) -> Result<Listener, Failed> {
-    let kind = Kind::tcp(at.family);
+    let kind = SocketKind::tcp(at.family);
     let made = open(door, kind)?;
     let dual_stack = (at.family == Family::V6).then_some(at.dual_stack);
     set_options(door, &made, kind, Role::Listener { dual_stack }, words)?;

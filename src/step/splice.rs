@@ -46,17 +46,23 @@ impl Sink {
         match kind(stdout)? {
             SFlag::S_IFIFO => {
                 let copy = stdout.as_fd().try_clone_to_owned().ok()?;
+                enlarge(&copy);
                 sys::watch_fd(copy, Interest::WRITABLE).ok().map(Self::Pipe)
             }
             SFlag::S_IFREG | SFlag::S_IFCHR | SFlag::S_IFSOCK => {
                 let (read, write) = nix::unistd::pipe2(OFlag::O_CLOEXEC).ok()?;
-                // A smaller pipe (fs.pipe-max-size) is slower, and as good otherwise.
-                let _size = fcntl(&write, FcntlArg::F_SETPIPE_SZ(MOST as i32));
+                enlarge(&write);
                 Some(Self::Through { read, write })
             }
             _ => None,
         }
     }
+}
+
+/// Makes a pipe hold as much as one call moves. One that may not (fs.pipe-max-size,
+/// fs.pipe-user-pages-soft) is slower, and as good otherwise.
+fn enlarge(pipe: &OwnedFd) {
+    let _size = fcntl(pipe, FcntlArg::F_SETPIPE_SZ(MOST as i32));
 }
 
 /// Returns what a stream is.
@@ -123,6 +129,7 @@ impl Stream {
             Some(SFlag::S_IFREG) => self.send_file(socket, stdin).await,
             Some(SFlag::S_IFIFO) => {
                 let copy = stdin.as_fd().try_clone_to_owned().ok();
+                copy.iter().for_each(enlarge);
                 let pipe = copy.and_then(|copy| sys::watch_fd(copy, Interest::READABLE).ok());
                 match pipe {
                     Some(pipe) => self.send_pipe(socket, &pipe).await,

@@ -87,6 +87,16 @@ pub(crate) fn dial(family: Family, port: u16) -> TcpStream {
     stream
 }
 
+/// Connects to a server from another address of IPv4's loopback.
+pub(crate) fn dial_from(source: &str, port: u16) -> TcpStream {
+    let socket = stream_socket(Family::V4);
+    let source = SocketAddr::new(source.parse().expect("an address"), 0);
+    socket.bind(&source.into()).expect("all of 127.0.0.0/8 is ours");
+    socket.connect(&Family::V4.at(port).into()).expect("the server is there");
+    socket.set_read_timeout(Some(PATIENCE)).expect("a time-out can be set");
+    socket.into()
+}
+
 /// Closes a connection with a reset: SO_LINGER of 0 (socket(7)).
 pub(crate) fn reset(stream: TcpStream) {
     let socket = Socket::from(stream);
