@@ -9,7 +9,7 @@ use std::mem;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Above this many bytes that wait, an output is full.
 const BOUND: usize = 1 << 20;
@@ -19,6 +19,10 @@ const KEEP: usize = 4 << 20;
 
 /// How long the writer waits when a stream that someone made non-blocking takes nothing.
 const PAUSE: Duration = Duration::from_millis(1);
+
+/// In a stream of lines, how long the writer gathers before it writes again. A write a line would
+/// cost as much as the work that it tells of; a line that comes alone is written at once.
+const GATHER: Duration = Duration::from_micros(300);
 
 /// What an output tells, from its own thread.
 #[derive(Debug)]
@@ -119,6 +123,7 @@ impl Output {
         let mut queue = self.shared.lock();
         while !queue.is_settled && !queue.is_over {
             queue.is_awaited = true;
+            self.shared.wake.notify_one();
             queue = self.shared.settled.wait(queue).unwrap_or_else(PoisonError::into_inner);
         }
     }
@@ -169,7 +174,12 @@ impl Shared {
     /// Writes batch after batch until it is closed or a write fails.
     fn write_batches(&self, writer: &mut dyn Write, told: impl Fn(OutputEvent)) -> io::Result<()> {
         let mut batch = Vec::new();
-        while let Some(was_full) = self.take(&mut batch) {
+        let mut written = None;
+        while let Some(mut was_full) = self.take(&mut batch) {
+            if written.is_some_and(|written: Instant| written.elapsed() < GATHER) {
+                // Whoever settles or ends the run is not kept waiting for that.
+                was_full |= self.gather(&mut batch);
+            }
             if was_full {
                 told(OutputEvent::Drained);
             }
@@ -178,10 +188,24 @@ impl Shared {
                 told(OutputEvent::Failed(copy(&error)));
                 return Err(error);
             }
+            written = Some(Instant::now());
             batch.clear();
             batch.shrink_to(KEEP);
         }
         Ok(())
+    }
+
+    /// Waits a moment for more to write, takes that too, and returns whether it was more than
+    /// should wait.
+    fn gather(&self, batch: &mut Vec<u8>) -> bool {
+        let queue = self.lock();
+        if queue.is_closed || queue.is_awaited || batch.len() > BOUND {
+            return false;
+        }
+        // Nobody notifies a writer that is not asleep, save who settles or closes.
+        let (mut queue, _) = self.wake.wait_timeout(queue, GATHER).unwrap_or_else(PoisonError::into_inner);
+        batch.append(&mut queue.buffer);
+        self.is_full.swap(false, Ordering::AcqRel)
     }
 
     /// Waits for something to write, takes all of it and returns whether it was more than should
