@@ -15,6 +15,9 @@ mod tutorial;
 // 8 MiB both ways, unchanged, against everyone.
 mod relay;
 
+// A server that relays: one peer, both ways.
+mod relay_server;
+
 // Who closes first, and how.
 mod half_close;
 
@@ -44,6 +47,9 @@ mod json;
 
 // The events against the system calls.
 mod strace;
+
+// Defects that were found and fixed.
+mod regressions;
 
 // Whole runs as people see them.
 mod text;

@@ -34,13 +34,16 @@ impl Encoding {
         let bytes = text.as_bytes();
         if self.hex {
             let digits: Vec<u8> = bytes.iter().copied().filter(|byte| !byte.is_ascii_whitespace()).collect();
-            return HEXLOWER_PERMISSIVE
-                .decode(&digits)
-                .map_err(|error| format!("--hex: '{}' is not hexadecimal: {error}", text.to_string_lossy()));
+            return HEXLOWER_PERMISSIVE.decode(&digits).map_err(|error| {
+                format!("--hex: '{}' is not hexadecimal: {error}", super::target::printable(&text.to_string_lossy()))
+            });
         }
         if self.escape {
             return unescape(bytes).map_err(|error| {
-                format!("--escape: in '{}' {error}; there are \\r \\n \\t \\0 \\\\ and \\xNN", text.to_string_lossy())
+                format!(
+                    "--escape: in '{}' {error}; there are \\r \\n \\t \\0 \\\\ and \\xNN",
+                    super::target::printable(&text.to_string_lossy())
+                )
             });
         }
         Ok(bytes.to_vec())

@@ -87,11 +87,15 @@ impl Command {
     pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
         let words: Vec<OsString> = words.into_iter().collect();
         Self::parse_words(&words).map_err(|error| {
-            // What is wrong is told on a terminal, maybe: a word of a script must not command it.
-            let shown: Vec<OsString> = words.iter().map(printable).collect();
-            match shown == words {
-                true => error,
-                false => Self::parse_words(&shown).err().unwrap_or(error),
+            // clap quotes words as they are.
+            let is_harmless = |word: &OsString| !word.to_string_lossy().contains(char::is_control);
+            if words.iter().all(is_harmless) {
+                return error;
+            }
+            let shown = words.iter().map(|word| target::printable(&word.to_string_lossy()).into()).collect::<Vec<_>>();
+            match Self::parse_words(&shown) {
+                Err(told) if told.kind() == error.kind() => told,
+                _ => error,
             }
         })
     }
@@ -123,19 +127,6 @@ impl Command {
                 })
             }
         }
-    }
-}
-
-/// Returns a word with its control characters escaped.
-fn printable(word: &OsString) -> OsString {
-    let is_plain = |c: char| !c.is_control() || c == '\n' || c == '\t';
-    match word.to_str() {
-        Some(text) if !text.chars().all(is_plain) => text
-            .chars()
-            .map(|c| if is_plain(c) { c.to_string() } else { c.escape_default().to_string() })
-            .collect::<String>()
-            .into(),
-        _ => word.clone(),
     }
 }
 

@@ -158,9 +158,16 @@ pub(super) fn missing_port(host: &Host) -> String {
     format!("the port is missing: write {host}:PORT or {host} PORT")
 }
 
+/// Returns a word with its control characters escaped: what is wrong with it may be told on a
+/// terminal, which a word of somebody's script must not command.
+pub(super) fn printable(word: &str) -> String {
+    let is_plain = |c: char| !c.is_control() || c == '\n' || c == '\t';
+    word.chars().map(|c| if is_plain(c) { c.to_string() } else { c.escape_default().to_string() }).collect()
+}
+
 /// Reads a word as text: targets have no place for bytes that are not UTF-8.
 pub(super) fn text(word: &OsStr) -> Result<&str, String> {
-    word.to_str().ok_or_else(|| format!("'{}' is not UTF-8", word.to_string_lossy()))
+    word.to_str().ok_or_else(|| format!("'{}' is not UTF-8", printable(&word.to_string_lossy())))
 }
 
 #[cfg(test)]
