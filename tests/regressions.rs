@@ -226,9 +226,9 @@ fn what_is_expected_is_looked_for_in_linear_time() {
     // All that had come was searched again with each recv: minutes for what takes a moment. Not
     // the time is bounded, which depends on the neighbours, but the processor's.
     require(&["prlimit"]);
-    for json in ["", "--json"] {
+    for words in ["NOPE$ --recv-size 1k", "[A-Z]+[0-9] --recv-size 256"] {
         let peer = server("peer.recv(100)\npeer.sendall(b'NOP.' * 500_000)\npeer.close()", &[]);
-        Sockeye::new(format!("connect 127.0.0.1 {} x --expect NOPE$ --recv-size 1k {json}", peer.port))
+        Sockeye::new(format!("connect 127.0.0.1 {} x -q --expect {words}", peer.port))
             .under(["prlimit", "--cpu=5", "--core=0"])
             .run()
             .exits(1);
@@ -433,10 +433,19 @@ fn a_unix_connect_does_not_wait_for_room_for_ever() {
 #[test]
 fn a_reset_ends_the_delay_before_a_message() {
     // The peer was not looked at before the message was sent.
+    let mut peer = server("told()\nreset(peer)", &[]);
+    let client = Sockeye::new(format!("connect 127.0.0.1 {} hello --send-delay 5s --json", peer.port)).start();
+    client.wait_for::<events::Connect>();
+    peer.send(b"go\n");
+    let run = client.finish().exits(10);
+    assert_eq!(run.one::<Error>().errno.as_deref(), Some("ECONNRESET"), "{}", run.dump());
+    assert_eq!(run.one::<Close>().reason, Reason::Reset);
+    assert!(run.elapsed_of("summary") < Duration::from_secs(2), "{:?}", run.elapsed_of("summary"));
+
+    // So early that it may come before we have looked at the connect.
     let peer = server("reset(peer)", &[]);
     let run = Sockeye::new(format!("connect 127.0.0.1 {} hello --send-delay 5s --json", peer.port)).run().exits(10);
     assert_eq!(run.one::<Error>().errno.as_deref(), Some("ECONNRESET"), "{}", run.dump());
-    assert_eq!(run.one::<Close>().reason, Reason::Reset);
     assert!(run.elapsed_of("summary") < Duration::from_secs(2), "{:?}", run.elapsed_of("summary"));
     peer.lines();
 }
