@@ -111,7 +111,7 @@ async fn probe(connect: &Arc<Connect>, run: &Arc<Run>) -> ExitCode {
     running.shutdown().await;
     if let Some(cause) = cause {
         let left = connect.targets.len() - codes.len();
-        run.stopped(cause, &format!("{left} of {} targets were tried", connect.targets.len()));
+        run.stopped(cause, &format!("{left} of {} targets had answered", connect.targets.len()));
     }
     // What was not reached when the run was told to stop has not answered.
     codes.resize(connect.targets.len(), ExitCode::NoAnswer);

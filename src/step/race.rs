@@ -46,7 +46,7 @@ pub async fn connect(door: &Arc<Door>, addresses: &[Address], reach: &Arc<Reach>
             None => false,
         };
         if race.pending.is_empty() {
-            // Every target has an address, so an empty race has failed at least once.
+            // Nothing was tried where the source is of the other family, or the time was over first.
             return Err(match furthest {
                 Some(failed) => failed,
                 None => door.fail(&reach.untried()),

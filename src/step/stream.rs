@@ -105,18 +105,6 @@ impl Stream {
         self.door.fail(&on_connection(step, &errno.into(), self.conn, &self.peer))
     }
 
-    /// Returns the number of the connection.
-    #[must_use]
-    pub fn conn(&self) -> u64 {
-        self.conn
-    }
-
-    /// Returns who is at the other end.
-    #[must_use]
-    pub fn peer(&self) -> &Address {
-        &self.peer
-    }
-
     /// Returns how many bytes went either way so far.
     #[must_use]
     pub fn bytes(&self) -> u64 {
