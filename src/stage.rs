@@ -122,8 +122,8 @@ pub(crate) struct Stage {
 
 /// The stage of `serve`.
 pub(crate) fn of_serve(serve: &Serve) -> Stage {
-    let results = if serve.relay { Results::Peer } else { Results::Lines };
-    Stage { is_relay: serve.relay, ..Stage::new("serve", &serve.output, Tally::Server, results) }
+    let results = if serve.service.relay { Results::Peer } else { Results::Lines };
+    Stage { is_relay: serve.service.relay, ..Stage::new("serve", &serve.output, Tally::Server, results) }
 }
 
 /// The stage of `connect`.

@@ -18,6 +18,7 @@ pub mod output;
 pub mod patience;
 pub mod port;
 pub mod serve;
+pub mod service;
 pub mod socket_options;
 pub mod target;
 pub mod value;
@@ -32,6 +33,7 @@ pub use output::{Color, Format, Output};
 pub use patience::Patience;
 pub use port::{Port, PortList};
 pub use serve::Serve;
+pub use service::Service;
 pub use socket_options::SocketOptions;
 pub use target::{Family, Host, Target};
 

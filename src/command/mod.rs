@@ -14,6 +14,7 @@ pub mod doctor;
 mod expectation;
 mod relay;
 pub mod serve;
+mod server;
 mod session;
 mod talk;
 

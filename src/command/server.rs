@@ -1,0 +1,165 @@
+//! The server of connections, whatever it listens on: accept, and answer every peer until told to
+//! stop.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::{JoinError, JoinSet};
+
+use super::Run;
+use super::relay::{self, Relay};
+use super::session::{self, Rules};
+use crate::args::Service;
+use crate::error::{Error, ExitCode, Step};
+use crate::event::Reason;
+use crate::step::{self, Accepted, Connection, Failed, Listener, Stdin};
+
+/// How long to wait for a descriptor when none of our own connections ends meanwhile.
+const EXHAUSTED: Duration = Duration::from_secs(1);
+
+/// Walks a server through its life, from what `listening` gives on; `admits` says who is let in. A
+/// server that ran until it was told to stop has succeeded; one that relays has one peer.
+pub(super) async fn run(
+    service: &Service,
+    stdin: Option<Stdin>,
+    listening: impl Future<Output = Result<Listener, Failed>>,
+    admits: impl Fn(&Connection) -> bool,
+    run: &Run,
+) -> ExitCode {
+    if let Some(stdin) = stdin {
+        return relay_one(service, stdin, listening, admits, run).await.unwrap_or_else(|failed| failed.code);
+    }
+    let mut open = JoinSet::new();
+    let served = tokio::select! {
+        served = walk(service, listening, admits, run, &mut open) => served,
+        cause = run.stop.reached() => {
+            run.door.ends(cause);
+            Ok(())
+        }
+    };
+    // Each connection that is still open reports its close, before the summary.
+    open.shutdown().await;
+    super::code(served)
+}
+
+async fn walk(
+    service: &Service,
+    listening: impl Future<Output = Result<Listener, Failed>>,
+    admits: impl Fn(&Connection) -> bool,
+    run: &Run,
+    open: &mut JoinSet<()>,
+) -> Result<(), Failed> {
+    step::raise_descriptors();
+    let listener = listening.await?;
+    let rules = Arc::new(Rules {
+        answer: service.answer.clone(),
+        recv_size: service.recv_size,
+        timeout: service.timeout,
+        messages: service.messages,
+    });
+    let mut accepted = 0;
+    let mut has_warned = false;
+    while service.count.is_none_or(|count| accepted < count.get()) {
+        while let Some(end) = open.try_join_next() {
+            ended(run, Some(end));
+        }
+        if service.max_connections.is_some_and(|most| open.len() >= most.get()) {
+            if !has_warned {
+                let message = format!("--max-connections {} is reached: further ones wait in the backlog", open.len());
+                run.door.warn("max-connections", &message);
+                has_warned = true;
+            }
+            ended(run, open.join_next().await);
+            continue;
+        }
+        tokio::select! {
+            biased;
+            next = listener.accept() => match next? {
+                Accepted::Connection(connection) => {
+                    let is_admitted = admits(&connection);
+                    accepted += u64::from(is_admitted);
+                    if !is_admitted {
+                        connection.close(Reason::Denied);
+                    } else if rules.messages == Some(0) {
+                        connection.close(Reason::Limit);
+                    } else if let Ok(stream) = connection.open() {
+                        open.spawn(session::answer(stream, Arc::clone(&rules)));
+                    }
+                    run.door.room().await;
+                }
+                Accepted::Lost => {}
+                Accepted::Exhausted(_) => exhausted(run, open).await,
+            },
+            Some(end) = open.join_next() => ended(run, Some(end)),
+        }
+    }
+    // No more come in: whoever tries is refused, not left waiting in a queue that nobody serves.
+    drop::<Listener>(listener);
+    while let Some(end) = open.join_next().await {
+        ended(run, Some(end));
+    }
+    Ok(())
+}
+
+/// Relays stdin and stdout with the first peer that is let in. That peer is the run: its failure
+/// is the result.
+async fn relay_one(
+    service: &Service,
+    stdin: Stdin,
+    listening: impl Future<Output = Result<Listener, Failed>>,
+    admits: impl Fn(&Connection) -> bool,
+    run: &Run,
+) -> Result<ExitCode, Failed> {
+    let accepted = tokio::select! {
+        accepted = first(listening, admits) => accepted,
+        _ = run.stop.reached() => return Ok(ExitCode::Ok),
+    };
+    let stream = accepted?.open()?;
+    let relay = Relay {
+        on_peer_close: service.on_peer_close,
+        idle: service.timeout,
+        recv_size: service.recv_size,
+        expect: None,
+    };
+    relay::run(stream, &relay, stdin, run).await
+}
+
+/// Listens until a peer comes that is let in; nobody else is, then.
+async fn first(
+    listening: impl Future<Output = Result<Listener, Failed>>,
+    admits: impl Fn(&Connection) -> bool,
+) -> Result<Connection, Failed> {
+    let listener = listening.await?;
+    loop {
+        match listener.accept().await? {
+            Accepted::Connection(connection) if admits(&connection) => return Ok(connection),
+            Accepted::Connection(connection) => connection.close(Reason::Denied),
+            Accepted::Lost => {}
+            Accepted::Exhausted(_) => step::sleep(EXHAUSTED).await,
+        }
+    }
+}
+
+/// Waits until a descriptor may be free again: one of ours, or somebody else's.
+async fn exhausted(run: &Run, open: &mut JoinSet<()>) {
+    if let Some(Some(end)) = step::within(Some(EXHAUSTED), async {
+        match open.join_next().await {
+            Some(end) => Some(end),
+            None => std::future::pending().await,
+        }
+    })
+    .await
+    {
+        ended(run, Some(end));
+    }
+}
+
+/// Reports a session that did not come to its own end.
+fn ended(run: &Run, end: Option<Result<(), JoinError>>) {
+    if let Some(Err(error)) = end
+        && error.is_panic()
+    {
+        let message = "recv: a session failed on a fault of sockeye's own; the server goes on".to_owned();
+        let _reported = run.door.fail(&Error::of_kind(Step::Recv, ExitCode::Local, message));
+    }
+}
