@@ -37,6 +37,9 @@ _sockeye() {
             sockeye,serve)
                 cmd="sockeye__subcmd__serve"
                 ;;
+            sockeye,unix-serve)
+                cmd="sockeye__subcmd__unix__subcmd__serve"
+                ;;
             sockeye__subcmd__help,completions)
                 cmd="sockeye__subcmd__help__subcmd__completions"
                 ;;
@@ -58,6 +61,9 @@ _sockeye() {
             sockeye__subcmd__help,serve)
                 cmd="sockeye__subcmd__help__subcmd__serve"
                 ;;
+            sockeye__subcmd__help,unix-serve)
+                cmd="sockeye__subcmd__help__subcmd__unix__subcmd__serve"
+                ;;
             *)
                 ;;
         esac
@@ -65,7 +71,7 @@ _sockeye() {
 
     case "${cmd}" in
         sockeye)
-            opts="-h -V --help --version serve connect doctor completions man schema help"
+            opts="-h -V --help --version serve connect unix-serve doctor completions man schema help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -93,7 +99,7 @@ _sockeye() {
             return 0
             ;;
         sockeye__subcmd__connect)
-            opts="-z -w -s -j -v -q -4 -6 -n -h -V --crlf --lf --escape --hex --probe --parallel --expect --until-eof --send-delay --recv-size --on-peer-close --hex-dump --timeout --resolve-timeout --connect-timeout --idle-timeout --source --interface --recv-buffer --send-buffer --ttl --dscp --mark --reuse-port --keepalive --no-delay --mss --congestion --user-timeout --dont-fragment --busy-poll --json --format --events --verbose --quiet --color --ipv4 --ipv6 --numeric --deadline --help --version"
+            opts="-z -w -s -j -v -q -4 -6 -n -h -V --crlf --lf --escape --hex --probe --parallel --expect --until-eof --send-delay --recv-size --type --on-peer-close --hex-dump --timeout --resolve-timeout --connect-timeout --idle-timeout --source --interface --recv-buffer --send-buffer --ttl --dscp --mark --reuse-port --keepalive --no-delay --mss --congestion --user-timeout --dont-fragment --busy-poll --json --format --events --verbose --quiet --color --ipv4 --ipv6 --numeric --deadline --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -113,6 +119,10 @@ _sockeye() {
                     ;;
                 --recv-size)
                     COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --type)
+                    COMPREPLY=($(compgen -W "stream dgram seqpacket" -- "${cur}"))
                     return 0
                     ;;
                 --on-peer-close)
@@ -253,7 +263,7 @@ _sockeye() {
             return 0
             ;;
         sockeye__subcmd__help)
-            opts="serve connect doctor completions man schema help"
+            opts="serve connect unix-serve doctor completions man schema help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -364,8 +374,22 @@ _sockeye() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        sockeye__subcmd__help__subcmd__unix__subcmd__serve)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         sockeye__subcmd__man)
-            opts="-h -V --help --version serve connect doctor completions man schema"
+            opts="-h -V --help --version serve connect unix-serve doctor completions man schema"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -452,6 +476,156 @@ _sockeye() {
                     return 0
                     ;;
                 --deny)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --source)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -s)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --interface)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --recv-buffer)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --send-buffer)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ttl)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --dscp)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --mark)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --keepalive)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --mss)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --congestion)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --user-timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --busy-poll)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --format)
+                    COMPREPLY=($(compgen -W "text json" -- "${cur}"))
+                    return 0
+                    ;;
+                --events)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                --deadline)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        sockeye__subcmd__unix__subcmd__serve)
+            opts="-w -s -j -v -q -4 -6 -n -h -V --type --mode --group --echo --prefix --when --when-regex --otherwise --discard --crlf --lf --escape --hex --relay --on-peer-close --backlog --recv-size --timeout --messages --count --max-connections --allow-uid --allow-gid --source --interface --recv-buffer --send-buffer --ttl --dscp --mark --reuse-port --keepalive --no-delay --mss --congestion --user-timeout --dont-fragment --busy-poll --json --format --events --verbose --quiet --color --ipv4 --ipv6 --numeric --deadline --help --version"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --type)
+                    COMPREPLY=($(compgen -W "stream dgram seqpacket" -- "${cur}"))
+                    return 0
+                    ;;
+                --mode)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --group)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --prefix)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --when)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --when-regex)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --otherwise)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --on-peer-close)
+                    COMPREPLY=($(compgen -W "exit drain" -- "${cur}"))
+                    return 0
+                    ;;
+                --backlog)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --recv-size)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -w)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --messages)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --count)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --max-connections)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --allow-uid)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --allow-gid)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

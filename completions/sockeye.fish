@@ -28,6 +28,7 @@ complete -c sockeye -n "__fish_sockeye_needs_command" -s h -l help -d 'Print hel
 complete -c sockeye -n "__fish_sockeye_needs_command" -s V -l version -d 'Print version'
 complete -c sockeye -n "__fish_sockeye_needs_command" -f -a "serve" -d 'Serve a TCP port: echo, answer by rule, discard, or relay'
 complete -c sockeye -n "__fish_sockeye_needs_command" -f -a "connect" -d 'Connect to a TCP port or a unix socket: talk, relay stdin and stdout, or test the port'
+complete -c sockeye -n "__fish_sockeye_needs_command" -f -a "unix-serve" -d 'Serve a unix socket: all that serve does, on this machine, with the peer\'s credentials'
 complete -c sockeye -n "__fish_sockeye_needs_command" -f -a "doctor" -d 'Show what this machine permits, with a real round trip through each kind of socket'
 complete -c sockeye -n "__fish_sockeye_needs_command" -f -a "completions" -d 'Print the completion script of a shell'
 complete -c sockeye -n "__fish_sockeye_needs_command" -f -a "man" -d 'Print a man page'
@@ -39,11 +40,11 @@ complete -c sockeye -n "__fish_sockeye_using_subcommand serve" -l when-regex -d 
 complete -c sockeye -n "__fish_sockeye_using_subcommand serve" -l otherwise -d 'Answer REPLY when nothing else matched' -r
 complete -c sockeye -n "__fish_sockeye_using_subcommand serve" -l on-peer-close -d 'What a relay does when the peer has closed its side: end, or send the rest of stdin first [default: exit on a terminal, drain elsewhere]' -r -f -a "exit\t'End at once'
 drain\t'Send the rest of stdin first'"
-complete -c sockeye -n "__fish_sockeye_using_subcommand serve" -l backlog -d 'Let this many connections wait to be accepted; the kernel cuts it to net.core.somaxconn' -r
+complete -c sockeye -n "__fish_sockeye_using_subcommand serve" -l backlog -d 'Let this many connections wait to be accepted; the kernel cuts it to net.core.somaxconn [default: 65535]' -r
 complete -c sockeye -n "__fish_sockeye_using_subcommand serve" -l recv-size -d 'Take at most this many bytes with one recv; what it does not take stays for the next' -r
-complete -c sockeye -n "__fish_sockeye_using_subcommand serve" -s w -l timeout -d 'Close a connection whose peer is silent for this long [default: none]' -r
+complete -c sockeye -n "__fish_sockeye_using_subcommand serve" -s w -l timeout -d 'Close a connection whose peer is silent for this long; of datagrams: end when none comes for this long [default: none]' -r
 complete -c sockeye -n "__fish_sockeye_using_subcommand serve" -l messages -d 'Close a connection after this many answers; 0 closes it when it is accepted' -r
-complete -c sockeye -n "__fish_sockeye_using_subcommand serve" -l count -d 'End after this many connections' -r
+complete -c sockeye -n "__fish_sockeye_using_subcommand serve" -l count -d 'End after this many connections, or datagrams' -r
 complete -c sockeye -n "__fish_sockeye_using_subcommand serve" -l max-connections -d 'Hold at most this many connections at once; further ones wait in the backlog' -r
 complete -c sockeye -n "__fish_sockeye_using_subcommand serve" -l allow -d 'Let only peers from this network in (repeatable; --deny wins)' -r
 complete -c sockeye -n "__fish_sockeye_using_subcommand serve" -l deny -d 'Keep peers from this network out (repeatable)' -r
@@ -88,6 +89,9 @@ complete -c sockeye -n "__fish_sockeye_using_subcommand connect" -l parallel -d 
 complete -c sockeye -n "__fish_sockeye_using_subcommand connect" -l expect -d 'An answer must match; with MESSAGEs, recv until it does' -r
 complete -c sockeye -n "__fish_sockeye_using_subcommand connect" -l send-delay -d 'Wait this long before each MESSAGE' -r
 complete -c sockeye -n "__fish_sockeye_using_subcommand connect" -l recv-size -d 'Take at most this many bytes with one recv; what it does not take stays for the next' -r
+complete -c sockeye -n "__fish_sockeye_using_subcommand connect" -l type -d 'The type of a unix socket [default: stream]' -r -f -a "stream\t'SOCK_STREAM: connections that carry bytes'
+dgram\t'SOCK_DGRAM: datagrams, without a connection'
+seqpacket\t'SOCK_SEQPACKET: connections that carry records'"
 complete -c sockeye -n "__fish_sockeye_using_subcommand connect" -l on-peer-close -d 'When the peer closes its side of a relay: end, or send the rest of stdin first [default: exit on a terminal, drain elsewhere]' -r -f -a "exit\t'End at once'
 drain\t'Send the rest of stdin first'"
 complete -c sockeye -n "__fish_sockeye_using_subcommand connect" -s w -l timeout -d 'Wait at most this long for each thing that is waited for; in a relay only --idle-timeout bounds the wait for data' -r
@@ -131,6 +135,62 @@ complete -c sockeye -n "__fish_sockeye_using_subcommand connect" -s 6 -l ipv6 -d
 complete -c sockeye -n "__fish_sockeye_using_subcommand connect" -s n -l numeric -d 'Numeric only: look no name up'
 complete -c sockeye -n "__fish_sockeye_using_subcommand connect" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c sockeye -n "__fish_sockeye_using_subcommand connect" -s V -l version -d 'Print version'
+complete -c sockeye -n "__fish_sockeye_using_subcommand unix-serve" -l type -d 'The type of the socket' -r -f -a "stream\t'SOCK_STREAM: connections that carry bytes'
+dgram\t'SOCK_DGRAM: datagrams, without a connection'
+seqpacket\t'SOCK_SEQPACKET: connections that carry records'"
+complete -c sockeye -n "__fish_sockeye_using_subcommand unix-serve" -l mode -d 'The rights of the socket\'s file, in octal; there is no moment of wider ones [default: 0600]' -r
+complete -c sockeye -n "__fish_sockeye_using_subcommand unix-serve" -l group -d 'Give the socket\'s file to this group, a name or a number' -r
+complete -c sockeye -n "__fish_sockeye_using_subcommand unix-serve" -l prefix -d 'Put this before each answer' -r
+complete -c sockeye -n "__fish_sockeye_using_subcommand unix-serve" -l when -d 'Answer REPLY when one recv gave exactly TEXT, one trailing line end apart (repeatable)' -r
+complete -c sockeye -n "__fish_sockeye_using_subcommand unix-serve" -l when-regex -d 'Answer REPLY when REGEX matches what one recv gave (repeatable; tried after every --when)' -r
+complete -c sockeye -n "__fish_sockeye_using_subcommand unix-serve" -l otherwise -d 'Answer REPLY when nothing else matched' -r
+complete -c sockeye -n "__fish_sockeye_using_subcommand unix-serve" -l on-peer-close -d 'What a relay does when the peer has closed its side: end, or send the rest of stdin first [default: exit on a terminal, drain elsewhere]' -r -f -a "exit\t'End at once'
+drain\t'Send the rest of stdin first'"
+complete -c sockeye -n "__fish_sockeye_using_subcommand unix-serve" -l backlog -d 'Let this many connections wait to be accepted; the kernel cuts it to net.core.somaxconn [default: 65535]' -r
+complete -c sockeye -n "__fish_sockeye_using_subcommand unix-serve" -l recv-size -d 'Take at most this many bytes with one recv; what it does not take stays for the next' -r
+complete -c sockeye -n "__fish_sockeye_using_subcommand unix-serve" -s w -l timeout -d 'Close a connection whose peer is silent for this long; of datagrams: end when none comes for this long [default: none]' -r
+complete -c sockeye -n "__fish_sockeye_using_subcommand unix-serve" -l messages -d 'Close a connection after this many answers; 0 closes it when it is accepted' -r
+complete -c sockeye -n "__fish_sockeye_using_subcommand unix-serve" -l count -d 'End after this many connections, or datagrams' -r
+complete -c sockeye -n "__fish_sockeye_using_subcommand unix-serve" -l max-connections -d 'Hold at most this many connections at once; further ones wait in the backlog' -r
+complete -c sockeye -n "__fish_sockeye_using_subcommand unix-serve" -l allow-uid -d 'Let only peers of this user in, a name or a number (repeatable; with --allow-gid either is enough)' -r
+complete -c sockeye -n "__fish_sockeye_using_subcommand unix-serve" -l allow-gid -d 'Let only peers of this group in, a name or a number; supplementary groups count (repeatable)' -r
+complete -c sockeye -n "__fish_sockeye_using_subcommand unix-serve" -s s -l source -d 'Use this address of ours, and this port (serve: instead of ADDR)' -r
+complete -c sockeye -n "__fish_sockeye_using_subcommand unix-serve" -l interface -d 'Keep to this interface (SO_BINDTODEVICE)' -r
+complete -c sockeye -n "__fish_sockeye_using_subcommand unix-serve" -l recv-buffer -d 'Receive buffer in bytes (SO_RCVBUF; past the limit SO_RCVBUFFORCE where permitted)' -r
+complete -c sockeye -n "__fish_sockeye_using_subcommand unix-serve" -l send-buffer -d 'Send buffer in bytes (SO_SNDBUF; past the limit SO_SNDBUFFORCE where permitted)' -r
+complete -c sockeye -n "__fish_sockeye_using_subcommand unix-serve" -l ttl -d 'Time to live, or hop limit, of what is sent' -r
+complete -c sockeye -n "__fish_sockeye_using_subcommand unix-serve" -l dscp -d 'Mark what is sent with this DSCP, a name (ef, af41, cs5) or a number' -r
+complete -c sockeye -n "__fish_sockeye_using_subcommand unix-serve" -l mark -d 'Firewall mark (SO_MARK)' -r
+complete -c sockeye -n "__fish_sockeye_using_subcommand unix-serve" -l keepalive -d 'Probe a silent connection after this long (SO_KEEPALIVE, TCP_KEEPIDLE, TCP_KEEPINTVL)' -r
+complete -c sockeye -n "__fish_sockeye_using_subcommand unix-serve" -l mss -d 'Maximum segment size in bytes (TCP_MAXSEG)' -r
+complete -c sockeye -n "__fish_sockeye_using_subcommand unix-serve" -l congestion -d 'Congestion algorithm (TCP_CONGESTION)' -r
+complete -c sockeye -n "__fish_sockeye_using_subcommand unix-serve" -l user-timeout -d 'Give a connection up when sent data stays unacknowledged this long (TCP_USER_TIMEOUT)' -r
+complete -c sockeye -n "__fish_sockeye_using_subcommand unix-serve" -l busy-poll -d 'Poll the device this long before waiting (SO_BUSY_POLL)' -r
+complete -c sockeye -n "__fish_sockeye_using_subcommand unix-serve" -l format -d 'Report in this form' -r -f -a "text\t'For people'
+json\t'For scripts: one JSON object a line'"
+complete -c sockeye -n "__fish_sockeye_using_subcommand unix-serve" -l events -d 'Write the JSON events to this file as well' -r -F
+complete -c sockeye -n "__fish_sockeye_using_subcommand unix-serve" -l color -d 'Colour the text' -r -f -a "auto\t'On terminals, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c sockeye -n "__fish_sockeye_using_subcommand unix-serve" -l deadline -d 'End the whole run after this long' -r
+complete -c sockeye -n "__fish_sockeye_using_subcommand unix-serve" -l echo -d 'Send back what came (the default)'
+complete -c sockeye -n "__fish_sockeye_using_subcommand unix-serve" -l discard -d 'Read and drop what comes'
+complete -c sockeye -n "__fish_sockeye_using_subcommand unix-serve" -l crlf -d 'End each text that is sent with CR LF'
+complete -c sockeye -n "__fish_sockeye_using_subcommand unix-serve" -l lf -d 'End each text that is sent with LF'
+complete -c sockeye -n "__fish_sockeye_using_subcommand unix-serve" -l escape -d 'Read \\r \\n \\t \\0 \\\\ and \\xNN in texts'
+complete -c sockeye -n "__fish_sockeye_using_subcommand unix-serve" -l hex -d 'Read texts as hexadecimal digits'
+complete -c sockeye -n "__fish_sockeye_using_subcommand unix-serve" -l relay -d 'Relay this terminal or pipe with one peer, both ways: stdin to it, what it sends to stdout'
+complete -c sockeye -n "__fish_sockeye_using_subcommand unix-serve" -l reuse-port -d 'Let other sockets share the port (SO_REUSEPORT)'
+complete -c sockeye -n "__fish_sockeye_using_subcommand unix-serve" -l no-delay -d 'Send small segments at once (TCP_NODELAY)'
+complete -c sockeye -n "__fish_sockeye_using_subcommand unix-serve" -l dont-fragment -d 'Forbid fragmentation (IP_MTU_DISCOVER)'
+complete -c sockeye -n "__fish_sockeye_using_subcommand unix-serve" -s j -l json -d 'Report as JSON, one object a line'
+complete -c sockeye -n "__fish_sockeye_using_subcommand unix-serve" -s v -l verbose -d 'Report more: each setsockopt, sends of a relay, TCP figures'
+complete -c sockeye -n "__fish_sockeye_using_subcommand unix-serve" -s q -l quiet -d 'Report results and errors only'
+complete -c sockeye -n "__fish_sockeye_using_subcommand unix-serve" -s 4 -l ipv4 -d 'Use IPv4 only'
+complete -c sockeye -n "__fish_sockeye_using_subcommand unix-serve" -s 6 -l ipv6 -d 'Use IPv6 only'
+complete -c sockeye -n "__fish_sockeye_using_subcommand unix-serve" -s n -l numeric -d 'Numeric only: look no name up'
+complete -c sockeye -n "__fish_sockeye_using_subcommand unix-serve" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c sockeye -n "__fish_sockeye_using_subcommand unix-serve" -s V -l version -d 'Print version'
 complete -c sockeye -n "__fish_sockeye_using_subcommand doctor" -s w -l timeout -d 'Wait at most this long for each step of a round trip' -r
 complete -c sockeye -n "__fish_sockeye_using_subcommand doctor" -l format -d 'Report in this form' -r -f -a "text\t'For people'
 json\t'For scripts: one JSON object a line'"
@@ -153,10 +213,11 @@ complete -c sockeye -n "__fish_sockeye_using_subcommand man" -s h -l help -d 'Pr
 complete -c sockeye -n "__fish_sockeye_using_subcommand man" -s V -l version -d 'Print version'
 complete -c sockeye -n "__fish_sockeye_using_subcommand schema" -s h -l help -d 'Print help'
 complete -c sockeye -n "__fish_sockeye_using_subcommand schema" -s V -l version -d 'Print version'
-complete -c sockeye -n "__fish_sockeye_using_subcommand help; and not __fish_seen_subcommand_from serve connect doctor completions man schema help" -f -a "serve" -d 'Serve a TCP port: echo, answer by rule, discard, or relay'
-complete -c sockeye -n "__fish_sockeye_using_subcommand help; and not __fish_seen_subcommand_from serve connect doctor completions man schema help" -f -a "connect" -d 'Connect to a TCP port or a unix socket: talk, relay stdin and stdout, or test the port'
-complete -c sockeye -n "__fish_sockeye_using_subcommand help; and not __fish_seen_subcommand_from serve connect doctor completions man schema help" -f -a "doctor" -d 'Show what this machine permits, with a real round trip through each kind of socket'
-complete -c sockeye -n "__fish_sockeye_using_subcommand help; and not __fish_seen_subcommand_from serve connect doctor completions man schema help" -f -a "completions" -d 'Print the completion script of a shell'
-complete -c sockeye -n "__fish_sockeye_using_subcommand help; and not __fish_seen_subcommand_from serve connect doctor completions man schema help" -f -a "man" -d 'Print a man page'
-complete -c sockeye -n "__fish_sockeye_using_subcommand help; and not __fish_seen_subcommand_from serve connect doctor completions man schema help" -f -a "schema" -d 'Print the JSON Schema of the events'
-complete -c sockeye -n "__fish_sockeye_using_subcommand help; and not __fish_seen_subcommand_from serve connect doctor completions man schema help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c sockeye -n "__fish_sockeye_using_subcommand help; and not __fish_seen_subcommand_from serve connect unix-serve doctor completions man schema help" -f -a "serve" -d 'Serve a TCP port: echo, answer by rule, discard, or relay'
+complete -c sockeye -n "__fish_sockeye_using_subcommand help; and not __fish_seen_subcommand_from serve connect unix-serve doctor completions man schema help" -f -a "connect" -d 'Connect to a TCP port or a unix socket: talk, relay stdin and stdout, or test the port'
+complete -c sockeye -n "__fish_sockeye_using_subcommand help; and not __fish_seen_subcommand_from serve connect unix-serve doctor completions man schema help" -f -a "unix-serve" -d 'Serve a unix socket: all that serve does, on this machine, with the peer\'s credentials'
+complete -c sockeye -n "__fish_sockeye_using_subcommand help; and not __fish_seen_subcommand_from serve connect unix-serve doctor completions man schema help" -f -a "doctor" -d 'Show what this machine permits, with a real round trip through each kind of socket'
+complete -c sockeye -n "__fish_sockeye_using_subcommand help; and not __fish_seen_subcommand_from serve connect unix-serve doctor completions man schema help" -f -a "completions" -d 'Print the completion script of a shell'
+complete -c sockeye -n "__fish_sockeye_using_subcommand help; and not __fish_seen_subcommand_from serve connect unix-serve doctor completions man schema help" -f -a "man" -d 'Print a man page'
+complete -c sockeye -n "__fish_sockeye_using_subcommand help; and not __fish_seen_subcommand_from serve connect unix-serve doctor completions man schema help" -f -a "schema" -d 'Print the JSON Schema of the events'
+complete -c sockeye -n "__fish_sockeye_using_subcommand help; and not __fish_seen_subcommand_from serve connect unix-serve doctor completions man schema help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'

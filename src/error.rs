@@ -29,6 +29,8 @@ pub enum Step {
     Listen,
     /// accept(2).
     Accept,
+    /// unlink(2) of the file of a unix socket.
+    Unlink,
     /// connect(2), until the connection stands or has failed.
     Connect,
     /// The TLS handshake.
@@ -60,6 +62,7 @@ impl Step {
             Self::Bind => "bind",
             Self::Listen => "listen",
             Self::Accept => "accept",
+            Self::Unlink => "unlink",
             Self::Connect => "connect",
             Self::Tls => "tls",
             Self::Send => "send",

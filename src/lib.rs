@@ -45,6 +45,10 @@ pub fn run(started: Instant, words: impl IntoIterator<Item = OsString>, streams:
             let stage = stage::of_connect(&connect);
             stage.run(started, streams, |run| command::connect::run(*connect, run))
         }
+        Command::UnixServe(unix_serve) => {
+            let stage = stage::of_unix_serve(&unix_serve);
+            stage.run(started, streams, |run| command::unix_serve::run(*unix_serve, run))
+        }
         Command::Doctor(doctor) => {
             let stage = stage::of_doctor(&doctor);
             stage.run(started, streams, |run| command::doctor::run(doctor, run))

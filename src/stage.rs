@@ -12,7 +12,7 @@ use std::time::Instant;
 use nix::fcntl::OFlag;
 use tokio::sync::Notify;
 
-use crate::args::{self, Connect, Doctor, Output, Serve};
+use crate::args::{self, Connect, Doctor, Output, Serve, UnixServe, UnixType};
 use crate::command::Run;
 use crate::error::{Error, ExitCode, Step, errno_name};
 use crate::event::{self, Audience, Event, Kind, SCHEMA, Stamp};
@@ -124,6 +124,13 @@ pub(crate) struct Stage {
 pub(crate) fn of_serve(serve: &Serve) -> Stage {
     let results = if serve.service.relay { Results::Peer } else { Results::Lines };
     Stage { is_relay: serve.service.relay, ..Stage::new("serve", &serve.output, Tally::Server, results) }
+}
+
+/// The stage of `unix-serve`.
+pub(crate) fn of_unix_serve(serve: &UnixServe) -> Stage {
+    let results = if serve.service.relay { Results::Peer } else { Results::Lines };
+    let tally = if serve.kind == UnixType::Dgram { Tally::Datagrams } else { Tally::Server };
+    Stage { is_relay: serve.service.relay, ..Stage::new("unix-serve", &serve.output, tally, results) }
 }
 
 /// The stage of `connect`.

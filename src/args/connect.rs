@@ -13,7 +13,7 @@ use super::output::{Format, Output};
 use super::patience::Patience;
 use super::port::{self, Port, PortList};
 use super::socket_options::SocketOptions;
-use super::target::{self, Host, Target};
+use super::target::{self, Host, Target, UnixType};
 use super::value;
 
 /// What a relay does when the peer has closed its side and ours is still open.
@@ -35,6 +35,7 @@ pub enum OnPeerClose {
   sockeye connect localhost 50007 'Hello network world' 'second line'
   sockeye connect example.org:80 --crlf 'HEAD / HTTP/1.0' '' --expect '^HTTP/1.. 200'
   sockeye connect localhost:8001 <request >answer
+  sockeye connect unix:/run/x.sock --type seqpacket hello
   sockeye connect --probe localhost 22,80,8000-8010
   sockeye connect --probe '[::1]:8080' localhost:443 --timeout 2s --json
 
@@ -79,6 +80,9 @@ pub struct Connect {
     /// Take at most this many bytes with one recv; what it does not take stays for the next
     #[arg(long, value_name = "SIZE", default_value = "64KiB", value_parser = value::recv_size, allow_negative_numbers = true, help_heading = "Limits")]
     pub recv_size: NonZeroUsize,
+    /// The type of a unix socket [default: stream]
+    #[arg(long = "type", value_enum, value_name = "TYPE", help_heading = "Talk")]
+    kind: Option<UnixType>,
     /// When the peer closes its side of a relay: end, or send the rest of stdin first
     /// [default: exit on a terminal, drain elsewhere]
     #[arg(long, value_enum, value_name = "ACTION", conflicts_with = "probe", help_heading = "Talk")]
@@ -98,6 +102,12 @@ pub struct Connect {
 }
 
 impl Connect {
+    /// Returns the type of the socket of a unix target.
+    #[must_use]
+    pub fn unix_type(&self) -> UnixType {
+        self.kind.unwrap_or_default()
+    }
+
     /// Returns whether stdin and stdout are relayed.
     #[must_use]
     pub fn is_relay(&self) -> bool {
@@ -134,7 +144,23 @@ impl Connect {
         if self.hex_dump && self.output.format() == Format::Json {
             return Err("--hex-dump is for text: with --json the events carry the bytes".to_owned());
         }
+        self.check_type()?;
         self.check_options()
+    }
+
+    /// Checks the type of the socket against the targets.
+    fn check_type(&self) -> Result<(), String> {
+        let (kind, inet) = (self.unix_type(), self.targets.iter().find(|target| matches!(target, Target::Inet(..))));
+        if let (Some(_), Some(inet)) = (self.kind, inet) {
+            return Err(format!("--type is for unix sockets, and {inet} is TCP"));
+        }
+        if kind == UnixType::Dgram && self.until_eof {
+            return Err("--until-eof cannot work with --type dgram: datagrams have no end".to_owned());
+        }
+        if kind == UnixType::Dgram && self.on_peer_close.is_some() {
+            return Err("--on-peer-close cannot work with --type dgram: nobody is told of a close".to_owned());
+        }
+        Ok(())
     }
 
     /// Checks the socket options against the families of the targets.

@@ -48,6 +48,8 @@ pub enum Page {
     Serve,
     /// `sockeye-connect(1)`.
     Connect,
+    /// `sockeye-unix-serve(1)`.
+    UnixServe,
     /// `sockeye-doctor(1)`.
     Doctor,
     /// `sockeye-completions(1)`.

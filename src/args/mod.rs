@@ -21,6 +21,7 @@ pub mod serve;
 pub mod service;
 pub mod socket_options;
 pub mod target;
+pub mod unix_serve;
 pub mod value;
 
 pub use answer::Answer;
@@ -35,7 +36,8 @@ pub use port::{Port, PortList};
 pub use serve::Serve;
 pub use service::Service;
 pub use socket_options::SocketOptions;
-pub use target::{Family, Host, Target};
+pub use target::{Family, Host, Target, UnixType};
+pub use unix_serve::UnixServe;
 
 /// Walk a socket through its life and report every step
 ///
@@ -68,6 +70,8 @@ pub enum Command {
     Serve(Box<Serve>),
     /// Connect to a TCP port or a unix socket: talk, relay stdin and stdout, or test the port
     Connect(Box<Connect>),
+    /// Serve a unix socket: all that serve does, on this machine, with the peer's credentials
+    UnixServe(Box<UnixServe>),
     /// Show what this machine permits, with a real round trip through each kind of socket
     ///
     /// A line of a table, or a `check` event, for each thing looked at. All traffic stays on
@@ -115,6 +119,7 @@ impl Command {
         let checked = match &mut command {
             Self::Serve(serve) => serve.check(),
             Self::Connect(connect) => connect.check(),
+            Self::UnixServe(unix_serve) => unix_serve.check(),
             Self::Doctor(doctor) => doctor.output.check(),
             Self::Completions(_) | Self::Man(_) | Self::Schema(_) => Ok(()),
         };

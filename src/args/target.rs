@@ -5,6 +5,8 @@ use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 use std::os::unix::ffi::OsStrExt;
 
+use clap::ValueEnum;
+
 use crate::address::Address;
 
 /// Which of the two families of IP a run keeps to.
@@ -99,6 +101,18 @@ impl fmt::Display for Target {
     }
 }
 
+/// The type of a unix socket.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum UnixType {
+    /// SOCK_STREAM: connections that carry bytes.
+    #[default]
+    Stream,
+    /// SOCK_DGRAM: datagrams, without a connection.
+    Dgram,
+    /// SOCK_SEQPACKET: connections that carry records.
+    Seqpacket,
+}
+
 /// The longest path or abstract name of a unix socket, in bytes (sun_path less one, unix(7)).
 const UNIX_MOST: usize = 107;
 
@@ -108,13 +122,14 @@ pub(super) fn unix(word: &OsStr) -> Option<Result<Address, String>> {
     Some(unix_name(name))
 }
 
-fn unix_name(name: &[u8]) -> Result<Address, String> {
+/// Parses a path, or an abstract name after `@`.
+pub(super) fn unix_name(name: &[u8]) -> Result<Address, String> {
     let (kind, bytes) = match name.strip_prefix(b"@") {
         Some(abstract_name) => ("name", abstract_name),
         None => ("path", name),
     };
     if bytes.is_empty() {
-        return Err(format!("unix: needs a {kind}, as unix:PATH or unix:@NAME"));
+        return Err(format!("the unix {kind} is empty"));
     }
     if bytes.len() > UNIX_MOST {
         return Err(format!("the unix {kind} has {} bytes, at most {UNIX_MOST} fit", bytes.len()));

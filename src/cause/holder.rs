@@ -1,9 +1,10 @@
-//! Who holds a TCP port of this machine: the kernel's table of sockets, and the process of each.
+//! Who holds a TCP port or a unix name of this machine: the kernel's table of sockets, and the process of each.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::path::Path;
 
-use procfs::net::{TcpNetEntry, TcpState, tcp, tcp6};
+use procfs::net::{TcpNetEntry, TcpState, tcp, tcp6, unix};
 use procfs::process::{FDTarget, all_processes};
 
 use crate::address::Address;
@@ -34,6 +35,35 @@ pub(super) fn of_port(port: u16) -> Vec<Holder> {
     let mut processes = of_inodes(&sockets.iter().map(|entry| entry.inode).collect::<Vec<_>>());
     let whose = |entry: TcpNetEntry| Holder { local: entry.local_address, process: processes.remove(&entry.inode) };
     sockets.into_iter().map(whose).collect()
+}
+
+/// A unix socket of this machine with a name, and whose it is as far as may be seen.
+pub(super) struct UnixHolder {
+    /// Its type, as `--type` names it.
+    pub(super) kind: &'static str,
+    process: Option<(String, i32)>,
+}
+
+impl std::fmt::Display for UnixHolder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.process {
+            Some((name, pid)) => write!(f, "{name} (pid {pid}), type {}", self.kind),
+            None => write!(f, "a process that only its owner and root may see, type {}", self.kind),
+        }
+    }
+}
+
+/// Returns who has bound a path or an abstract name, the latter with its `@`. The kernel tells the
+/// path as it was written then: another way to write it is not found.
+pub(super) fn of_unix_name(name: &Path) -> Option<UnixHolder> {
+    let found = unix().ok()?.into_iter().find(|entry| entry.path.as_deref() == Some(name))?;
+    // Types by number, as socket(2) has them.
+    let kind = match found.socket_type {
+        1 => "stream",
+        2 => "dgram",
+        _ => "seqpacket",
+    };
+    Some(UnixHolder { kind, process: of_inodes(&[found.inode]).remove(&found.inode) })
 }
 
 /// Returns name and id of the process that has each of the sockets open.

@@ -3,6 +3,7 @@
 //! Only asked after a failure, never on a hot path; [`investigate`] on a thread that may block.
 
 mod holder;
+mod unix;
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -25,6 +26,8 @@ pub fn investigate(error: &Error) -> Option<String> {
         (Step::Connect, Some(Errno::ECONNREFUSED), _, Some(Address::Inet(peer))) if peer.ip().is_loopback() => {
             elsewhere(peer.port())
         }
+        (Step::Bind, Some(Errno::EADDRINUSE), Some(local), _) => unix::in_use(local),
+        (Step::Connect, Some(errno), _, Some(peer)) => unix::unreached(errno, peer),
         _ => None,
     };
     found.or_else(|| hint(error))
@@ -41,10 +44,16 @@ pub fn hint(error: &Error) -> Option<String> {
         };
     };
     let words = match (error.step, errno) {
+        (Step::Bind, Errno::EADDRINUSE) if matches!(error.local, Some(Address::UnixPath(_))) => {
+            "something stands at this path; only a socket that nobody listens on is replaced".to_owned()
+        }
         (Step::Bind, Errno::EADDRINUSE) => {
             "another socket has this address; `ss -tanp` shows which, port 0 takes any free one".to_owned()
         }
-        (Step::Bind, Errno::EACCES) => return Some(protected_port()),
+        (Step::Bind, Errno::EACCES) => match error.local {
+            Some(Address::UnixPath(_)) => "this user may not write to the folder of the path".to_owned(),
+            _ => return Some(protected_port()),
+        },
         (Step::Bind, Errno::EADDRNOTAVAIL) => {
             "this machine has no such address; `ip address` lists those it has".to_owned()
         }
@@ -72,6 +81,17 @@ pub fn hint(error: &Error) -> Option<String> {
             Some(Address::UnixAbstract(_)) => "nobody has this abstract name: is the server up?".to_owned(),
             _ => "the file is there, but nobody listens on it: is the server up?".to_owned(),
         },
+        (Step::Connect, Errno::EPROTOTYPE) => {
+            "the socket there is of another type; --type stream, dgram or seqpacket chooses one".to_owned()
+        }
+        (Step::Bind, Errno::ENOENT) => "the folder of the path does not exist".to_owned(),
+        (Step::Bind, Errno::ENOTDIR) => "a part of the path is no folder".to_owned(),
+        (Step::Bind, Errno::EPERM) => "the group or the rights of the file may not be set by this user".to_owned(),
+        (Step::Bind, Errno::EROFS) => "the path lies on a file system that is read-only".to_owned(),
+        (Step::Send, Errno::EMSGSIZE) => {
+            "the datagram or record is larger than the socket takes; --send-buffer makes room".to_owned()
+        }
+        (Step::Send, Errno::EAGAIN) => "the queue of the peer is full: it does not read".to_owned(),
         (Step::Connect, Errno::ENOENT) => "there is no socket at this path: is the server up?".to_owned(),
         (Step::Connect, Errno::ETIMEDOUT) => SILENCE.to_owned(),
         (Step::Connect, Errno::EAGAIN) => {
@@ -160,7 +180,7 @@ fn descriptors() -> String {
 /// Returns the lowest port that needs no privilege (net.ipv4.ip_unprivileged_port_start, ip(7)).
 #[must_use]
 pub fn lowest_port() -> Option<u16> {
-    std::fs::read_to_string("/proc/sys/net/ipv4/ip_unprivileged_port_start").ok()?.trim().parse().ok()
+    crate::sys::proc_number("/proc/sys/net/ipv4/ip_unprivileged_port_start")
 }
 
 #[cfg(test)]

@@ -45,6 +45,7 @@ pub async fn run(connect: Connect, mut run: Run) -> ExitCode {
                 idle: connect.patience.idle_timeout,
                 recv_size: connect.recv_size,
                 expect: connect.expect.as_ref(),
+                linger: Some(connect.patience.answer()),
             };
             relay::run(stream, &relay, stdin, &run).await
         }
@@ -65,6 +66,7 @@ async fn one(connect: &Connect, target: &Target, resolved: &Resolved, run: &Run)
     let reach = Reach {
         source: step::source_address(&run.door, &connect.options)?,
         options: connect.options.clone(),
+        unix_type: connect.unix_type(),
         bound: connect.patience.connect(),
         // Of many targets the table tells enough, and its order is that of the answers.
         is_explained: connect.targets.len() == 1,

@@ -7,10 +7,11 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 
 use super::Run;
-use crate::args::{Doctor, Family, Host, ListenAddress, SocketOptions};
+use crate::address::Address;
+use crate::args::{Doctor, Family, Host, ListenAddress, SocketOptions, UnixType};
 use crate::error::{ExitCode, Step};
 use crate::event::{Check, CheckOutcome, Reason};
-use crate::step::{self, Accepted, Cause, Door, Failed, Reach, Recvd, Stream, now, within};
+use crate::step::{self, Accepted, Cause, Door, Failed, Listener, Reach, Recvd, Stream, UnixPlace, now, within};
 
 /// What goes there and back.
 const PING: &[u8] = b"sockeye";
@@ -28,6 +29,20 @@ pub async fn run(doctor: Doctor, run: Run) -> ExitCode {
             if only.is_none_or(|only| only == family) {
                 let began = now();
                 let result = tcp(&run.door, loopback, doctor.timeout).await;
+                worked &= report(&run.door, name, began, result);
+            }
+        }
+        for (name, kind) in [
+            ("unix-stream", UnixType::Stream),
+            ("unix-seqpacket", UnixType::Seqpacket),
+            ("unix-dgram", UnixType::Dgram),
+        ] {
+            if only.is_none() {
+                let began = now();
+                let result = match kind {
+                    UnixType::Dgram => unix_datagrams(&run.door, doctor.timeout).await,
+                    _ => unix(&run.door, kind, doctor.timeout).await,
+                };
                 worked &= report(&run.door, name, began, result);
             }
         }
@@ -98,14 +113,58 @@ impl From<Failed> for Trouble {
     }
 }
 
-/// Serves and connects on loopback, sends there and back, and returns how long that took.
+/// Serves and connects over TCP on loopback, and returns how long a round trip took.
 async fn tcp(door: &Arc<Door>, loopback: IpAddr, bound: Duration) -> Result<Duration, Trouble> {
     let words = SocketOptions::default();
     let listen = ListenAddress { host: Some(Host::Ip(loopback, None)), port: 0 };
     let address = step::bind_address(door, &listen, None, bound).await?;
     let listener = step::listener(door, &address, 1, &words).await?;
-    let reach = Reach { source: None, options: words, bound, is_explained: true };
-    let client = step::connect(door, &[listener.local().clone()], &Arc::new(reach)).await?;
+    connections(door, &listener, UnixType::Stream, bound).await
+}
+
+/// Serves and connects over unix sockets with connections, likewise.
+async fn unix(door: &Arc<Door>, kind: UnixType, bound: Duration) -> Result<Duration, Trouble> {
+    let listener = step::unix_listener(door, &anywhere(kind), 1, &SocketOptions::default()).await?;
+    connections(door, &listener, kind, bound).await
+}
+
+/// Sends a unix datagram to a server and awaits its answer, likewise.
+async fn unix_datagrams(door: &Arc<Door>, bound: Duration) -> Result<Duration, Trouble> {
+    let server = step::unix_datagram(door, &anywhere(UnixType::Dgram), &SocketOptions::default()).await?;
+    let client = step::connect(door, &[server.local().clone()], &reach(UnixType::Dgram, bound)).await?;
+    let began = now();
+    client.send_all(PING, Some(bound)).await?;
+    let mut buffer = [0; PING.len()];
+    let received = loop {
+        within(Some(bound), server.readable()).await.ok_or(Trouble::Silent)?;
+        if let Some(received) = server.recv(&mut buffer, |_| true)? {
+            break received;
+        }
+    };
+    server.answer(&received, [&[], &buffer[..received.bytes]])?;
+    take(&client, bound).await?;
+    let trip = step::since(began);
+    client.close(Reason::Local);
+    Ok(trip)
+}
+
+/// Returns a place that the kernel chooses: an abstract name, so that there is no file.
+fn anywhere(kind: UnixType) -> UnixPlace {
+    UnixPlace { address: Address::UnixUnnamed, kind, mode: 0, group: None }
+}
+
+fn reach(unix_type: UnixType, bound: Duration) -> Arc<Reach> {
+    Arc::new(Reach { source: None, options: SocketOptions::default(), unix_type, bound, is_explained: true })
+}
+
+/// Connects to a listener, sends there and back, and returns how long that took.
+async fn connections(
+    door: &Arc<Door>,
+    listener: &Listener,
+    kind: UnixType,
+    bound: Duration,
+) -> Result<Duration, Trouble> {
+    let client = step::connect(door, &[listener.local().clone()], &reach(kind, bound)).await?;
     let server = loop {
         match within(Some(bound), listener.accept()).await.ok_or(Trouble::Silent)?? {
             Accepted::Connection(connection) => break connection.open()?,
@@ -128,6 +187,11 @@ async fn tcp(door: &Arc<Door>, loopback: IpAddr, bound: Duration) -> Result<Dura
 /// Sends from one end and takes it at the other.
 async fn pass(from: &Stream, to: &Stream, bound: Duration) -> Result<(), Trouble> {
     from.send_all(PING, Some(bound)).await?;
+    take(to, bound).await
+}
+
+/// Takes what was sent.
+async fn take(to: &Stream, bound: Duration) -> Result<(), Trouble> {
     let mut buffer = [0; PING.len()];
     let mut came = 0;
     while came < PING.len() {

@@ -10,6 +10,7 @@ use crate::error::ExitCode;
 use crate::step::{Cause, Door, Stdin, Stop};
 
 pub mod connect;
+mod datagrams;
 pub mod doctor;
 mod expectation;
 mod relay;
@@ -17,6 +18,7 @@ pub mod serve;
 mod server;
 mod session;
 mod talk;
+pub mod unix_serve;
 
 /// What every walk is given.
 pub struct Run {

@@ -16,6 +16,8 @@ use crate::step::{self, Cause, Failed, Recvd, Spliced, Stdin, Stream, now};
 enum End {
     /// Both sides are closed, or the peer's is and that is enough.
     Closed,
+    /// All was sent, and no datagram has come for long enough.
+    Quiet,
     /// No byte went either way since then.
     Idle(Instant),
     /// The run was told to stop.
@@ -30,6 +32,9 @@ pub(super) struct Relay<'a> {
     pub(super) idle: Option<Duration>,
     pub(super) recv_size: NonZeroUsize,
     pub(super) expect: Option<&'a Regex>,
+    /// Datagrams have no end: how long after that of our input one that comes is still awaited;
+    /// `None` is without end.
+    pub(super) linger: Option<Duration>,
 }
 
 /// Relays until both sides are closed. What reaches stdout is the report's view of what was
@@ -41,13 +46,16 @@ pub(super) async fn run(stream: Stream, relay: &Relay<'_>, stdin: Stdin, run: &R
     });
     let mut incoming = Incoming { buffer: vec![0; relay.recv_size.get()], expectation: Expectation::new(relay.expect) };
     let end = tokio::select! {
-        end = both(&stream, stdin, &mut incoming, on_peer_close, run) => end,
+        end = both(&stream, stdin, &mut incoming, on_peer_close, relay.linger, run) => end,
         since = idle(&stream, relay.idle) => Ok(End::Idle(since)),
         cause = run.stop.reached() => Ok(End::Stopped(cause)),
     };
     match end {
         Ok(End::Closed) => stream.close(Reason::Eof),
+        Ok(End::Quiet) => stream.close(Reason::Local),
         Ok(End::Stopped(cause)) => stream.close(cause.reason()),
+        // Of datagrams nobody knows that there are no more.
+        Ok(End::Idle(_)) if !stream.has_end() => stream.close(Reason::Local),
         Ok(End::Idle(since)) => {
             let failed = stream.timed_out(Step::Recv, since.elapsed());
             stream.close(Reason::Timeout);
@@ -78,6 +86,7 @@ async fn both(
     stdin: Stdin,
     incoming: &mut Incoming<'_>,
     on_peer_close: OnPeerClose,
+    linger: Option<Duration>,
     run: &Run,
 ) -> Result<End, Failed> {
     let up = upload(stream, stdin, run);
@@ -100,6 +109,10 @@ async fn both(
     match sent {
         // What we cannot read we cannot send: there is nothing to wait for.
         Err(failed) if failed.code == ExitCode::File => Err(failed),
+        Ok(()) if !stream.has_end() => tokio::select! {
+            received = down => received.map(|()| End::Closed),
+            _ = idle(stream, linger) => Ok(End::Quiet),
+        },
         // A peer that broke off may have sent something first, and its reset may follow.
         sent => {
             let received = down.await;
@@ -112,12 +125,13 @@ async fn both(
 async fn upload(stream: &Stream, stdin: Stdin, run: &Run) -> Result<(), Failed> {
     // Where nobody wants to see what is sent, the kernel moves it.
     if run.door.wants(Kind::Send) || stream.splice_from(&stdin.stream).await? != Spliced::Eof {
-        let mut chunks = stdin.start(&run.door)?;
+        let mut chunks = stdin.start(&run.door, stream.most_at_once())?;
         while let Some(chunk) = chunks.next(&run.door).await? {
             stream.send_all(&chunk, None).await?;
         }
     }
-    stream.shutdown()
+    // Of datagrams nobody is told.
+    if stream.has_end() { stream.shutdown() } else { Ok(()) }
 }
 
 /// Takes what the peer sends, to its end.

@@ -120,6 +120,7 @@ async fn relay_one(
         idle: service.timeout,
         recv_size: service.recv_size,
         expect: None,
+        linger: None,
     };
     relay::run(stream, &relay, stdin, run).await
 }

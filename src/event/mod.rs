@@ -16,8 +16,8 @@ mod total;
 mod value;
 
 pub use step::{
-    Accept, Bind, Close, Connect, Eof, How, IcmpError, Listen, OptionValue, Reason, Recv, Resolve, Send, Setsockopt,
-    Shutdown, Socket, Tcp, Timeout,
+    Accept, Bind, Close, Connect, Descriptor, Eof, How, IcmpError, Listen, OptionValue, Reason, Recv, Resolve, Send,
+    Setsockopt, Shutdown, Socket, Tcp, Timeout, Unlink, UnlinkReason,
 };
 pub use told::{Check, CheckOutcome, Error, Start, Warning};
 pub use total::{Distribution, Interim, Outcome, Summary, Totals};
@@ -122,6 +122,8 @@ events! {
     Setsockopt['a] "setsockopt",
     /// A socket got its local address.
     Bind['a] "bind",
+    /// The file of a unix socket was removed.
+    Unlink['a] "unlink",
     /// A socket listens.
     Listen[] "listen",
     /// A connection came in.

@@ -64,6 +64,43 @@ pub struct Bind<'a> {
     /// The address that the socket then has.
     #[schemars(with = "String")]
     pub local: &'a Address,
+    /// AF_UNIX, bound to a path: the rights of the file, in octal (`0600`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mode: Option<&'a str>,
+    /// AF_UNIX, bound to a path: the group of the file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gid: Option<u32>,
+}
+
+/// Fields of `unlink`.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct Unlink<'a> {
+    /// The address whose file it was.
+    #[schemars(with = "String")]
+    pub local: &'a Address,
+    /// Why it was removed.
+    pub reason: UnlinkReason,
+}
+
+/// Why the file of a unix socket was removed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum UnlinkReason {
+    /// It was left by a program that is gone: a connect to it was refused.
+    Stale,
+    /// It was ours, and our socket is closed.
+    End,
+}
+
+impl UnlinkReason {
+    /// Returns the name that events use.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Stale => "stale",
+            Self::End => "end",
+        }
+    }
 }
 
 /// Fields of `listen`.
@@ -96,6 +133,9 @@ pub struct Accept<'a> {
     /// AF_UNIX: the peer's group.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gid: Option<u32>,
+    /// AF_UNIX: the name of the peer's process (proc_pid_comm(5)), where it may be seen.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub process: Option<&'a str>,
 }
 
 /// Fields of `connect`.
@@ -127,11 +167,23 @@ pub struct Send<'a> {
     /// The connection.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub conn: Option<u64>,
+    /// Datagrams: to whom.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
+    pub peer: Option<&'a Address>,
     /// Bytes that the kernel took.
     pub bytes: u64,
     /// The bytes themselves.
     #[serde(flatten)]
     pub data: Payload<'a>,
+}
+
+impl<'a> Send<'a> {
+    /// Tells of bytes on a connection, and of nothing besides.
+    #[must_use]
+    pub fn on(conn: impl Into<Option<u64>>, bytes: usize, data: &'a [u8]) -> Self {
+        Self { conn: conn.into(), peer: None, bytes: bytes as u64, data: Payload(data) }
+    }
 }
 
 /// Fields of `recv`.
@@ -140,11 +192,72 @@ pub struct Recv<'a> {
     /// The connection.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub conn: Option<u64>,
+    /// Datagrams: from whom.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
+    pub peer: Option<&'a Address>,
+    /// Datagrams: to which address of ours.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
+    pub local: Option<&'a Address>,
     /// Bytes that one recv gave.
     pub bytes: u64,
+    /// Datagrams and records: whether it was longer than one recv may return, and was cut.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub truncated: Option<bool>,
+    /// Datagrams and records: the bytes that it had when it was sent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub datagram_bytes: Option<u64>,
+    /// Datagrams of AF_UNIX: the sender's process (SCM_CREDENTIALS, unix(7)).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pid: Option<i32>,
+    /// Datagrams of AF_UNIX: the sender's user.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub uid: Option<u32>,
+    /// Datagrams of AF_UNIX: the sender's group.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gid: Option<u32>,
+    /// Datagrams: true where the sender is not let in; nothing is answered then.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub denied: bool,
+    /// AF_UNIX: descriptors that came with the bytes (SCM_RIGHTS); they were closed at once.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    pub descriptors: &'a [Descriptor],
     /// The bytes themselves.
     #[serde(flatten)]
     pub data: Payload<'a>,
+}
+
+impl<'a> Recv<'a> {
+    /// Tells of bytes on a connection, and of nothing besides.
+    #[must_use]
+    pub fn on(conn: impl Into<Option<u64>>, bytes: usize, data: &'a [u8]) -> Self {
+        Self {
+            conn: conn.into(),
+            peer: None,
+            local: None,
+            bytes: bytes as u64,
+            truncated: None,
+            datagram_bytes: None,
+            pid: None,
+            uid: None,
+            gid: None,
+            denied: false,
+            descriptors: &[],
+            data: Payload(data),
+        }
+    }
+}
+
+/// A descriptor that a peer passed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Descriptor {
+    /// What it is: `file`, `directory`, `socket`, `pipe`, `character-device`, `block-device`,
+    /// `anonymous` (an eventfd, an epoll and the like).
+    pub kind: &'static str,
+    /// What it refers to, as proc_pid_fd(5) shows it: a path, `socket:[INODE]`, `pipe:[INODE]`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub target: Option<String>,
 }
 
 /// Fields of `eof`.

@@ -48,12 +48,24 @@ pub struct Totals {
     /// Connections that are open now.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub connections_open: Option<u64>,
-    /// Connections that were not let in.
+    /// Connections, or datagrams, that were not let in.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub denied: Option<u64>,
     /// Connections that were reset.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub resets: Option<u64>,
+    /// Datagrams that were sent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sent: Option<u64>,
+    /// Datagrams that were received, those that were not let in among them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub received: Option<u64>,
+    /// Datagrams that were received and cut, because one recv could not take all of them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub truncated: Option<u64>,
+    /// Datagrams that could not be sent; each is an error.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub not_sent: Option<u64>,
     /// Waits that ended without what they waited for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timeouts: Option<u64>,

@@ -70,7 +70,7 @@ impl Json {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::{self, Payload};
+    use crate::event;
 
     fn line(seconds: u64, nanos: u32, event: &Event<'_>) -> String {
         let stamp = Stamp { time: UNIX_EPOCH + Duration::new(seconds, nanos), elapsed: Duration::from_nanos(412_000) };
@@ -80,7 +80,7 @@ mod tests {
     }
 
     fn recv(data: &[u8]) -> Event<'_> {
-        event::Recv { conn: Some(1), bytes: data.len() as u64, data: Payload(data) }.into()
+        event::Recv::on(1, data.len(), data).into()
     }
 
     #[test]
@@ -97,7 +97,7 @@ mod tests {
         let totals = event::Totals::default();
         let interim = event::Interim { duration: Duration::from_secs(1), totals: &totals };
         assert!(line(0, 0, &interim.into()).ends_with(",\"elapsed_ns\":412000,\"duration_ns\":1000000000}\n"));
-        let bytes = event::Recv { conn: None, bytes: 0, data: Payload(b"") };
+        let bytes = event::Recv::on(None, 0, b"");
         assert!(line(0, 0, &bytes.into()).ends_with(",\"elapsed_ns\":412000,\"bytes\":0}\n"));
     }
 

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, UNIX_EPOCH};
 
 use super::*;
-use crate::event::{Eof, OptionValue, Payload, Recv, Send, Setsockopt, Start, Warning};
+use crate::event::{Eof, OptionValue, Recv, Send, Setsockopt, Start, Warning};
 
 /// A writer that keeps what it is given.
 #[derive(Clone, Default)]
@@ -58,12 +58,12 @@ fn shown(settings: Settings) -> [String; 3] {
     let [stdout, stderr, events] = kept.each_ref().map(Kept::output);
     let outputs = Outputs { stdout, stderr: Some(stderr), events: Some(events) };
     let mut report = Report::new(settings, outputs);
-    let (one, data) = (OptionValue::Number(1), Payload(b"x"));
+    let one = OptionValue::Number(1);
     let told: [Event<'_>; 6] = [
         Start { schema: 1, version: "0", command: "serve" }.into(),
         Setsockopt { option: "SO_REUSEADDR", requested: &one, effective: None }.into(),
-        Recv { conn: Some(1), bytes: 1, data }.into(),
-        Send { conn: Some(1), bytes: 1, data }.into(),
+        Recv::on(1, 1, b"x").into(),
+        Send::on(1, 1, b"x").into(),
         Eof { conn: 1 }.into(),
         Warning { name: "x", message: "y" }.into(),
     ];

@@ -10,76 +10,104 @@ use nix::errno::Errno;
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
 use crate::address::Address;
-use crate::args::Family;
+use crate::args::{Family, UnixType};
 use crate::sys;
 
 pub mod icmp;
 pub mod options;
 pub mod resolve;
+pub mod unix;
 
-/// What socket(2) is asked for.
+/// What socket(2) is asked for: family, type and protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SocketKind {
-    /// The family.
-    pub domain: Domain,
-    /// The type.
-    pub kind: Type,
-    /// The protocol; `None` where the family has only one.
-    pub protocol: Option<Protocol>,
+pub enum SocketKind {
+    /// TCP over IPv4 or IPv6.
+    Tcp(Family),
+    /// A unix socket of a type.
+    Unix(UnixType),
 }
 
 impl SocketKind {
-    /// A TCP socket of the family of an address.
+    /// Returns the family.
     #[must_use]
-    pub fn tcp(family: Family) -> Self {
-        let domain = match family {
-            Family::V4 => Domain::IPV4,
-            Family::V6 => Domain::IPV6,
-        };
-        Self { domain, kind: Type::STREAM, protocol: Some(Protocol::TCP) }
+    pub fn domain(self) -> Domain {
+        match self {
+            Self::Tcp(Family::V4) => Domain::IPV4,
+            Self::Tcp(Family::V6) => Domain::IPV6,
+            Self::Unix(_) => Domain::UNIX,
+        }
     }
 
-    /// A unix stream socket.
+    /// Returns the type.
     #[must_use]
-    pub fn unix_stream() -> Self {
-        Self { domain: Domain::UNIX, kind: Type::STREAM, protocol: None }
+    pub fn kind(self) -> Type {
+        match self {
+            Self::Tcp(_) | Self::Unix(UnixType::Stream) => Type::STREAM,
+            Self::Unix(UnixType::Dgram) => Type::DGRAM,
+            Self::Unix(UnixType::Seqpacket) => Type::SEQPACKET,
+        }
+    }
+
+    /// Returns the protocol; `None` where the family has only one.
+    #[must_use]
+    pub fn protocol(self) -> Option<Protocol> {
+        match self {
+            Self::Tcp(_) => Some(Protocol::TCP),
+            Self::Unix(_) => None,
+        }
     }
 
     /// Returns the constant of socket(2) for the family.
     #[must_use]
-    pub fn family_name(&self) -> &'static str {
-        match self.domain {
-            Domain::IPV4 => "AF_INET",
-            Domain::IPV6 => "AF_INET6",
-            _ => "AF_UNIX",
+    pub fn family_name(self) -> &'static str {
+        match self {
+            Self::Tcp(Family::V4) => "AF_INET",
+            Self::Tcp(Family::V6) => "AF_INET6",
+            Self::Unix(_) => "AF_UNIX",
         }
     }
 
     /// Returns the constant of socket(2) for the type.
     #[must_use]
-    pub fn type_name(&self) -> &'static str {
-        match self.kind {
-            Type::STREAM => "SOCK_STREAM",
-            Type::SEQPACKET => "SOCK_SEQPACKET",
-            Type::RAW => "SOCK_RAW",
-            _ => "SOCK_DGRAM",
+    pub fn type_name(self) -> &'static str {
+        match self {
+            Self::Tcp(_) | Self::Unix(UnixType::Stream) => "SOCK_STREAM",
+            Self::Unix(UnixType::Dgram) => "SOCK_DGRAM",
+            Self::Unix(UnixType::Seqpacket) => "SOCK_SEQPACKET",
         }
     }
 
     /// Returns the constant of socket(2) for the protocol.
     #[must_use]
-    pub fn protocol_name(&self) -> Option<&'static str> {
-        match self.protocol? {
-            Protocol::TCP => Some("IPPROTO_TCP"),
-            Protocol::UDP => Some("IPPROTO_UDP"),
-            _ => None,
+    pub fn protocol_name(self) -> Option<&'static str> {
+        match self {
+            Self::Tcp(_) => Some("IPPROTO_TCP"),
+            Self::Unix(_) => None,
         }
     }
 
     /// Returns whether it speaks TCP.
     #[must_use]
-    pub fn is_tcp(&self) -> bool {
-        self.protocol == Some(Protocol::TCP)
+    pub fn is_tcp(self) -> bool {
+        matches!(self, Self::Tcp(_))
+    }
+
+    /// Returns whether it is a unix socket.
+    #[must_use]
+    pub fn is_unix(self) -> bool {
+        matches!(self, Self::Unix(_))
+    }
+
+    /// Returns whether each send is a datagram or record of its own.
+    #[must_use]
+    pub fn has_records(self) -> bool {
+        matches!(self, Self::Unix(UnixType::Dgram | UnixType::Seqpacket))
+    }
+
+    /// Returns whether it has connections, which have an end.
+    #[must_use]
+    pub fn has_connections(self) -> bool {
+        !matches!(self, Self::Unix(UnixType::Dgram))
     }
 }
 
@@ -88,7 +116,7 @@ impl SocketKind {
 /// # Errors
 /// As socket(2).
 pub fn socket(kind: SocketKind) -> io::Result<Socket> {
-    Socket::new_raw(kind.domain, kind.kind.nonblocking().cloexec(), kind.protocol)
+    Socket::new_raw(kind.domain(), kind.kind().nonblocking().cloexec(), kind.protocol())
 }
 
 /// Binds a socket.
@@ -107,9 +135,13 @@ pub fn listen(socket: &Socket, backlog: u32) -> io::Result<()> {
     socket.listen(i32::try_from(backlog).unwrap_or(i32::MAX))
 }
 
-/// Returns the limit of a TCP listener's accept queue, which the kernel cuts to somaxconn.
+/// Returns the limit of a listener's accept queue, which the kernel cuts to somaxconn: TCP tells
+/// it, of a unix socket it is known from net.core.somaxconn (listen(2)).
 #[must_use]
-pub fn effective_backlog(socket: &Socket) -> Option<u32> {
+pub fn effective_backlog(socket: &Socket, kind: SocketKind, backlog: u32) -> Option<u32> {
+    if kind.is_unix() {
+        return sys::proc_number("/proc/sys/net/core/somaxconn").map(|most: u32| backlog.min(most));
+    }
     sys::tcp_info(socket.as_fd()).ok().map(|info| info.sacked)
 }
 
@@ -191,12 +223,14 @@ fn sockaddr(address: &Address) -> io::Result<SockAddr> {
             bytes.extend_from_slice(name);
             SockAddr::unix(<std::ffi::OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(&bytes))
         }
-        Address::UnixUnnamed => Err(io::ErrorKind::InvalidInput.into()),
+        // The family alone: bind(2) then gives an abstract name that is free (unix(7), "Autobind").
+        Address::UnixUnnamed => SockAddr::unix(""),
     }
 }
 
 /// Reads what the kernel says of an end of a socket.
-fn address(raw: &SockAddr) -> Address {
+#[must_use]
+pub fn address(raw: &SockAddr) -> Address {
     if let Some(inet) = raw.as_socket() {
         return Address::from(inet);
     }

@@ -84,11 +84,17 @@ impl Setting {
 /// Returns the call that makes the ICMP errors of a connection what TCP takes them for again.
 #[must_use]
 pub fn icmp_errors_off(kind: SocketKind) -> Option<Setting> {
-    match kind.domain {
+    match kind.domain() {
         Domain::IPV4 => Some(Setting::int("IP_RECVERR", IPPROTO_IP, libc::IP_RECVERR, 0)),
         Domain::IPV6 => Some(Setting::int("IPV6_RECVERR", IPPROTO_IPV6, libc::IPV6_RECVERR, 0)),
         _ => None,
     }
+}
+
+/// Returns the call that makes each message tell who sent it (SO_PASSCRED, unix(7)).
+#[must_use]
+pub fn pass_credentials() -> Setting {
+    Setting::int("SO_PASSCRED", SOL_SOCKET, libc::SO_PASSCRED, 1)
 }
 
 /// What a socket is for, where that decides an option.
@@ -107,9 +113,9 @@ pub enum Role {
 #[must_use]
 pub fn settings(kind: SocketKind, role: Role, words: &SocketOptions) -> Vec<Setting> {
     let mut all = Vec::new();
-    let v6 = kind.domain == Domain::IPV6;
+    let v6 = kind.domain() == Domain::IPV6;
     // A dual-stack socket sends IPv4 by the IPv4 options.
-    let v4 = kind.domain == Domain::IPV4 || role == Role::Listener { dual_stack: Some(true) };
+    let v4 = kind.domain() == Domain::IPV4 || role == Role::Listener { dual_stack: Some(true) };
     let mut add = |wanted: bool, name, level, option, value: Option<i64>| {
         if wanted && let Some(value) = value {
             all.push(Setting::int(name, level, option, value));
@@ -171,7 +177,7 @@ mod tests {
     #[test]
     fn each_family_gets_its_own_calls_and_a_dual_stack_listener_both() {
         let words = SocketOptions { ttl: Some(7), dscp: Some(46), ..SocketOptions::default() };
-        let (v4, v6) = (SocketKind::tcp(Family::V4), SocketKind::tcp(Family::V6));
+        let (v4, v6) = (SocketKind::Tcp(Family::V4), SocketKind::Tcp(Family::V6));
         assert_eq!(names(v4, Role::Client, &words), ["IP_RECVERR", "IP_TTL", "IP_TOS"]);
         assert_eq!(names(v6, Role::Client, &words), ["IPV6_RECVERR", "IPV6_UNICAST_HOPS", "IPV6_TCLASS"]);
         let dual = Role::Listener { dual_stack: Some(true) };
@@ -184,14 +190,14 @@ mod tests {
     #[test]
     fn a_unix_socket_gets_no_option_of_ip() {
         let words = SocketOptions { recv_buffer: Some(4096), ttl: Some(7), no_delay: true, ..SocketOptions::default() };
-        assert_eq!(names(SocketKind::unix_stream(), Role::Client, &words), ["SO_RCVBUF"]);
+        assert_eq!(names(SocketKind::Unix(crate::args::UnixType::Stream), Role::Client, &words), ["SO_RCVBUF"]);
     }
 
     #[test]
     fn values_are_in_the_unit_of_the_kernel() {
         let words =
             SocketOptions { dscp: Some(46), mark: Some(u32::MAX), keepalive: Some(9), ..SocketOptions::default() };
-        let settings = settings(SocketKind::tcp(Family::V4), Role::Client, &words);
+        let settings = settings(SocketKind::Tcp(Family::V4), Role::Client, &words);
         let value = |name| settings.iter().find(|setting| setting.name == name).map(|setting| setting.value.clone());
         assert_eq!(value("IP_TOS"), Some(Value::Int(184)));
         assert_eq!(value("SO_MARK"), Some(Value::Int(-1)), "the bits of an unsigned mark");

@@ -10,7 +10,7 @@ pub use distribution::Distribution;
 use std::collections::HashMap;
 use std::time::Duration;
 
-use crate::error::ExitCode;
+use crate::error::{ExitCode, Step};
 use crate::event::{self, CheckOutcome, Event, Interim, Outcome, Reason, Stamp, Summary, Totals};
 
 /// Which totals a run has.
@@ -18,6 +18,8 @@ use crate::event::{self, CheckOutcome, Event, Interim, Outcome, Reason, Stamp, S
 pub enum Tally {
     /// Connections that come in.
     Server,
+    /// Datagrams that come in, and what is answered.
+    Datagrams,
     /// Connections that we make, and how long each part of them takes.
     Client,
     /// Checks.
@@ -39,6 +41,10 @@ pub struct Stats {
     bytes_received: u64,
     errors: u64,
     warnings: u64,
+    sent: u64,
+    received: u64,
+    truncated: u64,
+    not_sent: u64,
     checks: Checks,
     resolve: Distribution,
     connect: Distribution,
@@ -72,6 +78,10 @@ impl Stats {
             bytes_received: 0,
             errors: 0,
             warnings: 0,
+            sent: 0,
+            received: 0,
+            truncated: 0,
+            not_sent: 0,
             checks: Checks::default(),
             resolve: Distribution::default(),
             connect: Distribution::default(),
@@ -92,8 +102,14 @@ impl Stats {
                     self.silent.insert(connect.conn, stamp.elapsed);
                 }
             }
-            Event::Send(send) => self.bytes_sent += send.bytes,
+            Event::Send(send) => {
+                self.sent += 1;
+                self.bytes_sent += send.bytes;
+            }
             Event::Recv(recv) => {
+                self.received += 1;
+                self.truncated += u64::from(recv.truncated == Some(true));
+                self.denied += u64::from(recv.denied);
                 self.bytes_received += recv.bytes;
                 if let Some(since) = self.broke_silence(recv) {
                     self.first_byte.record(stamp.elapsed.saturating_sub(since));
@@ -110,12 +126,16 @@ impl Stats {
                 }
             }
             Event::Check(check) => *self.checks.of(check.outcome) += 1,
-            Event::Error(_) => self.errors += 1,
+            Event::Error(error) => {
+                self.errors += 1;
+                self.not_sent += u64::from(error.step == Step::Send);
+            }
             Event::Warning(_) => self.warnings += 1,
             Event::Start(_)
             | Event::Socket(_)
             | Event::Setsockopt(_)
             | Event::Bind(_)
+            | Event::Unlink(_)
             | Event::Listen(_)
             | Event::Eof(_)
             | Event::Shutdown(_)
@@ -145,6 +165,17 @@ impl Stats {
         let every = Totals { errors: Some(self.errors), warnings: Some(self.warnings), ..Totals::default() };
         match self.tally {
             Tally::Server => Totals { denied: Some(self.denied), ..self.streams(every) },
+            Tally::Datagrams => Totals {
+                sent: Some(self.sent),
+                received: Some(self.received),
+                truncated: Some(self.truncated),
+                not_sent: Some(self.not_sent),
+                denied: Some(self.denied),
+                timeouts: Some(self.timeouts),
+                bytes_sent: Some(self.bytes_sent),
+                bytes_received: Some(self.bytes_received),
+                ..every
+            },
             Tally::Client => Totals {
                 resolve: self.resolve.figures(),
                 connect: self.connect.figures(),
@@ -236,6 +267,7 @@ fn took(event: &Event<'_>) -> Option<Duration> {
         | Event::Socket(_)
         | Event::Setsockopt(_)
         | Event::Bind(_)
+        | Event::Unlink(_)
         | Event::Listen(_)
         | Event::Accept(_)
         | Event::Send(_)

@@ -6,7 +6,6 @@ use std::time::SystemTime;
 use super::*;
 use crate::address::Address;
 use crate::error::Step;
-use crate::event::Payload;
 
 fn stamp(micros: u64) -> Stamp {
     Stamp { time: SystemTime::UNIX_EPOCH, elapsed: Duration::from_micros(micros) }
@@ -30,11 +29,11 @@ fn close(conn: u64, reason: Reason) -> Event<'static> {
 }
 
 fn recv(conn: u64, data: &[u8]) -> Event<'_> {
-    Event::Recv(event::Recv { conn: Some(conn), bytes: data.len() as u64, data: Payload(data) })
+    event::Recv::on(conn, data.len(), data).into()
 }
 
 fn send(conn: u64, data: &[u8]) -> Event<'_> {
-    Event::Send(event::Send { conn: Some(conn), bytes: data.len() as u64, data: Payload(data) })
+    event::Send::on(conn, data.len(), data).into()
 }
 
 fn connect(conn: u64, peer: &Address, micros: u64) -> Event<'_> {
@@ -43,7 +42,7 @@ fn connect(conn: u64, peer: &Address, micros: u64) -> Event<'_> {
 }
 
 fn accept(conn: u64, peer: &Address) -> Event<'_> {
-    Event::Accept(event::Accept { conn, peer, local: peer, pid: None, uid: None, gid: None })
+    Event::Accept(event::Accept { conn, peer, local: peer, pid: None, uid: None, gid: None, process: None })
 }
 
 #[test]

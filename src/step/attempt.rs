@@ -10,9 +10,10 @@ use tokio::io::unix::AsyncFd;
 use tokio::time::{Instant as Deadline, timeout_at};
 
 use super::open::{bind, open, set, set_options};
+use super::stream::Made;
 use super::{Door, Failed, Stream, now};
 use crate::address::Address;
-use crate::args::{Family, SocketOptions};
+use crate::args::{Family, SocketOptions, UnixType};
 use crate::error::{Error, ExitCode, Step};
 use crate::event::{self, Kind};
 use crate::packet::icmp;
@@ -37,6 +38,8 @@ pub struct Reach {
     pub options: SocketOptions,
     /// How long all addresses of one target may take together.
     pub bound: Duration,
+    /// The type of the socket, where the target is a unix socket.
+    pub unix_type: UnixType,
     /// Whether the cause of a failure is looked for.
     pub is_explained: bool,
 }
@@ -94,14 +97,17 @@ impl From<Failed> for Lost {
 impl Attempt {
     pub(super) async fn run(self) -> Result<Won, Lost> {
         let kind = match &self.peer {
-            Address::Inet(inet) if inet.is_ipv4() => SocketKind::tcp(Family::V4),
-            Address::Inet(_) => SocketKind::tcp(Family::V6),
-            _ => SocketKind::unix_stream(),
+            Address::Inet(inet) if inet.is_ipv4() => SocketKind::Tcp(Family::V4),
+            Address::Inet(_) => SocketKind::Tcp(Family::V6),
+            _ => SocketKind::Unix(self.reach.unix_type),
         };
         let made = open(&self.door, kind)?;
         set_options(&self.door, &made, kind, Role::Client, &self.reach.options)?;
         if let Some(source) = &self.reach.source {
             bind(&self.door, &made, source).await?;
+        } else if !kind.has_connections() {
+            // Without a name of its own nobody could answer it: the kernel chooses one.
+            bind(&self.door, &made, &Address::UnixUnnamed).await?;
         }
         let began = now();
         let mut connecting = socket::connect(&made, &self.peer);
@@ -190,6 +196,7 @@ impl Won {
         if let Some(setting) = icmp_errors_off(self.kind) {
             set(door, self.socket.get_ref(), &setting)?;
         }
-        Ok(Stream::new(Arc::clone(door), self.socket, conn, self.peer, self.opened))
+        let made = Made { kind: self.kind, conn, peer: self.peer, opened: self.opened, is_accepted: false };
+        Ok(Stream::new(Arc::clone(door), self.socket, made))
     }
 }

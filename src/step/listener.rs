@@ -11,17 +11,25 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 use super::fail::{errno, on_connection};
+use super::open::set;
+use super::stream::Made;
+use super::unix::BoundFile;
 use super::{Door, Failed, Stream, now};
 use crate::address::Address;
 use crate::error::{Error, Step};
 use crate::event::{self, Kind};
-use crate::{socket, sys};
+use crate::socket::options::pass_credentials;
+use crate::socket::{self, SocketKind, unix};
+use crate::sys::{self, Credentials};
 
 /// A socket that listens.
 pub struct Listener {
     door: Arc<Door>,
     socket: AsyncFd<Socket>,
+    kind: SocketKind,
     local: Address,
+    /// The file of a unix socket, gone with the listener.
+    _file: Option<BoundFile>,
 }
 
 /// What one accept came to.
@@ -39,15 +47,22 @@ pub enum Accepted {
 pub struct Connection {
     door: Arc<Door>,
     socket: Socket,
+    kind: SocketKind,
     conn: u64,
     peer: Address,
     opened: Instant,
 }
 
 impl Listener {
-    pub(super) fn new(door: Arc<Door>, made: Socket, local: Address) -> Result<Self, Failed> {
+    pub(super) fn new(
+        door: Arc<Door>,
+        made: Socket,
+        kind: SocketKind,
+        local: Address,
+        file: Option<BoundFile>,
+    ) -> Result<Self, Failed> {
         match sys::watch_socket(made) {
-            Ok(socket) => Ok(Self { door, socket, local }),
+            Ok(socket) => Ok(Self { door, socket, kind, local, _file: file }),
             Err((_, error)) => {
                 Err(door.fail(&Error::of_io(Step::Listen, &error, &local.to_string()).with_local(local)))
             }
@@ -75,9 +90,20 @@ impl Listener {
     fn connection(&self, made: Socket, peer: Address) -> Connection {
         let conn = self.door.next_conn();
         // The wildcard has many addresses, and only the kernel knows which one was meant.
-        let local = if self.door.wants(Kind::Accept) { socket::local(&made) } else { Address::UnixUnnamed };
-        self.door.emit(event::Accept { conn, peer: &peer, local: &local, pid: None, uid: None, gid: None });
-        Connection { door: Arc::clone(&self.door), socket: made, conn, peer, opened: now() }
+        let is_wanted = self.door.wants(Kind::Accept);
+        let local = if is_wanted { socket::local(&made) } else { Address::UnixUnnamed };
+        let whose = (is_wanted && self.kind.is_unix()).then(|| unix::peer_credentials(&made).ok()).flatten();
+        let process = whose.and_then(|whose| unix::process_name(whose.pid));
+        self.door.emit(event::Accept {
+            conn,
+            peer: &peer,
+            local: &local,
+            pid: whose.map(|whose| whose.pid),
+            uid: whose.map(|whose| whose.uid),
+            gid: whose.map(|whose| whose.gid),
+            process: process.as_deref(),
+        });
+        Connection { door: Arc::clone(&self.door), socket: made, kind: self.kind, conn, peer, opened: now() }
     }
 
     fn failed(&self, error: &io::Error) -> Result<Accepted, Failed> {
@@ -102,17 +128,33 @@ impl Connection {
         &self.peer
     }
 
+    /// Returns who is at the other end of a unix socket, and all its groups, as far as the kernel
+    /// tells.
+    #[must_use]
+    pub fn credentials(&self) -> Option<(Credentials, Vec<u32>)> {
+        let whose = self.kind.is_unix().then(|| unix::peer_credentials(&self.socket).ok()).flatten()?;
+        Some((whose, unix::peer_groups(&self.socket).unwrap_or_default()))
+    }
+
     /// Begins to wait on the connection.
     ///
     /// # Errors
     /// The runtime cannot take the descriptor.
     pub fn open(self) -> Result<Stream, Failed> {
-        let Self { door, socket, conn, peer, opened } = self;
+        let Self { door, socket, kind, conn, peer, opened } = self;
+        // It tells an empty record from the peer's end.
+        if kind.is_unix()
+            && kind.has_records()
+            && let Err(failed) = set(&door, &socket, &pass_credentials())
+        {
+            Self { door, socket, kind, conn, peer, opened }.close(event::Reason::Local);
+            return Err(failed);
+        }
         match sys::watch_socket(socket) {
-            Ok(socket) => Ok(Stream::new(door, socket, conn, peer, opened)),
+            Ok(socket) => Ok(Stream::new(door, socket, Made { kind, conn, peer, opened, is_accepted: true })),
             Err((socket, error)) => {
                 let failed = door.fail(&on_connection(Step::Accept, &error, conn, &peer));
-                Self { door, socket, conn, peer, opened }.close(event::Reason::Local);
+                Self { door, socket, kind, conn, peer, opened }.close(event::Reason::Local);
                 Err(failed)
             }
         }
@@ -126,6 +168,7 @@ impl Connection {
         drop(self.socket);
         super::stream::report_close(
             &self.door,
+            self.kind,
             &event::Close {
                 conn: self.conn,
                 reason,

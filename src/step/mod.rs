@@ -8,6 +8,7 @@ use std::future::Future;
 use std::time::{Duration, Instant};
 
 mod attempt;
+mod datagram;
 mod door;
 mod fail;
 mod listener;
@@ -20,8 +21,10 @@ mod splice;
 mod stdin;
 mod stop;
 mod stream;
+mod unix;
 
 pub use attempt::Reach;
+pub use datagram::{Datagram, Datagrammed, Name};
 pub use door::Door;
 pub use fail::Failed;
 pub use listener::{Accepted, Connection, Listener};
@@ -34,6 +37,9 @@ pub use splice::Spliced;
 pub use stdin::{Chunks, Stdin};
 pub use stop::{Cause, Stop};
 pub use stream::{Recvd, Sent, Stream};
+pub use unix::{UnixPlace, unix_datagram, unix_listener};
+
+pub use crate::sys::Credentials;
 
 /// Returns the monotonic time.
 #[must_use]

@@ -8,6 +8,7 @@ use std::time::Duration;
 use nix::errno::Errno;
 use socket2::Socket;
 
+use super::unix::BoundFile;
 use super::{Door, Failed, Listener};
 use crate::address::Address;
 use crate::args::{Family, Host, ListenAddress, SocketOptions};
@@ -94,8 +95,13 @@ pub(super) async fn bind(door: &Door, made: &Socket, address: &Address) -> Resul
         return Err(door.fail_explained(error).await);
     }
     let local = socket::local(made);
-    door.emit(event::Bind { local: &local });
+    report_bind(door, &local, None, None);
     Ok(local)
+}
+
+/// Reports the address that a socket has, and the rights of its file where it has one.
+pub(super) fn report_bind(door: &Door, local: &Address, mode: Option<&str>, gid: Option<u32>) {
+    door.emit(event::Bind { local, mode, gid });
 }
 
 /// Returns the address of ours that `--source` names.
@@ -176,14 +182,26 @@ pub async fn listener(
 }
 
 async fn listen(door: &Arc<Door>, at: &BindAddress, backlog: u32, words: &SocketOptions) -> Result<Listener, Failed> {
-    let kind = SocketKind::tcp(at.family);
+    let kind = SocketKind::Tcp(at.family);
     let made = open(door, kind)?;
     let dual_stack = (at.family == Family::V6).then_some(at.dual_stack);
     set_options(door, &made, kind, Role::Listener { dual_stack }, words)?;
     let local = bind(door, &made, &at.address).await?;
+    listening(door, made, kind, local, backlog, None)
+}
+
+/// Makes a bound socket listen.
+pub(super) fn listening(
+    door: &Arc<Door>,
+    made: Socket,
+    kind: SocketKind,
+    local: Address,
+    backlog: u32,
+    file: Option<BoundFile>,
+) -> Result<Listener, Failed> {
     socket::listen(&made, backlog).map_err(|error| {
         door.fail(&Error::of_io(Step::Listen, &error, &local.to_string()).with_local(local.clone()))
     })?;
-    door.emit(event::Listen { backlog, effective_backlog: socket::effective_backlog(&made) });
-    Listener::new(Arc::clone(door), made, local)
+    door.emit(event::Listen { backlog, effective_backlog: socket::effective_backlog(&made, kind, backlog) });
+    Listener::new(Arc::clone(door), made, kind, local, file)
 }

@@ -80,7 +80,9 @@ impl Stream {
     /// # Errors
     /// As recv(2) and write(2), reported.
     pub async fn splice_to(&self, stdout: &io::Stdout) -> Result<Spliced, Failed> {
-        let (Some(socket), Some(sink)) = (self.socket(), Sink::of(stdout)) else { return Ok(Spliced::Unsupported) };
+        let (true, Some(socket), Some(sink)) = (self.can_splice(), self.socket(), Sink::of(stdout)) else {
+            return Ok(Spliced::Unsupported);
+        };
         loop {
             let mut guard = readable(socket).await;
             let taken = match &sink {
@@ -124,7 +126,7 @@ impl Stream {
     /// # Errors
     /// As read(2) and send(2), reported.
     pub async fn splice_from(&self, stdin: &io::Stdin) -> Result<Spliced, Failed> {
-        let Some(socket) = self.socket() else { return Ok(Spliced::Unsupported) };
+        let (true, Some(socket)) = (self.can_splice(), self.socket()) else { return Ok(Spliced::Unsupported) };
         match kind(stdin) {
             Some(SFlag::S_IFREG) => self.send_file(socket, stdin).await,
             Some(SFlag::S_IFIFO) => {

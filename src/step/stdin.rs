@@ -10,9 +10,6 @@ use tokio::sync::mpsc;
 use super::{Door, Failed};
 use crate::error::{Error, Step};
 
-/// Most bytes that one read takes.
-const CHUNK: usize = 256 << 10;
-
 /// Stdin, not yet read.
 #[derive(Debug)]
 pub struct Stdin {
@@ -29,15 +26,16 @@ pub struct Chunks {
 }
 
 impl Stdin {
-    /// Begins to read on its own thread. One piece waits at most, so that stdin is not read far ahead of the peer.
+    /// Begins to read on its own thread, at most so many bytes at once. One piece waits at most, so
+    /// that stdin is not read far ahead of the peer.
     ///
     /// # Errors
     /// No thread can be made.
-    pub fn start(self, door: &Door) -> Result<Chunks, Failed> {
+    pub fn start(self, door: &Door, most: usize) -> Result<Chunks, Failed> {
         let (to, from) = mpsc::channel(1);
         let thread = std::thread::Builder::new().name("stdin".to_owned()).spawn(move || {
             loop {
-                let mut chunk = vec![0; CHUNK];
+                let mut chunk = vec![0; most];
                 // Past the buffer of the standard library, which would only copy once more.
                 let read = match nix::unistd::read(&self.stream, &mut chunk) {
                     Ok(0) => return,

@@ -4,7 +4,7 @@ use std::future::poll_fn;
 use std::io::{self, IoSlice, Read};
 use std::mem::MaybeUninit;
 use std::net::Shutdown;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll, Waker};
@@ -19,13 +19,15 @@ use super::fail::on_connection;
 use super::{Door, Failed, now, within};
 use crate::address::Address;
 use crate::error::{Error, ExitCode, Step};
-use crate::event::{self, Event, How, Kind, Payload, Reason, Tcp};
-use crate::sys;
+use crate::event::{self, Descriptor, Event, How, Kind, Reason, Tcp};
+use crate::socket::{self, SocketKind};
+use crate::sys::{self, Message, Wanted};
 
 /// A connection. Dropped without [`Stream::close`], it was ended by the end of the run.
 pub struct Stream {
     door: Arc<Door>,
     socket: Option<AsyncFd<Socket>>,
+    kind: SocketKind,
     conn: u64,
     peer: Address,
     opened: Instant,
@@ -34,6 +36,28 @@ pub struct Stream {
     /// Whether the peer's end was read: then nothing is left unread.
     at_eof: AtomicBool,
     is_stalled: AtomicBool,
+    /// Whether it came in, and was not made by us.
+    is_accepted: bool,
+}
+
+/// How a connection came to be.
+pub(super) struct Made {
+    pub(super) kind: SocketKind,
+    pub(super) conn: u64,
+    pub(super) peer: Address,
+    pub(super) opened: Instant,
+    /// Whether it came in, and was not made by us.
+    pub(super) is_accepted: bool,
+}
+
+/// What one recv took.
+#[derive(Clone, Copy, Debug)]
+struct Taken {
+    bytes: usize,
+    /// It was the peer's end.
+    is_end: bool,
+    /// Nothing more had come.
+    is_all: bool,
 }
 
 /// What one recv gave.
@@ -57,17 +81,19 @@ pub enum Sent {
 }
 
 impl Stream {
-    pub(super) fn new(door: Arc<Door>, socket: AsyncFd<Socket>, conn: u64, peer: Address, opened: Instant) -> Self {
+    pub(super) fn new(door: Arc<Door>, socket: AsyncFd<Socket>, made: Made) -> Self {
         Self {
             door,
             socket: Some(socket),
-            conn,
-            peer,
-            opened,
+            kind: made.kind,
+            conn: made.conn,
+            peer: made.peer,
+            opened: made.opened,
             bytes_received: AtomicU64::new(0),
             bytes_sent: AtomicU64::new(0),
             at_eof: AtomicBool::new(false),
             is_stalled: AtomicBool::new(false),
+            is_accepted: made.is_accepted,
         }
     }
 
@@ -88,13 +114,13 @@ impl Stream {
     /// Counts and reports bytes that came without passing through this program.
     pub(super) fn received(&self, bytes: usize) {
         self.bytes_received.fetch_add(bytes as u64, Ordering::Relaxed);
-        self.door.emit(event::Recv { conn: Some(self.conn), bytes: bytes as u64, data: Payload(&[]) });
+        self.door.emit(event::Recv::on(self.conn, bytes, &[]));
     }
 
     /// Counts and reports bytes that went without passing through this program.
     pub(super) fn sent(&self, bytes: usize) {
         self.bytes_sent.fetch_add(bytes as u64, Ordering::Relaxed);
-        self.door.emit(event::Send { conn: Some(self.conn), bytes: bytes as u64, data: Payload(&[]) });
+        self.door.emit(event::Send::on(self.conn, bytes, &[]));
     }
 
     /// Reports that a step on this connection failed.
@@ -103,6 +129,25 @@ impl Stream {
             self.at_eof.store(true, Ordering::Relaxed);
         }
         self.door.fail(&on_connection(step, &errno.into(), self.conn, &self.peer))
+    }
+
+    /// Returns whether the peer's end is told: of datagrams it is not.
+    #[must_use]
+    pub fn has_end(&self) -> bool {
+        self.kind.has_connections()
+    }
+
+    /// Returns the most bytes that one send should have: a record or datagram must fit into the
+    /// socket's buffer whole.
+    #[must_use]
+    pub fn most_at_once(&self) -> usize {
+        if self.kind.has_records() { 64 << 10 } else { 256 << 10 }
+    }
+
+    /// Returns whether bytes of the connection may be moved by splice(2): records would lose their
+    /// bounds.
+    pub(super) fn can_splice(&self) -> bool {
+        !self.kind.has_records()
     }
 
     /// Returns how many bytes went either way so far.
@@ -205,21 +250,21 @@ impl Stream {
             Poll::Ready(Ok(guard)) => guard,
             Poll::Ready(Err(_)) | Poll::Pending => return Ok(Recvd::Nothing),
         };
-        let mut socket: &Socket = guard.get_inner();
-        match socket.read(buffer) {
-            Ok(0) => {
+        let taken = match self.kind.is_unix() {
+            true => self.take_message(guard.get_inner(), buffer),
+            false => self.take(guard.get_inner(), buffer),
+        };
+        match taken {
+            Ok(Taken { is_end: true, .. }) => {
                 self.ended();
                 Ok(Recvd::Eof)
             }
-            Ok(bytes) => {
-                self.bytes_received.fetch_add(bytes as u64, Ordering::Relaxed);
-                // Less than there was room for: nothing more has come, so wait for the next
-                // edge instead of asking once more in vain.
-                if bytes < buffer.len() {
+            Ok(Taken { bytes, is_all, .. }) => {
+                // Nothing more has come, so wait for the next edge instead of asking once more in
+                // vain.
+                if is_all {
                     guard.clear_ready();
                 }
-                let data = Payload(&buffer[..bytes]);
-                self.door.emit(event::Recv { conn: Some(self.conn), bytes: bytes as u64, data });
                 Ok(Recvd::Data(bytes))
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
@@ -234,6 +279,72 @@ impl Stream {
         }
     }
 
+    /// Takes what a TCP connection has.
+    fn take(&self, mut socket: &Socket, buffer: &mut [u8]) -> io::Result<Taken> {
+        let bytes = socket.read(buffer)?;
+        if bytes > 0 {
+            self.bytes_received.fetch_add(bytes as u64, Ordering::Relaxed);
+            self.door.emit(event::Recv::on(self.conn, bytes, &buffer[..bytes]));
+        }
+        // Less than there was room for is all that there was.
+        Ok(Taken { bytes, is_end: bytes == 0, is_all: bytes < buffer.len() })
+    }
+
+    /// Takes what a unix socket has, with the descriptors that come along.
+    fn take_message(&self, socket: &Socket, buffer: &mut [u8]) -> io::Result<Taken> {
+        let has_records = self.kind.has_records();
+        let message = self.message(socket, buffer)?;
+        let bytes = message.bytes;
+        // A stream ends with 0 bytes; a record of 0 bytes has its sender's credentials, the end of
+        // a stream of records has none; datagrams have no end.
+        let is_end = bytes == 0
+            && match has_records {
+                true => self.kind.has_connections() && message.credentials.is_none(),
+                false => !buffer.is_empty(),
+            };
+        if is_end {
+            return Ok(Taken { bytes, is_end, is_all: false });
+        }
+        self.bytes_received.fetch_add(bytes as u64, Ordering::Relaxed);
+        let is_datagram = !self.kind.has_connections();
+        let descriptors = described(&message.descriptors);
+        self.door.emit(event::Recv {
+            peer: is_datagram.then_some(&self.peer),
+            truncated: has_records.then_some(message.true_bytes > bytes),
+            datagram_bytes: has_records.then_some(message.true_bytes as u64),
+            descriptors: &descriptors,
+            ..event::Recv::on(self.conn, bytes, &buffer[..bytes])
+        });
+        // A recv ends at descriptors, and at the end of a record, whatever is behind them.
+        let is_all = !has_records && descriptors.is_empty() && bytes < buffer.len();
+        Ok(Taken { bytes, is_end, is_all })
+    }
+
+    /// Receives one message of a unix socket.
+    fn message(&self, socket: &Socket, buffer: &mut [u8]) -> io::Result<Message> {
+        let fd = socket.as_fd();
+        let wanted = Wanted { true_length: self.kind.has_records(), ..Wanted::default() };
+        if !self.is_client_of_records() {
+            return sys::recv_message(fd, buffer, wanted);
+        }
+        // Credentials tell an empty record from the end. Switched on for good they would give our
+        // unnamed socket a name at its next send (unix(7), "Autobind"), so only for this question.
+        let peeked = sys::recv_message(fd, &mut [], Wanted { peek: true, ..wanted })?;
+        if peeked.true_bytes > 0 {
+            return sys::recv_message(fd, buffer, wanted);
+        }
+        socket::unix::pass_credentials(socket, true)?;
+        let message = sys::recv_message(fd, buffer, wanted);
+        socket::unix::pass_credentials(socket, false)?;
+        message
+    }
+
+    /// Returns whether it is our end of a connection of records: a server's end has credentials
+    /// switched on when it is accepted.
+    fn is_client_of_records(&self) -> bool {
+        self.kind.has_records() && self.kind.has_connections() && !self.is_accepted
+    }
+
     /// Sends as much of the parts, in their order, as the kernel takes at once.
     ///
     /// # Errors
@@ -241,7 +352,8 @@ impl Stream {
     pub fn send(&self, parts: [&[u8]; 2]) -> Result<Sent, Failed> {
         let Some(socket) = &self.socket else { return Ok(Sent::All) };
         let whole = parts[0].len() + parts[1].len();
-        if whole == 0 {
+        // An empty record is one too.
+        if whole == 0 && !self.kind.has_records() {
             return Ok(Sent::All);
         }
         let mut guard = match socket.poll_write_ready(&mut Context::from_waker(Waker::noop())) {
@@ -282,7 +394,8 @@ impl Stream {
         } else {
             &[]
         };
-        self.door.emit(event::Send { conn: Some(self.conn), bytes: bytes as u64, data: Payload(data) });
+        let peer = (!self.kind.has_connections()).then_some(&self.peer);
+        self.door.emit(event::Send { peer, ..event::Send::on(self.conn, bytes, data) });
     }
 
     /// Sends everything, waiting for the peer where it must, each wait at most `bound`.
@@ -290,7 +403,7 @@ impl Stream {
     /// # Errors
     /// As send(2), or the wait ended; reported.
     pub async fn send_all(&self, mut bytes: &[u8], bound: Option<Duration>) -> Result<(), Failed> {
-        while !bytes.is_empty() {
+        loop {
             // A slow reader holds up only what it is to be told.
             if self.door.is_full() && self.door.wants(Kind::Send) {
                 self.door.room().await;
@@ -304,7 +417,6 @@ impl Stream {
                 return Err(self.timed_out(Step::Send, began.elapsed()));
             }
         }
-        Ok(())
     }
 
     /// Waits until the kernel takes more.
@@ -378,6 +490,7 @@ impl Stream {
         drop(socket);
         report_close(
             &self.door,
+            self.kind,
             &event::Close {
                 conn: self.conn,
                 reason,
@@ -398,14 +511,24 @@ impl Drop for Stream {
 }
 
 /// Reports a close, and what it does to the peer where bytes were left unread.
-pub(super) fn report_close(door: &Door, close: &event::Close) {
+pub(super) fn report_close(door: &Door, kind: SocketKind, close: &event::Close) {
     if let Some(unread @ 1..) = close.bytes_unread
         && close.reason != Reason::Signal
     {
-        let message = format!("connection {} was closed with {unread} bytes unread: the peer sees a reset", close.conn);
+        let seen = if kind.has_connections() { ": the peer sees a reset" } else { "" };
+        let message = format!("connection {} was closed with {unread} bytes unread{seen}", close.conn);
         door.warn("unread-at-close", &message);
     }
     door.emit(Event::Close(close.clone()));
+}
+
+/// Says what descriptors are that a peer passed. They are closed when the message is dropped.
+pub(super) fn described(descriptors: &[OwnedFd]) -> Vec<Descriptor> {
+    let describe = |fd| {
+        let (kind, target) = socket::unix::describe(fd);
+        Descriptor { kind, target }
+    };
+    descriptors.iter().map(describe).collect()
 }
 
 /// Returns the kernel's figures of a TCP socket.

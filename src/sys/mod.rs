@@ -11,8 +11,10 @@ use socket2::{SockAddr, Socket};
 use tokio::io::Interest;
 use tokio::io::unix::{AsyncFd, AsyncFdRegisterError};
 
+mod message;
 mod tcp_info;
 
+pub use message::{Credentials, Message, Wanted, recv_message};
 pub use tcp_info::{TcpInfo, tcp_info};
 
 /// Accepts one connection as accept4(2) does, non-blocking and closed on exec, with its address.
@@ -106,6 +108,12 @@ pub fn unread(socket: BorrowedFd<'_>) -> io::Result<u64> {
     // SAFETY: FIONREAD (the same number as SIOCINQ) writes one int to the pointer, which is valid.
     let result = unsafe { libc::ioctl(socket.as_raw_fd(), libc::FIONREAD, &raw mut bytes) };
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(u64::try_from(bytes).unwrap_or(0)) }
+}
+
+/// Reads a number that the kernel tells in a file of /proc.
+#[must_use]
+pub fn proc_number<T: std::str::FromStr>(path: &str) -> Option<T> {
+    std::fs::read_to_string(path).ok()?.trim().parse().ok()
 }
 
 /// Returns whether this process was started with the signal ignored, as nohup(1) does.

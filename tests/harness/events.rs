@@ -64,6 +64,7 @@ events! {
     "socket" Socket,
     "setsockopt" Setsockopt,
     "bind" Bind,
+    "unlink" Unlink,
     "listen" Listen,
     "accept" Accept,
     "connect" Connect,
@@ -87,8 +88,8 @@ impl Event {
         match self {
             Self::Accept(fact) => Some(fact.conn),
             Self::Connect(fact) => Some(fact.conn),
-            Self::Send(fact) => Some(fact.conn),
-            Self::Recv(fact) => Some(fact.conn),
+            Self::Send(fact) => fact.conn,
+            Self::Recv(fact) => fact.conn,
             Self::Eof(fact) => Some(fact.conn),
             Self::Shutdown(fact) => Some(fact.conn),
             Self::Close(fact) => Some(fact.conn),
@@ -156,6 +157,23 @@ pub(crate) struct Setsockopt {
 #[serde(deny_unknown_fields)]
 pub(crate) struct Bind {
     pub(crate) local: String,
+    pub(crate) mode: Option<String>,
+    pub(crate) gid: Option<u32>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Unlink {
+    pub(crate) local: String,
+    pub(crate) reason: UnlinkReason,
+}
+
+/// Why the file of a unix socket was removed.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum UnlinkReason {
+    Stale,
+    End,
 }
 
 impl Bind {
@@ -184,6 +202,10 @@ pub(crate) struct Accept {
     pub(crate) conn: u64,
     pub(crate) peer: String,
     pub(crate) local: String,
+    pub(crate) pid: Option<i32>,
+    pub(crate) uid: Option<u32>,
+    pub(crate) gid: Option<u32>,
+    pub(crate) process: Option<String>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -200,16 +222,36 @@ pub(crate) struct Connect {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Send {
-    pub(crate) conn: u64,
+    pub(crate) conn: Option<u64>,
+    pub(crate) peer: Option<String>,
     pub(crate) bytes: u64,
     pub(crate) data: Option<String>,
     pub(crate) data_base64: Option<String>,
 }
 
+/// A descriptor that a peer passed.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Descriptor {
+    pub(crate) kind: String,
+    pub(crate) target: Option<String>,
+}
+
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Recv {
-    pub(crate) conn: u64,
+    pub(crate) conn: Option<u64>,
+    pub(crate) peer: Option<String>,
+    pub(crate) local: Option<String>,
+    pub(crate) truncated: Option<bool>,
+    pub(crate) datagram_bytes: Option<u64>,
+    pub(crate) pid: Option<i32>,
+    pub(crate) uid: Option<u32>,
+    pub(crate) gid: Option<u32>,
+    #[serde(default)]
+    pub(crate) denied: bool,
+    #[serde(default)]
+    pub(crate) descriptors: Vec<Descriptor>,
     pub(crate) bytes: u64,
     pub(crate) data: Option<String>,
     pub(crate) data_base64: Option<String>,
@@ -274,6 +316,7 @@ pub(crate) enum Step {
     Bind,
     Listen,
     Accept,
+    Unlink,
     Connect,
     Send,
     Recv,
@@ -411,6 +454,10 @@ macro_rules! with_totals {
             pub(crate) connections_open: Option<u64>,
             pub(crate) denied: Option<u64>,
             pub(crate) resets: Option<u64>,
+            pub(crate) sent: Option<u64>,
+            pub(crate) received: Option<u64>,
+            pub(crate) truncated: Option<u64>,
+            pub(crate) not_sent: Option<u64>,
             pub(crate) timeouts: Option<u64>,
             pub(crate) bytes_sent: Option<u64>,
             pub(crate) bytes_received: Option<u64>,

@@ -7,7 +7,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use super::*;
 use crate::address::Address;
 use crate::error::Step;
-use crate::event::{self, Event, OptionValue, Payload, Stamp, Totals};
+use crate::event::{self, Event, OptionValue, Stamp, Totals};
 use crate::report::json::Json;
 
 /// Calls `check` with every kind of event, bare and with all that it can hold.
@@ -21,12 +21,20 @@ fn with_examples(mut check: impl FnMut(&Event<'_>)) {
     full.record(duration);
     let one = full.figures();
     full.record(duration * 2);
+    let descriptors = [
+        event::Descriptor { kind: "file", target: Some("/x".to_owned()) },
+        event::Descriptor { kind: "socket", target: None },
+    ];
     let bare = Totals::default();
     let totals = Totals {
         connections: Some(0),
         connections_open: Some(0),
         denied: Some(0),
         resets: Some(0),
+        sent: Some(0),
+        received: Some(0),
+        truncated: Some(0),
+        not_sent: Some(0),
         timeouts: Some(0),
         bytes_sent: Some(u64::MAX),
         bytes_received: Some(0),
@@ -84,7 +92,7 @@ fn with_examples(mut check: impl FnMut(&Event<'_>)) {
         name: "fragmentation-needed",
         mtu: Some(1400),
     };
-    let examples: [Event<'_>; 38] = [
+    let examples: [Event<'_>; 43] = [
         event::Start { schema: 1, version: "0.1.0", command: "serve" }.into(),
         event::Resolve { name: "localhost", addresses: &addresses, duration }.into(),
         event::Resolve { name: "localhost", addresses: &[], duration }.into(),
@@ -92,20 +100,46 @@ fn with_examples(mut check: impl FnMut(&Event<'_>)) {
         event::Socket { family: "AF_UNIX", kind: "SOCK_STREAM", protocol: None }.into(),
         event::Setsockopt { option: "IP_TTL", requested: &number, effective: Some(&number) }.into(),
         event::Setsockopt { option: "TCP_CONGESTION", requested: &word, effective: None }.into(),
-        event::Bind { local: &name }.into(),
+        event::Bind { local: &name, mode: None, gid: None }.into(),
+        event::Bind { local: &name, mode: Some("0600"), gid: Some(0) }.into(),
+        event::Unlink { local: &name, reason: event::UnlinkReason::Stale }.into(),
+        event::Unlink { local: &name, reason: event::UnlinkReason::End }.into(),
         event::Listen { backlog: 5, effective_backlog: Some(5) }.into(),
         event::Listen { backlog: 5, effective_backlog: None }.into(),
-        event::Accept { conn: 1, peer: &peer, local: &peer, pid: Some(-1), uid: Some(0), gid: Some(0) }.into(),
-        event::Accept { conn: 1, peer: &peer, local: &peer, pid: None, uid: None, gid: None }.into(),
+        event::Accept {
+            conn: 1,
+            peer: &peer,
+            local: &peer,
+            pid: Some(-1),
+            uid: Some(0),
+            gid: Some(0),
+            process: Some("x"),
+        }
+        .into(),
+        event::Accept { conn: 1, peer: &peer, local: &peer, pid: None, uid: None, gid: None, process: None }.into(),
         event::Connect { conn: 1, peer: &peer, local: Some(&peer), attempt: 1, duration, syn_retransmits: Some(0) }
             .into(),
         event::Connect { conn: 1, peer: &peer, local: None, attempt: 1, duration, syn_retransmits: None }.into(),
-        event::Send { conn: Some(1), bytes: 2, data: Payload("hé\n".as_bytes()) }.into(),
-        event::Send { conn: None, bytes: 0, data: Payload(b"") }.into(),
-        event::Recv { conn: Some(1), bytes: 2, data: Payload(b"\xff\0") }.into(),
-        event::Recv { conn: None, bytes: 0, data: Payload(b"") }.into(),
-        event::Send { conn: None, bytes: 1, data: Payload(b"\xff") }.into(),
-        event::Recv { conn: None, bytes: 1, data: Payload(b"x") }.into(),
+        event::Send::on(1, 2, "hé\n".as_bytes()).into(),
+        event::Send::on(None, 0, b"").into(),
+        event::Recv::on(1, 2, b"\xff\0").into(),
+        event::Recv::on(None, 0, b"").into(),
+        event::Send::on(None, 1, b"\xff").into(),
+        event::Recv::on(None, 1, b"x").into(),
+        event::Send { peer: Some(&peer), ..event::Send::on(None, 1, b"x") }.into(),
+        event::Recv {
+            peer: Some(&peer),
+            local: Some(&name),
+            truncated: Some(true),
+            datagram_bytes: Some(9),
+            pid: Some(1),
+            uid: Some(0),
+            gid: Some(0),
+            denied: true,
+            descriptors: &descriptors,
+            ..event::Recv::on(None, 1, b"x")
+        }
+        .into(),
         event::Eof { conn: 1 }.into(),
         event::Shutdown { conn: 1, how: event::How::Write }.into(),
         event::Timeout { conn: Some(1), step: Step::Recv, after: duration }.into(),

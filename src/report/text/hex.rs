@@ -56,7 +56,7 @@ pub(crate) fn append_rows(buffer: &mut Vec<u8>, direction: char, offset: u64, da
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::{Payload, Recv, Send};
+    use crate::event::{Recv, Send};
 
     #[test]
     fn rows_have_sixteen_bytes() {
@@ -72,12 +72,11 @@ mod tests {
     #[test]
     fn each_direction_of_each_connection_has_its_offset() {
         let mut dump = HexDump::default();
-        let data = Payload(b"abc");
-        let recv = |conn| Event::from(Recv { conn: Some(conn), bytes: 3, data });
+        let recv = |conn| Event::from(Recv::on(conn, 3, b"abc"));
         assert_eq!(dump.advance(&recv(1)), 0);
         assert_eq!(dump.advance(&recv(1)), 3);
         assert_eq!(dump.advance(&recv(2)), 0);
-        assert_eq!(dump.advance(&Send { conn: Some(1), bytes: 3, data }.into()), 0);
+        assert_eq!(dump.advance(&Send::on(1, 3, b"abc").into()), 0);
         assert_eq!(dump.advance(&recv(1)), 6);
     }
 }

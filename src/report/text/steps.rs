@@ -2,7 +2,9 @@
 
 use super::escape::append_preview;
 use super::say;
-use crate::event::{Accept, Close, Connect, Event, How, IcmpError, Listen, OptionValue, Resolve, Setsockopt, Socket};
+use crate::event::{
+    Accept, Bind, Close, Connect, Event, How, IcmpError, Listen, OptionValue, Recv, Resolve, Send, Setsockopt, Socket,
+};
 use crate::report::people::{bytes_short, count, duration};
 
 /// Appends the line of a step; nothing for an event that is none.
@@ -11,12 +13,13 @@ pub(crate) fn append(buffer: &mut Vec<u8>, event: &Event<'_>, is_verbose: bool, 
         Event::Resolve(resolve) => append_resolve(buffer, resolve),
         Event::Socket(socket) => append_socket(buffer, socket),
         Event::Setsockopt(setsockopt) => append_setsockopt(buffer, setsockopt),
-        Event::Bind(bind) => say(buffer, format_args!("bind {}", bind.local)),
+        Event::Bind(bind) => append_bind(buffer, bind),
+        Event::Unlink(unlink) => say(buffer, format_args!("unlink {} ({})", unlink.local, unlink.reason.name())),
         Event::Listen(listen) => append_listen(buffer, listen),
         Event::Accept(accept) => append_accept(buffer, accept, is_verbose),
         Event::Connect(connect) => append_connect(buffer, connect),
-        Event::Send(send) => append_data(buffer, "send", send.conn, send.bytes, has_preview.then_some(send.data.0)),
-        Event::Recv(recv) => append_data(buffer, "recv", recv.conn, recv.bytes, has_preview.then_some(recv.data.0)),
+        Event::Send(send) => append_send(buffer, send, has_preview),
+        Event::Recv(recv) => append_recv(buffer, recv, has_preview),
         Event::Eof(eof) => say(buffer, format_args!("#{} eof", eof.conn)),
         Event::Shutdown(shutdown) => {
             let how = match shutdown.how {
@@ -94,6 +97,7 @@ fn append_accept(buffer: &mut Vec<u8>, accept: &Accept<'_>, is_verbose: bool) {
         say(buffer, format_args!(" on {}", accept.local));
     }
     let who = [
+        accept.process.map(str::to_owned),
         accept.pid.map(|pid| format!("pid {pid}")),
         accept.uid.map(|uid| format!("uid {uid}")),
         accept.gid.map(|gid| format!("gid {gid}")),
@@ -119,11 +123,52 @@ fn append_connect(buffer: &mut Vec<u8>, connect: &Connect<'_>) {
     buffer.push(b')');
 }
 
-/// Appends a send or recv, with the true number of bytes, and the beginning of `data` if given.
-fn append_data(buffer: &mut Vec<u8>, step: &str, conn: Option<u64>, bytes: u64, data: Option<&[u8]>) {
-    append_conn(buffer, conn);
-    say(buffer, format_args!("{step} {}", count(bytes, "byte")));
-    if let Some(data) = data.filter(|data| !data.is_empty()) {
+fn append_bind(buffer: &mut Vec<u8>, bind: &Bind<'_>) {
+    say(buffer, format_args!("bind {}", bind.local));
+    if let Some(mode) = bind.mode {
+        say(buffer, format_args!(", mode {mode}"));
+    }
+    if let Some(gid) = bind.gid {
+        say(buffer, format_args!(", gid {gid}"));
+    }
+}
+
+/// Appends a send, with the true number of bytes, and the beginning of its data.
+fn append_send(buffer: &mut Vec<u8>, send: &Send<'_>, has_preview: bool) {
+    append_conn(buffer, send.conn);
+    say(buffer, format_args!("send {}", count(send.bytes, "byte")));
+    if let (Some(peer), None) = (send.peer, send.conn) {
+        say(buffer, format_args!(" to {peer}"));
+    }
+    append_data(buffer, send.data.0, has_preview);
+}
+
+/// Appends a recv likewise, and what came with the data.
+fn append_recv(buffer: &mut Vec<u8>, recv: &Recv<'_>, has_preview: bool) {
+    append_conn(buffer, recv.conn);
+    say(buffer, format_args!("recv {}", count(recv.bytes, "byte")));
+    if let (Some(true), Some(whole)) = (recv.truncated, recv.datagram_bytes) {
+        say(buffer, format_args!(" of {whole}, truncated"));
+    }
+    if let (Some(peer), None) = (recv.peer, recv.conn) {
+        say(buffer, format_args!(" from {peer}"));
+    }
+    if let (Some(pid), Some(uid), Some(gid)) = (recv.pid, recv.uid, recv.gid) {
+        say(buffer, format_args!(" (pid {pid}, uid {uid}, gid {gid})"));
+    }
+    if recv.denied {
+        say(buffer, format_args!(" denied"));
+    }
+    for descriptor in recv.descriptors {
+        let target = descriptor.target.as_deref().unwrap_or_default();
+        say(buffer, format_args!(", descriptor {} {target}", descriptor.kind));
+    }
+    append_data(buffer, recv.data.0, has_preview);
+}
+
+/// Appends the beginning of data, where there is any and it is to be seen.
+fn append_data(buffer: &mut Vec<u8>, data: &[u8], has_preview: bool) {
+    if has_preview && !data.is_empty() {
         buffer.push(b' ');
         append_preview(buffer, data);
     }

@@ -79,7 +79,7 @@ pub(crate) fn append_summary(
         say(buffer, format_args!(": "));
     }
     // People read a server's time as how long it ran; its last step may lie far back.
-    let took = if tally == Tally::Server { elapsed } else { summary.duration };
+    let took = if matches!(tally, Tally::Server | Tally::Datagrams) { elapsed } else { summary.duration };
     append_totals(buffer, tally, took, summary.totals);
 }
 
@@ -93,6 +93,7 @@ pub(crate) fn append_probed(buffer: &mut Vec<u8>, summary: &Summary<'_>) {
 fn append_totals(buffer: &mut Vec<u8>, tally: Tally, took: Duration, totals: &Totals) {
     match tally {
         Tally::Server => append_server(buffer, took, totals),
+        Tally::Datagrams => append_datagrams(buffer, took, totals),
         Tally::Client => append_client(buffer, took, totals),
         Tally::Doctor => append_doctor(buffer, totals),
     }
@@ -105,6 +106,18 @@ fn append_server(buffer: &mut Vec<u8>, took: Duration, totals: &Totals) {
         say(buffer, format_args!(", {open} open"));
     }
     append_bytes(buffer, totals);
+    append_troubles(buffer, totals);
+}
+
+fn append_datagrams(buffer: &mut Vec<u8>, took: Duration, totals: &Totals) {
+    let [received, sent] = [totals.received, totals.sent].map(|number| count(number.unwrap_or(0), "datagram"));
+    say(buffer, format_args!("received {received}, sent {sent} in {}", duration(took)));
+    append_bytes(buffer, totals);
+    for (number, what) in [(totals.truncated, "truncated"), (totals.not_sent, "not sent")] {
+        if let Some(number @ 1..) = number {
+            say(buffer, format_args!(", {number} {what}"));
+        }
+    }
     append_troubles(buffer, totals);
 }
 

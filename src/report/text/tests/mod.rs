@@ -11,7 +11,7 @@ use expect_test::{Expect, expect};
 use super::*;
 use crate::address::Address;
 use crate::error::Step;
-use crate::event::{self, OptionValue, Payload, Totals};
+use crate::event::{self, OptionValue, Totals};
 use crate::report::tests::{Kept, settings};
 use crate::stats::Tally;
 
@@ -49,11 +49,11 @@ fn address(port: u16) -> Address {
 }
 
 fn recv(data: &[u8]) -> Event<'_> {
-    event::Recv { conn: Some(1), bytes: data.len() as u64, data: Payload(data) }.into()
+    event::Recv::on(1, data.len(), data).into()
 }
 
 fn send(data: &[u8]) -> Event<'_> {
-    event::Send { conn: Some(1), bytes: data.len() as u64, data: Payload(data) }.into()
+    event::Send::on(1, data.len(), data).into()
 }
 
 fn close() -> event::Close {

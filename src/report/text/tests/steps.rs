@@ -20,10 +20,10 @@ fn a_server_tells_its_steps() {
     let events = [
         event::Start { schema: 1, version: "0", command: "serve" }.into(),
         event::Socket { family: "AF_INET6", kind: "SOCK_STREAM", protocol: Some("IPPROTO_TCP") }.into(),
-        event::Bind { local: &any }.into(),
+        event::Bind { local: &any, mode: None, gid: None }.into(),
         event::Listen { backlog: 5, effective_backlog: Some(5) }.into(),
         event::Listen { backlog: 9999, effective_backlog: Some(4096) }.into(),
-        event::Accept { conn: 1, peer: &peer, local: &any, pid: None, uid: None, gid: None }.into(),
+        event::Accept { conn: 1, peer: &peer, local: &any, pid: None, uid: None, gid: None, process: None }.into(),
         recv(b"1"),
         send(b"welcome to server!"),
         event::Eof { conn: 1 }.into(),
@@ -65,7 +65,7 @@ fn verbose_tells_more() {
     let events = [
         event::Setsockopt { option: "SO_REUSEADDR", requested: &asked, effective: Some(&asked) }.into(),
         event::Setsockopt { option: "SO_RCVBUF", requested: &asked, effective: Some(&got) }.into(),
-        event::Accept { conn: 1, peer: &peer, local: &any, pid: None, uid: None, gid: None }.into(),
+        event::Accept { conn: 1, peer: &peer, local: &any, pid: None, uid: None, gid: None, process: None }.into(),
         close().into(),
         event::Warning { name: "x", message: "y" }.into(),
     ];

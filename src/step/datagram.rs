@@ -1,0 +1,197 @@
+//! A bound datagram socket that many peers send to: recv, send.
+
+use std::future::poll_fn;
+use std::io::{self, IoSlice};
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use socket2::{SockAddr, Socket};
+use tokio::io::unix::AsyncFd;
+
+use super::stream::{Made, described};
+use super::unix::BoundFile;
+use super::{Door, Failed, Stream, now};
+use crate::address::Address;
+use crate::error::{Error, Step};
+use crate::event::{self, Kind};
+use crate::socket::{self, SocketKind};
+use crate::sys::{self, Credentials, Wanted};
+
+/// A datagram socket with a name of its own.
+pub struct Datagram {
+    door: Arc<Door>,
+    socket: AsyncFd<Socket>,
+    kind: SocketKind,
+    local: Address,
+    file: Option<BoundFile>,
+}
+
+/// A datagram that came.
+#[derive(Debug)]
+pub struct Datagrammed {
+    /// Bytes of it that lie in the buffer.
+    pub bytes: usize,
+    /// Who sent it.
+    pub from: Address,
+    /// Whether its sender is let in.
+    pub is_admitted: bool,
+    raw: Option<SockAddr>,
+}
+
+impl Datagram {
+    pub(super) fn new(
+        door: Arc<Door>,
+        made: Socket,
+        kind: SocketKind,
+        local: Address,
+        file: Option<BoundFile>,
+    ) -> Result<Self, Failed> {
+        match sys::watch_socket(made) {
+            Ok(socket) => Ok(Self { door, socket, kind, local, file }),
+            Err((_, error)) => {
+                Err(door.fail(&Error::of_io(Step::Bind, &error, &local.to_string()).with_local(local.clone())))
+            }
+        }
+    }
+
+    /// Returns the address that the socket has.
+    #[must_use]
+    pub fn local(&self) -> &Address {
+        &self.local
+    }
+
+    /// Waits until a datagram has come.
+    pub async fn readable(&self) {
+        // An error of the wait is told by the recv that follows.
+        poll_fn(|context| self.socket.poll_read_ready(context).map(drop)).await;
+    }
+
+    /// Takes the next datagram; `None` where none has come. `admits` says whose are answered.
+    ///
+    /// # Errors
+    /// As recvmsg(2), reported.
+    pub fn recv(
+        &self,
+        buffer: &mut [u8],
+        admits: impl FnOnce(Credentials) -> bool,
+    ) -> Result<Option<Datagrammed>, Failed> {
+        let wanted = Wanted { true_length: true, from: true, ..Wanted::default() };
+        let Some(message) = self.message(buffer, wanted)? else { return Ok(None) };
+        let from = message.from.as_ref().map_or(Address::UnixUnnamed, socket::address);
+        let whose = message.credentials;
+        let is_admitted = whose.is_none_or(admits);
+        let descriptors = described(&message.descriptors);
+        self.door.emit(event::Recv {
+            peer: Some(&from),
+            local: Some(&self.local),
+            truncated: Some(message.true_bytes > message.bytes),
+            datagram_bytes: Some(message.true_bytes as u64),
+            pid: whose.map(|whose| whose.pid),
+            uid: whose.map(|whose| whose.uid),
+            gid: whose.map(|whose| whose.gid),
+            denied: !is_admitted,
+            descriptors: &descriptors,
+            ..event::Recv::on(None, message.bytes, &buffer[..message.bytes])
+        });
+        Ok(Some(Datagrammed { bytes: message.bytes, from, is_admitted, raw: message.from }))
+    }
+
+    /// Returns who has sent the next datagram, which stays to be received: the process, as far as
+    /// the kernel tells, and the address.
+    ///
+    /// # Errors
+    /// As recvmsg(2), reported.
+    pub fn next_sender(&self) -> Result<Option<(Option<Credentials>, Address)>, Failed> {
+        let wanted = Wanted { true_length: true, from: true, peek: true };
+        let message = self.message(&mut [], wanted)?;
+        Ok(message.map(|message| {
+            let from = message.from.as_ref().map_or(Address::UnixUnnamed, socket::address);
+            (message.credentials, from)
+        }))
+    }
+
+    fn message(&self, buffer: &mut [u8], wanted: Wanted) -> Result<Option<sys::Message>, Failed> {
+        let mut guard = match self.socket.poll_read_ready(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(Ok(guard)) => guard,
+            Poll::Ready(Err(_)) | Poll::Pending => return Ok(None),
+        };
+        match sys::recv_message(guard.get_inner().as_fd(), buffer, wanted) {
+            Ok(message) => Ok(Some(message)),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                guard.clear_ready();
+                Ok(None)
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(None),
+            Err(error) => {
+                let error = Error::of_io(Step::Recv, &error, &self.local.to_string());
+                Err(self.door.fail(&error.with_local(self.local.clone())))
+            }
+        }
+    }
+
+    /// Answers a datagram with the parts as one. A peer whose queue is full loses it: nobody else
+    /// waits for that peer.
+    ///
+    /// # Errors
+    /// As sendmsg(2), reported; the socket is as good as before.
+    pub fn answer(&self, received: &Datagrammed, parts: [&[u8]; 2]) -> Result<(), Failed> {
+        let Some(to) = &received.raw else { return Ok(()) };
+        let parts_of = [IoSlice::new(parts[0]), IoSlice::new(parts[1])];
+        match self.socket.get_ref().send_to_vectored(&parts_of, to) {
+            Ok(bytes) => {
+                let joined = if self.door.wants(Kind::Send) { parts.concat() } else { Vec::new() };
+                self.door.emit(event::Send {
+                    peer: Some(&received.from),
+                    ..event::Send::on(None, bytes, &joined[..bytes.min(joined.len())])
+                });
+                Ok(())
+            }
+            Err(error) => {
+                let error = Error::of_io(Step::Send, &error, &received.from.to_string());
+                Err(self.door.fail(&error.with_peer(received.from.clone())))
+            }
+        }
+    }
+
+    /// Waits for room in the reports.
+    pub async fn room(&self) {
+        self.door.room().await;
+    }
+
+    /// Reports that no datagram came for so long.
+    pub fn timeout(&self, after: Duration) {
+        self.door.emit(event::Timeout { conn: None, step: Step::Recv, after });
+    }
+
+    /// Keeps to one peer from now on: connect(2), after which the kernel takes nothing from others.
+    /// The name of the socket, and its file, stay until the [`Name`] is dropped.
+    ///
+    /// # Errors
+    /// As connect(2), reported.
+    pub fn keep_to(self, peer: Address) -> Result<(Stream, Name), Failed> {
+        let Self { door, socket, kind, local, file } = self;
+        let began = now();
+        if let Err(error) = socket::connect(socket.get_ref(), &peer) {
+            let error = Error::of_io(Step::Connect, &error, &peer.to_string());
+            return Err(door.fail(&error.with_peer(peer)));
+        }
+        let (conn, opened) = (door.next_conn(), now());
+        door.emit(event::Connect {
+            conn,
+            peer: &peer,
+            local: Some(&local),
+            attempt: 1,
+            duration: opened - began,
+            syn_retransmits: None,
+        });
+        let made = Made { kind, conn, peer, opened, is_accepted: true };
+        Ok((Stream::new(door, socket, made), Name { _file: file }))
+    }
+}
+
+/// The name of a socket that has become a connection.
+pub struct Name {
+    _file: Option<BoundFile>,
+}
