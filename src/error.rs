@@ -159,14 +159,19 @@ impl ExitCode {
     /// failed alike, else 1; a failure on our own side (4, 5, 6) beats all others.
     #[must_use]
     pub fn of_targets(codes: impl IntoIterator<Item = Self>) -> Self {
-        let mut codes = codes.into_iter();
-        let Some(first) = codes.next() else { return Self::Ok };
-        codes.fold(first, |sum, code| match (sum.is_own_side(), code.is_own_side()) {
-            (true, _) => sum,
+        codes.into_iter().reduce(Self::and).unwrap_or(Self::Ok)
+    }
+
+    /// Returns the code of a run over all that came out as `self` and one more, as
+    /// [`ExitCode::of_targets`] says.
+    #[must_use]
+    pub fn and(self, code: Self) -> Self {
+        match (self.is_own_side(), code.is_own_side()) {
+            (true, _) => self,
             (false, true) => code,
-            (false, false) if sum == code => sum,
+            (false, false) if self == code => self,
             (false, false) => Self::No,
-        })
+        }
     }
 
     /// Returns whether this machine, not the network or the peer, is at fault.

@@ -12,6 +12,7 @@ use super::message::Encoding;
 use super::output::{Format, Output};
 use super::patience::Patience;
 use super::port::{self, Port, PortList};
+use super::repeat::Repeat;
 use super::socket_options::SocketOptions;
 use super::target::{self, Host, Target};
 use super::value;
@@ -37,6 +38,7 @@ pub enum OnPeerClose {
   sockeye connect localhost:8001 <request >answer
   sockeye connect --probe localhost 22,80,8000-8010
   sockeye connect --probe '[::1]:8080' localhost:443 --timeout 2s --json
+  sockeye connect localhost 8080 'ready?' --retry-for 30s
 
 With MESSAGEs: each is sent, an answer is awaited and printed, then the connection is closed. \
 Without: stdin goes to the peer and the peer's bytes to stdout, and at the end of stdin only our side is closed. \
@@ -86,6 +88,9 @@ pub struct Connect {
     /// Show the bytes of each direction in hexadecimal, with offset and time
     #[arg(long, conflicts_with = "probe", help_heading = "Report")]
     pub hex_dump: bool,
+    /// How often.
+    #[command(flatten)]
+    pub repeat: Repeat,
     /// How long to wait.
     #[command(flatten)]
     pub patience: Patience,

@@ -105,7 +105,7 @@ async fn tcp(door: &Arc<Door>, loopback: IpAddr, bound: Duration) -> Result<Dura
     let address = step::bind_address(door, &listen, None, bound).await?;
     let listener = step::listener(door, &address, 1, &words).await?;
     let reach = Reach { source: None, options: words, bound, is_explained: true };
-    let client = step::connect(door, &[listener.local().clone()], &Arc::new(reach)).await?;
+    let client = step::connect(door, &[listener.local().clone()], &Arc::new(reach), &mut 0).await?;
     let server = loop {
         match within(Some(bound), listener.accept()).await.ok_or(Trouble::Silent)?? {
             Accepted::Connection(connection) => break connection.open()?,
