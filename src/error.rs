@@ -133,7 +133,9 @@ impl ExitCode {
             Self::Ok => {
                 "It did what it was to do. A server that ran until a signal, --count or --deadline exits so too."
             }
-            Self::No => "It ran, and the answer is no: --expect unmet, or some of several targets failed.",
+            Self::No => {
+                "It ran, and the answer is no: --expect unmet, or some of several targets, ports or rounds failed."
+            }
             Self::Usage => "The command line is wrong. Nothing was done; the message is on stderr.",
             Self::Resolve => "A name did not resolve, or not in time.",
             Self::Permission => "Not permitted: a missing capability, a protected port, a local filter.",

@@ -1,8 +1,14 @@
-//! Until the port opens (`--retry-for`).
+//! Until the port opens (`--retry-for`), and again and again (`--count`): the rounds, their grid,
+//! their outages. What the rounds add up to is checked against their events in every run.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use crate::harness::events::{Connect, Error, Recv, Resolve, Step, Warning};
+use expect_test::expect;
+use nix::sys::signal::Signal;
+
+use crate::harness::events::{
+    Close, Connect, Error, Interim, OutageSpan, Outcome, Reason, Recv, Resolve, Round, Step, Warning,
+};
 use crate::harness::net::{Net, TempDir, listener, refusing_port};
 use crate::harness::peers::python;
 use crate::harness::{Family, Finished, Peer, Sockeye};
@@ -29,6 +35,10 @@ fn times_of(run: &Finished, name: &str) -> Vec<u64> {
 /// Returns how many warnings of a name there are.
 fn warnings(run: &Finished, name: &str) -> usize {
     run.all::<Warning>().iter().filter(|warning| warning.name == name).count()
+}
+
+fn spans(run: &Finished) -> &[OutageSpan] {
+    run.summary().outage_spans.as_deref().expect("a run with --count has outage_spans")
 }
 
 #[test]
@@ -173,11 +183,349 @@ fn a_deadline_ends_the_wait_for_the_next_try() {
     }
 }
 
+/// A server that answers everyone in turn with what each word of its argument says, the last word
+/// again and again, and says at its end how many came: `N` is `no`, `S` a slow `yes`, `D` nothing,
+/// any other `yes`.
+const ANSWERS: &str = r#"
+server = listen("127.0.0.1")
+words = sys.argv[1]
+came = 0
+kept = []
+while True:
+    ready, _, _ = select.select([server, sys.stdin], [], [])
+    if server not in ready:
+        break
+    peer, _ = server.accept()
+    came += 1
+    word = words[min(came, len(words)) - 1]
+    if word == "D":
+        kept.append(peer)
+        continue
+    peer.recv(100)
+    if word == "S":
+        time.sleep(0.7)
+    peer.sendall(b"no" if word == "N" else b"yes")
+    peer.close()
+say(came)
+"#;
+
+/// Starts the server above.
+fn answers(words: &str) -> Peer {
+    Peer::python_server(ANSWERS, &[words])
+}
+
 #[test]
-fn a_retry_of_no_time_is_refused() {
-    for (line, needle) in [("--retry-for 0", "0"), ("--retry-for soon", "soon")] {
-        let run = Sockeye::new(format!("connect localhost:80 hi {line}")).run_or_kill_after(Duration::from_secs(2));
-        assert_eq!((run.status().code(), run.stdout()), (Some(2), &b""[..]), "{line}: {}", run.dump());
-        assert!(run.stderr().contains("--retry-for") && run.stderr().contains(needle), "{line}: {}", run.stderr());
+fn each_round_resolves_connects_talks_and_closes() {
+    let server = answers("Y");
+    let line = format!("connect localhost {} hello --count 5 --interval 20ms --json", server.port);
+    let run = Sockeye::new(line).run().exits(0);
+    let rounds = run.all::<Round>();
+    let of = |round: &&Round| (round.target.clone(), round.round, round.conn, round.outcome, round.exit_code);
+    let target = format!("localhost:{}", server.port);
+    let expected: Vec<_> = (1..=5).map(|at| (target.clone(), at, Some(at), Outcome::Ok, 0)).collect();
+    assert_eq!(rounds.iter().map(of).collect::<Vec<_>>(), expected);
+    assert_eq!(run.all::<Resolve>().len(), 5, "the name is looked up in each");
+    assert!(run.all::<Recv>().iter().all(|recv| recv.payload() == b"yes"));
+    let summary = run.summary();
+    assert_eq!((summary.rounds, summary.rounds_failed, summary.outages), (Some(5), Some(0), Some(0)));
+    assert_eq!((spans(&run).len(), summary.connections), (0, Some(5)));
+    assert_eq!(server.lines(), ["5"], "the server saw as many");
+}
+
+#[test]
+fn without_an_interval_there_is_no_pause() {
+    let server = answers("Y");
+    let line = format!("connect 127.0.0.1 {} hello --count 30 --interval 0 --json", server.port);
+    let run = Sockeye::new(line).run().exits(0);
+    assert_eq!((run.summary().rounds, warnings(&run, "rounds-missed")), (Some(30), 0));
+    assert_eq!(server.lines(), ["30"]);
+}
+
+#[test]
+fn rounds_keep_to_their_grid_and_missed_slots_are_left_out() {
+    let server = answers("YSYYYSYY");
+    let interval = 300_000_000;
+    let line = format!("connect 127.0.0.1 {} hello --count 8 --interval 300ms --json", server.port);
+    let run = Sockeye::new(line).run().exits(0);
+    // Each round begins with a socket.
+    let times = times_of(&run, "socket");
+    let since_first: Vec<u64> = times.iter().map(|time| time - times[0]).collect();
+    // A timer is late by a millisecond or two, the first round by what starting costs.
+    let slots: Vec<u64> = since_first.iter().map(|time| (time + interval / 10) / interval).collect();
+    assert!(slots.windows(2).all(|pair| pair[0] < pair[1]), "no slot has two rounds: {since_first:?}");
+    assert!(slots[2] - slots[1] >= 3 && slots[6] - slots[5] >= 3, "nothing is made up for: {since_first:?}");
+    let mut late: Vec<u64> = since_first.iter().map(|time| (time + interval / 10) % interval).collect();
+    late.sort_unstable();
+    assert!(late[4] < interval / 4, "most begin when they are due, without drift: {since_first:?}");
+    assert_eq!(warnings(&run, "rounds-missed"), 1, "told once: {}", run.dump());
+    drop(server);
+}
+
+/// A server whose port is open until it is told to close, then until it is told to open. Each time
+/// it says when it was about to, and when it had.
+const ON_AND_OFF: &str = r#"
+def bound():
+    made = socket.socket()
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    made.bind(("127.0.0.1", port))
+    return made
+
+port = 0
+# Keeps the port, so that nobody else takes it meanwhile.
+holder = bound()
+port = holder.getsockname()[1]
+server = bound()
+server.listen()
+say(port)
+while word := told():
+    before = time.time_ns()
+    if word == "close":
+        server.close()
+    else:
+        server = bound()
+        server.listen()
+    say(word, before, time.time_ns())
+"#;
+
+#[test]
+fn an_outage_begins_and_ends_when_the_server_says_so() {
+    let mut server = Peer::python_server(ON_AND_OFF, &[]);
+    let line = format!("connect --probe 127.0.0.1 {} --count 0 --interval 50ms --json", server.port);
+    let client = Sockeye::new(line).start();
+    let nth = |nth: usize, ok: bool| {
+        client.wait_until("rounds", |lines| {
+            let is_such = |round: &&Round| (round.outcome == Outcome::Ok) == ok;
+            let of = |line: &crate::harness::events::Line| match &line.event {
+                crate::harness::events::Event::Round(round) => Some(round.clone()),
+                _ => None,
+            };
+            lines.iter().filter_map(of).filter(|round| is_such(&round)).nth(nth)
+        })
+    };
+    nth(2, true);
+    server.send(b"close\n");
+    server.wait_for("close");
+    let failed = nth(0, false);
+    nth(3, false);
+    server.send(b"open\n");
+    server.wait_for("open");
+    let good = client.wait_for_one::<Round>("a good round after the bad", |round| {
+        round.outcome == Outcome::Ok && round.round > failed.round
+    });
+    let run = client.interrupt().exits(1);
+    assert_eq!(warnings(&run, "stopped"), 0, "a run without end is ended so");
+
+    let log = server.lines();
+    let at = |word: &str| -> [u64; 2] {
+        let line = log.iter().find(|line| line.starts_with(word)).unwrap();
+        let times: Vec<u64> = line.split(' ').skip(1).map(|time| time.parse().unwrap()).collect();
+        times.try_into().unwrap()
+    };
+    let ([before_close, after_close], [before_open, after_open]) = (at("close"), at("open"));
+    let [span] = spans(&run) else { panic!("one outage in {}", run.dump()) };
+    assert_eq!((span.rounds, span.ongoing), (good.round - failed.round, None));
+    let started = humantime::parse_rfc3339(&span.started).unwrap().duration_since(SystemTime::UNIX_EPOCH).unwrap();
+    let started = u64::try_from(started.as_nanos()).unwrap();
+    // The round that found the port closed began before that at most by what it took.
+    let slack = 2_000_000_000;
+    assert!(started + failed.duration_ns >= before_close && started <= after_close + slack, "{span:?} {log:?}");
+    let ended = started + span.duration_ns;
+    assert!(ended + good.duration_ns >= before_open && ended <= after_open + slack, "{span:?} {log:?}");
+    assert_eq!(run.summary().outage_ns, Some(span.duration_ns));
+}
+
+#[test]
+fn each_of_many_targets_has_rounds_and_outages_of_its_own() {
+    let (_listener, open) = listener(Family::V4);
+    let (_held, refused) = refusing_port(Family::V4);
+    for (line, code, failed) in [
+        (format!("127.0.0.1:{open} 127.0.0.1:{refused}"), 1, 3),
+        (format!("127.0.0.1:{refused}"), 7, 3),
+        (format!("127.0.0.1:{open}"), 0, 0),
+    ] {
+        let run = Sockeye::new(format!("connect --probe {line} --count 3 --interval 20ms --json")).run().exits(code);
+        assert_eq!(run.summary().rounds_failed, Some(failed), "{line}");
+        assert_eq!(run.summary().rounds, Some(3 * line.split(' ').count() as u64));
+        let dead: Vec<_> = spans(&run).iter().map(|span| (span.target.clone(), span.rounds, span.ongoing)).collect();
+        let expected: &[_] = &[(format!("127.0.0.1:{refused}"), 3, Some(true))];
+        assert_eq!(dead, if failed == 0 { &[] } else { expected }, "{line}");
     }
+}
+
+#[test]
+fn parallel_bounds_the_targets_within_a_round() {
+    let (_listener, open) = listener(Family::V4);
+    let line = format!("connect --probe 127.0.0.1:{open} localhost:{open} --parallel 1 --count 2 --interval 0 --json");
+    let run = Sockeye::new(line).run().exits(0);
+    let told: Vec<_> = run.all::<Round>().iter().map(|round| (round.target.clone(), round.round)).collect();
+    let [ip, name] = ["127.0.0.1", "localhost"].map(|host| format!("{host}:{open}"));
+    assert_eq!(told, [(ip.clone(), 1), (name.clone(), 1), (ip, 2), (name, 2)]);
+    assert_eq!(run.all::<Resolve>().len(), 2, "looked up once a round");
+}
+
+#[test]
+fn an_answer_that_does_not_match_makes_its_round_negative() {
+    let server = answers("YNY");
+    let line = format!("connect 127.0.0.1 {} hello --expect ^yes --count 3 --interval 0 --json", server.port);
+    let run = Sockeye::new(line).run().exits(1);
+    let outcomes: Vec<_> = run.all::<Round>().iter().map(|round| (round.outcome, round.exit_code)).collect();
+    assert_eq!(outcomes, [(Outcome::Ok, 0), (Outcome::Negative, 1), (Outcome::Ok, 0)]);
+    assert_eq!((spans(&run).len(), spans(&run)[0].rounds, spans(&run)[0].ongoing), (1, 1, None));
+    assert_eq!(warnings(&run, "expect-unmet"), 1);
+    let connect = run.summary().connect.clone().unwrap();
+    assert!(connect.count == 3 && connect.p999_ns.is_some(), "each of them connected: {connect:?}");
+}
+
+#[test]
+fn a_round_that_a_signal_cuts_off_does_not_count() {
+    for (count, is_told) in [("0", 0), ("5", 1)] {
+        let server = answers("YYD");
+        let line = format!("connect 127.0.0.1 {} hello --count {count} --interval 0 --json", server.port);
+        let client = Sockeye::new(line).start();
+        client.wait_for_nth::<crate::harness::events::Send>(3);
+        let run = client.interrupt().exits(0);
+        assert_eq!((run.summary().rounds, run.summary().rounds_failed), (Some(2), Some(0)), "{}", run.dump());
+        assert_eq!(run.all::<Close>().last().unwrap().reason, Reason::Signal);
+        assert_eq!(warnings(&run, "stopped"), is_told, "--count {count}");
+    }
+}
+
+#[test]
+fn a_run_that_is_stopped_before_a_round_ended_has_no_answer() {
+    let server = answers("D");
+    let client = Sockeye::new(format!("connect 127.0.0.1 {} hello --count 0 --json", server.port)).start();
+    client.wait_for::<crate::harness::events::Send>();
+    let run = client.interrupt().exits(8);
+    assert_eq!((run.summary().rounds, warnings(&run, "stopped")), (Some(0), 1));
+
+    let silent = crate::harness::net::silent_port(Family::V4);
+    let line = format!("connect --probe 127.0.0.1 {} --count 0 --deadline 300ms --json", silent.port);
+    let run = Sockeye::new(line).run().exits(8);
+    assert_eq!((run.summary().rounds, warnings(&run, "stopped")), (Some(0), 1));
+}
+
+#[test]
+fn a_deadline_ends_endless_rounds_by_their_results() {
+    let (_listener, open) = listener(Family::V4);
+    let line = format!("connect --probe 127.0.0.1 {open} --count 0 --interval 10ms --deadline 400ms --json");
+    let run = Sockeye::new(line).run().exits(0);
+    assert!(run.summary().rounds > Some(1), "{}", run.dump());
+}
+
+#[test]
+fn sigquit_tells_the_rounds_so_far_and_the_outage_that_goes_on() {
+    let (_held, port) = refusing_port(Family::V4);
+    let line = format!("connect --probe 127.0.0.1 {port} --count 0 --interval 20ms --json");
+    let client = Sockeye::new(line).start();
+    client.wait_for_nth::<Round>(3);
+    client.signal(Signal::SIGQUIT);
+    let interim = client.wait_for::<Interim>();
+    let span = &interim.outage_spans.as_deref().unwrap()[0];
+    assert!(interim.rounds >= Some(3) && span.rounds >= 3 && span.ongoing == Some(true), "{interim:?}");
+    assert_eq!((interim.outages, interim.outage_ns), (Some(1), Some(span.duration_ns)));
+    client.interrupt().exits(7);
+}
+
+#[test]
+fn without_count_there_is_no_round_and_no_total_of_rounds() {
+    let (_listener, port) = listener(Family::V4);
+    let run = Sockeye::new(format!("connect --probe 127.0.0.1 {port} --json")).run().exits(0);
+    let summary = run.summary();
+    assert_eq!((summary.rounds, summary.outages, &summary.outage_spans), (None, None, &None));
+}
+
+#[test]
+fn combinations_that_cannot_be_are_refused() {
+    for (line, needles) in [
+        ("localhost:80 --count 3", &["--count", "MESSAGE", "--probe"][..]),
+        ("localhost:80 hi --interval 1s", &["--count"]),
+        ("localhost:80 hi --count 3 --retry-for 1s", &["--count", "--retry-for"]),
+        ("--probe localhost:80 --count 0 --retry-for 1s", &["--count", "--retry-for"]),
+        ("localhost:80 hi --retry-for 0", &["--retry-for", "0"]),
+        ("localhost:80 hi --retry-for soon", &["--retry-for", "soon"]),
+        ("localhost:80 hi --count -1", &["--count"]),
+        ("localhost:80 hi --count 1.5", &["--count", "1.5"]),
+        ("localhost:80 hi --count 2 --interval -1", &["--interval"]),
+        ("localhost:80 hi --count 2 --interval x", &["--interval", "x"]),
+    ] {
+        let run = Sockeye::new(format!("connect {line}")).run_or_kill_after(Duration::from_secs(2));
+        assert_eq!((run.status().code(), run.stdout()), (Some(2), &b""[..]), "{line}: {}", run.dump());
+        let stderr = run.stderr();
+        assert!(needles.iter().all(|needle| stderr.contains(needle)), "{line}: {stderr}");
+    }
+}
+
+#[test]
+fn rounds_with_messages_as_people_see_them() {
+    let server = answers("YNY");
+    let run = Sockeye::new(format!("connect 127.0.0.1 {} hi --expect yes --count 3 --interval 0", server.port))
+        .run()
+        .exits(1);
+    expect![[r#"
+        yesnoyes-- stderr
+          [ELAPSED] socket AF_INET SOCK_STREAM IPPROTO_TCP
+          [ELAPSED] #1 connect 127.0.0.1:[PORT] from 127.0.0.1:[PORT] ([DURATION])
+          [ELAPSED] #1 send 2 bytes "hi"
+          [ELAPSED] #1 recv 3 bytes "yes"
+          [ELAPSED] #1 close (local) 3 B in, 2 B out, [DURATION]
+          [ELAPSED] round 1 ok ([DURATION])
+          [ELAPSED] socket AF_INET SOCK_STREAM IPPROTO_TCP
+          [ELAPSED] #2 connect 127.0.0.1:[PORT] from 127.0.0.1:[PORT] ([DURATION])
+          [ELAPSED] #2 send 2 bytes "hi"
+          [ELAPSED] #2 recv 2 bytes "no"
+          [ELAPSED] #2 eof
+          [ELAPSED] #2 close (eof) 2 B in, 2 B out, [DURATION]
+        warning: no answer matched --expect
+          [ELAPSED] round 2 negative ([DURATION])
+          [ELAPSED] socket AF_INET SOCK_STREAM IPPROTO_TCP
+          [ELAPSED] #3 connect 127.0.0.1:[PORT] from 127.0.0.1:[PORT] ([DURATION])
+          [ELAPSED] #3 send 2 bytes "hi"
+          [ELAPSED] #3 recv 3 bytes "yes"
+          [ELAPSED] #3 close (local) 3 B in, 2 B out, [DURATION]
+          [ELAPSED] round 3 ok ([DURATION])
+        3 rounds, 1 failed, each in [DURATION] ([DURATION] to [DURATION]), connected in [DURATION] ([DURATION] to [DURATION]): 8 bytes in, 6 bytes out, [DURATION], 1 warning
+        outage from [TIME] UTC for [DURATION], 1 round
+        -- exit 1
+    "#]].assert_eq(&clocks(&run.block()));
+}
+
+#[test]
+fn rounds_of_a_probe_as_people_see_them() {
+    let (_listener, open) = listener(Family::V4);
+    let (_held, refused) = refusing_port(Family::V4);
+    let run = Sockeye::new(format!("connect -z 127.0.0.1 {refused} --count 2 --interval 0")).run().exits(7);
+    expect![[r#"
+        refused     127.0.0.1:[PORT]
+        refused     127.0.0.1:[PORT]
+        2 rounds, 2 failed, [DURATION], 2 errors
+        outage from [TIME] UTC for [DURATION], 2 rounds, ongoing
+        -- stderr
+          [ELAPSED] socket AF_INET SOCK_STREAM IPPROTO_TCP
+        error: connect 127.0.0.1:[PORT]: connection refused
+        hint: the host answered that nobody listens there: is the server up, on this port and this address?
+          [ELAPSED] round 1 error ([DURATION], exit code 7)
+          [ELAPSED] socket AF_INET SOCK_STREAM IPPROTO_TCP
+        error: connect 127.0.0.1:[PORT]: connection refused
+        hint: the host answered that nobody listens there: is the server up, on this port and this address?
+          [ELAPSED] round 2 error ([DURATION], exit code 7)
+        -- exit 7
+    "#]]
+    .assert_eq(&clocks(&run.block()));
+    let line = format!("connect -z 127.0.0.1:{refused} 127.0.0.1:{open} --parallel 1 --count 2 --interval 0");
+    let run = Sockeye::new(line).run().exits(1);
+    expect![[r#"
+        refused     127.0.0.1:[PORT]
+        open        127.0.0.1:[PORT] [DURATION]
+        refused     127.0.0.1:[PORT]
+        open        127.0.0.1:[PORT] [DURATION]
+        4 rounds, 2 failed, each in [DURATION] ([DURATION] to [DURATION]), connected in [DURATION] ([DURATION] to [DURATION]), [DURATION], 2 errors
+        outage of 127.0.0.1:[PORT] from [TIME] UTC for [DURATION], 2 rounds, ongoing
+        -- stderr
+        -- exit 1
+    "#]].assert_eq(&clocks(&run.block()));
+}
+
+/// Replaces times of day.
+fn clocks(text: &str) -> String {
+    regex::Regex::new("from ([0-9-]+ )?[0-9:.]{12} UTC").unwrap().replace_all(text, "from [TIME] UTC").into_owned()
 }

@@ -33,7 +33,7 @@ mod options;
 // Signals, the deadline, a closed pipe.
 mod signals;
 
-// Until the port opens.
+// Until the port opens, and again and again.
 mod again;
 
 // Names with several addresses.

@@ -1,10 +1,10 @@
-//! `connect`: resolve, race the addresses, then talk, relay, or only tell.
+//! `connect`: resolve, race the addresses, then talk, relay, or only tell; once, or again and again.
 
 use std::sync::Arc;
 
 use super::reach::Resolved;
 use super::relay::{self, Relay};
-use super::{Run, probe, retry, talk};
+use super::{Run, probe, retry, rounds, talk};
 use crate::args::{Connect, Host, Target};
 use crate::error::ExitCode;
 use crate::step::Stream;
@@ -12,9 +12,10 @@ use crate::step::Stream;
 /// Walks a client through its life.
 pub async fn run(connect: Connect, run: Run) -> ExitCode {
     let connect = Arc::new(connect);
-    match connect.probe {
-        true => probe::run(&connect, &Arc::new(run)).await,
-        false => once(&connect, run).await,
+    match connect.repeat.count {
+        Some(count) => rounds::run(&connect, count, &Arc::new(run)).await,
+        None if connect.probe => probe::run(&connect, &Arc::new(run)).await,
+        None => once(&connect, run).await,
     }
 }
 

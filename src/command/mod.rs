@@ -16,6 +16,7 @@ mod probe;
 mod reach;
 mod relay;
 mod retry;
+mod rounds;
 pub mod serve;
 mod session;
 mod talk;

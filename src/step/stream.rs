@@ -105,6 +105,12 @@ impl Stream {
         self.door.fail(&on_connection(step, &errno.into(), self.conn, &self.peer))
     }
 
+    /// Returns the number of the connection.
+    #[must_use]
+    pub fn conn(&self) -> u64 {
+        self.conn
+    }
+
     /// Returns how many bytes went either way so far.
     #[must_use]
     pub fn bytes(&self) -> u64 {

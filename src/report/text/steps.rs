@@ -2,7 +2,9 @@
 
 use super::escape::append_preview;
 use super::say;
-use crate::event::{Accept, Close, Connect, Event, How, IcmpError, Listen, OptionValue, Resolve, Setsockopt, Socket};
+use crate::event::{
+    Accept, Close, Connect, Event, How, IcmpError, Listen, OptionValue, Outcome, Resolve, Round, Setsockopt, Socket,
+};
 use crate::report::people::{bytes_short, count, duration};
 
 /// Appends the line of a step; nothing for an event that is none.
@@ -30,6 +32,7 @@ pub(crate) fn append(buffer: &mut Vec<u8>, event: &Event<'_>, is_verbose: bool, 
         }
         Event::IcmpError(error) => append_icmp_error(buffer, error),
         Event::Close(close) => append_close(buffer, close, is_verbose),
+        Event::Round(round) => append_round(buffer, round, is_verbose),
         Event::Start(_)
         | Event::Check(_)
         | Event::Error(_)
@@ -141,4 +144,16 @@ fn append_close(buffer: &mut Vec<u8>, close: &Close, is_verbose: bool) {
         let retransmits = count(u64::from(tcp.retransmits), "retransmit");
         say(buffer, format_args!(", rtt {}, {retransmits}", duration(tcp.rtt)));
     }
+}
+
+fn append_round(buffer: &mut Vec<u8>, round: &Round<'_>, is_verbose: bool) {
+    say(buffer, format_args!("round {}", round.round));
+    if is_verbose {
+        say(buffer, format_args!(" of {}", round.target));
+    }
+    say(buffer, format_args!(" {} ({}", round.outcome.name(), duration(round.duration)));
+    if round.outcome == Outcome::Error {
+        say(buffer, format_args!(", exit code {}", round.exit_code));
+    }
+    buffer.push(b')');
 }
