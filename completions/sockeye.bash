@@ -99,7 +99,7 @@ _sockeye() {
             return 0
             ;;
         sockeye__subcmd__connect)
-            opts="-z -w -s -j -v -q -4 -6 -n -h -V --crlf --lf --escape --hex --probe --parallel --expect --until-eof --send-delay --recv-size --type --on-peer-close --hex-dump --timeout --resolve-timeout --connect-timeout --idle-timeout --source --interface --recv-buffer --send-buffer --ttl --dscp --mark --reuse-port --keepalive --no-delay --mss --congestion --user-timeout --dont-fragment --busy-poll --json --format --events --verbose --quiet --color --ipv4 --ipv6 --numeric --deadline --help --version"
+            opts="-z -w -s -j -v -q -4 -6 -n -h -V --crlf --lf --escape --hex --probe --parallel --expect --until-eof --send-delay --recv-size --type --on-peer-close --hex-dump --retry-for --count --interval --timeout --resolve-timeout --connect-timeout --idle-timeout --source --interface --recv-buffer --send-buffer --ttl --dscp --mark --reuse-port --keepalive --no-delay --mss --congestion --user-timeout --dont-fragment --busy-poll --json --format --events --verbose --quiet --color --ipv4 --ipv6 --numeric --deadline --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -127,6 +127,18 @@ _sockeye() {
                     ;;
                 --on-peer-close)
                     COMPREPLY=($(compgen -W "exit drain" -- "${cur}"))
+                    return 0
+                    ;;
+                --retry-for)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --count)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --interval)
+                    COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 --timeout)

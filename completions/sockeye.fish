@@ -94,6 +94,9 @@ dgram\t'SOCK_DGRAM: datagrams, without a connection'
 seqpacket\t'SOCK_SEQPACKET: connections that carry records'"
 complete -c sockeye -n "__fish_sockeye_using_subcommand connect" -l on-peer-close -d 'When the peer closes its side of a relay: end, or send the rest of stdin first [default: exit on a terminal, drain elsewhere]' -r -f -a "exit\t'End at once'
 drain\t'Send the rest of stdin first'"
+complete -c sockeye -n "__fish_sockeye_using_subcommand connect" -l retry-for -d 'Where a connect fails, try again with back-off until the port opens, for at most this long' -r
+complete -c sockeye -n "__fish_sockeye_using_subcommand connect" -l count -d 'Do the whole of it this many times, with statistics and outage spans; 0 is for ever' -r
+complete -c sockeye -n "__fish_sockeye_using_subcommand connect" -l interval -d 'Begin a round this long after the one before began; 0 is without a pause' -r
 complete -c sockeye -n "__fish_sockeye_using_subcommand connect" -s w -l timeout -d 'Wait at most this long for each thing that is waited for; in a relay only --idle-timeout bounds the wait for data' -r
 complete -c sockeye -n "__fish_sockeye_using_subcommand connect" -l resolve-timeout -d 'Wait at most this long for a name to resolve [default: --timeout]' -r
 complete -c sockeye -n "__fish_sockeye_using_subcommand connect" -l connect-timeout -d 'Wait at most this long for a connection, over all addresses of the name [default: --timeout]' -r

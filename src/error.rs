@@ -136,7 +136,9 @@ impl ExitCode {
             Self::Ok => {
                 "It did what it was to do. A server that ran until a signal, --count or --deadline exits so too."
             }
-            Self::No => "It ran, and the answer is no: --expect unmet, or some of several targets failed.",
+            Self::No => {
+                "It ran, and the answer is no: --expect unmet, or some of several targets, ports or rounds failed."
+            }
             Self::Usage => "The command line is wrong. Nothing was done; the message is on stderr.",
             Self::Resolve => "A name did not resolve, or not in time.",
             Self::Permission => "Not permitted: a missing capability, a protected port, a local filter.",
@@ -162,14 +164,19 @@ impl ExitCode {
     /// failed alike, else 1; a failure on our own side (4, 5, 6) beats all others.
     #[must_use]
     pub fn of_targets(codes: impl IntoIterator<Item = Self>) -> Self {
-        let mut codes = codes.into_iter();
-        let Some(first) = codes.next() else { return Self::Ok };
-        codes.fold(first, |sum, code| match (sum.is_own_side(), code.is_own_side()) {
-            (true, _) => sum,
+        codes.into_iter().reduce(Self::and).unwrap_or(Self::Ok)
+    }
+
+    /// Returns the code of a run over all that came out as `self` and one more, as
+    /// [`ExitCode::of_targets`] says.
+    #[must_use]
+    pub fn and(self, code: Self) -> Self {
+        match (self.is_own_side(), code.is_own_side()) {
+            (true, _) => self,
             (false, true) => code,
-            (false, false) if sum == code => sum,
+            (false, false) if self == code => self,
             (false, false) => Self::No,
-        })
+        }
     }
 
     /// Returns whether this machine, not the network or the peer, is at fault.

@@ -139,7 +139,8 @@ pub(crate) fn of_connect(connect: &Connect) -> Stage {
         true => Results::Probe { many: connect.targets.len() > 1 },
         false => Results::Peer,
     };
-    let stage = Stage::new("connect", &connect.output, Tally::Client, results);
+    let tally = if connect.repeat.count.is_some() { Tally::Rounds } else { Tally::Client };
+    let stage = Stage::new("connect", &connect.output, tally, results);
     // Of many targets the table on stdout tells enough.
     let is_table = connect.probe && connect.targets.len() > 1;
     let steps = if is_table && stage.steps == Steps::Shown { Steps::Hidden } else { stage.steps };
@@ -335,6 +336,7 @@ impl Audience for Wiring {
     }
 
     fn interim(&mut self, stamp: Stamp) {
+        self.stats.until(stamp.elapsed);
         let totals = self.stats.totals_so_far();
         let interim = Event::from(self.stats.interim(stamp.elapsed, &totals));
         if let Some(report) = &mut self.report {
@@ -352,6 +354,7 @@ impl Audience for Wiring {
             let name = error.errno.map(errno_name);
             self.hear(stamp, &event::Error::of(&error, name.as_deref()).into());
         }
+        self.stats.until(stamp.elapsed);
         let totals = self.stats.totals();
         let summary = Event::from(self.stats.summary(code, &totals));
         let Some(mut report) = self.report.take() else { return code };

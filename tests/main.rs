@@ -33,6 +33,9 @@ mod options;
 // Signals, the deadline, a closed pipe.
 mod signals;
 
+// Until the port opens, and again and again.
+mod again;
+
 // Names with several addresses.
 mod happy_eyeballs;
 

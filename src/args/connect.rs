@@ -12,6 +12,7 @@ use super::message::Encoding;
 use super::output::{Format, Output};
 use super::patience::Patience;
 use super::port::{self, Port, PortList};
+use super::repeat::Repeat;
 use super::socket_options::SocketOptions;
 use super::target::{self, Host, Target, UnixType};
 use super::value;
@@ -38,9 +39,13 @@ pub enum OnPeerClose {
   sockeye connect unix:/run/x.sock --type seqpacket hello
   sockeye connect --probe localhost 22,80,8000-8010
   sockeye connect --probe '[::1]:8080' localhost:443 --timeout 2s --json
+  sockeye connect localhost 8080 'ready?' --retry-for 30s
+  sockeye connect --probe localhost 22,80 --count 0 --interval 500ms
 
 With MESSAGEs: each is sent, an answer is awaited and printed, then the connection is closed. \
 Without: stdin goes to the peer and the peer's bytes to stdout, and at the end of stdin only our side is closed. \
+With --count a round that would begin while another goes on is left out; \
+an outage is the span from a target's first failed round to its next good one. \
 Ctrl-\\ (SIGQUIT) prints the totals so far.")]
 pub struct Connect {
     /// HOST:PORT, HOST PORT, [V6%ZONE]:PORT, V6 PORT, unix:PATH or unix:@NAME, then the MESSAGEs
@@ -90,6 +95,9 @@ pub struct Connect {
     /// Show the bytes of each direction in hexadecimal, with offset and time
     #[arg(long, conflicts_with = "probe", help_heading = "Report")]
     pub hex_dump: bool,
+    /// How often.
+    #[command(flatten)]
+    pub repeat: Repeat,
     /// How long to wait.
     #[command(flatten)]
     pub patience: Patience,
@@ -140,6 +148,9 @@ impl Connect {
         }
         if !self.messages.is_empty() && self.on_peer_close.is_some() {
             return Err("--on-peer-close is for a relay: it goes without MESSAGE".to_owned());
+        }
+        if self.is_relay() && self.repeat.count.is_some() {
+            return Err("--count needs a MESSAGE or --probe: a relay is one connection".to_owned());
         }
         if self.hex_dump && self.output.format() == Format::Json {
             return Err("--hex-dump is for text: with --json the events carry the bytes".to_owned());

@@ -131,7 +131,7 @@ async fn unix(door: &Arc<Door>, kind: UnixType, bound: Duration) -> Result<Durat
 /// Sends a unix datagram to a server and awaits its answer, likewise.
 async fn unix_datagrams(door: &Arc<Door>, bound: Duration) -> Result<Duration, Trouble> {
     let server = step::unix_datagram(door, &anywhere(UnixType::Dgram), &SocketOptions::default()).await?;
-    let client = step::connect(door, &[server.local().clone()], &reach(UnixType::Dgram, bound)).await?;
+    let client = step::connect(door, &[server.local().clone()], &reach(UnixType::Dgram, bound), &mut 0).await?;
     let began = now();
     client.send_all(PING, Some(bound)).await?;
     let mut buffer = [0; PING.len()];
@@ -164,7 +164,7 @@ async fn connections(
     kind: UnixType,
     bound: Duration,
 ) -> Result<Duration, Trouble> {
-    let client = step::connect(door, &[listener.local().clone()], &reach(kind, bound)).await?;
+    let client = step::connect(door, &[listener.local().clone()], &reach(kind, bound), &mut 0).await?;
     let server = loop {
         match within(Some(bound), listener.accept()).await.ok_or(Trouble::Silent)?? {
             Accepted::Connection(connection) => break connection.open()?,

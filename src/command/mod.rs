@@ -13,7 +13,11 @@ pub mod connect;
 mod datagrams;
 pub mod doctor;
 mod expectation;
+mod probe;
+mod reach;
 mod relay;
+mod retry;
+mod rounds;
 pub mod serve;
 mod server;
 mod session;
@@ -39,6 +43,26 @@ impl Run {
             self.door.warn("stopped", &format!("told to stop before {what}"));
         }
         ExitCode::NoAnswer
+    }
+}
+
+/// How several walks came out. It keeps no list, for there may be no end of them.
+#[derive(Debug, Default)]
+struct Results {
+    /// How many have ended.
+    ended: usize,
+    code: Option<ExitCode>,
+}
+
+impl Results {
+    fn add(&mut self, code: ExitCode) {
+        self.ended += 1;
+        self.code = Some(self.code.map_or(code, |sum| sum.and(code)));
+    }
+
+    /// Returns the code of all of them, as [`ExitCode::of_targets`] says.
+    fn code(&self) -> ExitCode {
+        self.code.unwrap_or(ExitCode::Ok)
     }
 }
 

@@ -19,20 +19,16 @@ enum Answer {
     Eof { came: bool },
 }
 
-/// Sends the messages and awaits their answers.
+/// Sends the messages and awaits their answers, until the run is told to stop.
 pub(super) async fn run(stream: Stream, connect: &Connect, run: &Run) -> Result<ExitCode, Failed> {
-    let mut talk = Talk { stream: &stream, connect, matched: false, answered: 0, at_eof: false, buffer: Vec::new() };
+    let mut talk = Talk::new(&stream, connect);
     let ended = tokio::select! {
         result = talk.messages() => Ok(result),
         cause = run.stop.reached() => Err(cause),
     };
     let Talk { matched, answered, at_eof, .. } = talk;
     match ended {
-        Ok(Ok(())) => stream.close(if at_eof { Reason::Eof } else { Reason::Local }),
-        Ok(Err(failed)) => {
-            stream.close(if at_eof && failed.errno.is_none() { Reason::Eof } else { failed.reason() });
-            return Err(failed);
-        }
+        Ok(result) => close(stream, at_eof, result)?,
         Err(cause) => {
             stream.close(cause.reason());
             if answered < connect.messages.len() {
@@ -40,11 +36,37 @@ pub(super) async fn run(stream: Stream, connect: &Connect, run: &Run) -> Result<
             }
         }
     }
+    Ok(verdict(connect, matched, run))
+}
+
+/// Sends the messages and awaits their answers, all of them: whoever drops it cuts the connection
+/// off.
+pub(super) async fn whole(stream: Stream, connect: &Connect, run: &Run) -> Result<ExitCode, Failed> {
+    let mut talk = Talk::new(&stream, connect);
+    let result = talk.messages().await;
+    let Talk { matched, at_eof, .. } = talk;
+    close(stream, at_eof, result)?;
+    Ok(verdict(connect, matched, run))
+}
+
+/// Closes the connection of a talk that has ended by itself, and passes on how.
+fn close(stream: Stream, at_eof: bool, result: Result<(), Failed>) -> Result<(), Failed> {
+    stream.close(match &result {
+        Ok(()) if at_eof => Reason::Eof,
+        Ok(()) => Reason::Local,
+        Err(failed) if at_eof && failed.errno.is_none() => Reason::Eof,
+        Err(failed) => failed.reason(),
+    });
+    result
+}
+
+/// Returns what a talk without a failed step came to.
+fn verdict(connect: &Connect, matched: bool, run: &Run) -> ExitCode {
     if connect.expect.is_some() && !matched {
         run.door.warn("expect-unmet", "no answer matched --expect");
-        return Ok(ExitCode::No);
+        return ExitCode::No;
     }
-    Ok(ExitCode::Ok)
+    ExitCode::Ok
 }
 
 struct Talk<'a> {
@@ -58,7 +80,11 @@ struct Talk<'a> {
     buffer: Vec<u8>,
 }
 
-impl Talk<'_> {
+impl<'a> Talk<'a> {
+    fn new(stream: &'a Stream, connect: &'a Connect) -> Self {
+        Self { stream, connect, matched: false, answered: 0, at_eof: false, buffer: Vec::new() }
+    }
+
     async fn messages(&mut self) -> Result<(), Failed> {
         self.buffer = vec![0; self.connect.recv_size.get()];
         for message in &self.connect.messages {

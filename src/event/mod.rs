@@ -19,8 +19,8 @@ pub use step::{
     Accept, Bind, Close, Connect, Descriptor, Eof, How, IcmpError, Listen, OptionValue, Reason, Recv, Resolve, Send,
     Setsockopt, Shutdown, Socket, Tcp, Timeout, Unlink, UnlinkReason,
 };
-pub use told::{Check, CheckOutcome, Error, Start, Warning};
-pub use total::{Distribution, Interim, Outcome, Summary, Totals};
+pub use told::{Check, CheckOutcome, Error, Round, Start, Warning};
+pub use total::{Distribution, Interim, OutageSpan, Outcome, Summary, Totals};
 pub use value::Payload;
 
 /// Version of the event schema; raised when a field or event is renamed or removed.
@@ -144,6 +144,8 @@ events! {
     Close[] "close",
     /// An ICMP error came back.
     IcmpError['a] "icmp-error",
+    /// A round of `--count` ended.
+    Round['a] "round",
     /// One thing that this machine permits or not.
     Check['a] "check",
     /// A step failed.

@@ -150,7 +150,7 @@ pub struct Connect<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "String")]
     pub local: Option<&'a Address>,
-    /// Which attempt it was, from 1, among the addresses of the name (RFC 8305).
+    /// Which attempt on the target it was, from 1: its addresses (RFC 8305), and those of each retry.
     pub attempt: u32,
     /// From the call of connect(2) until the connection stood.
     #[serde(rename = "duration_ns", serialize_with = "nanoseconds")]

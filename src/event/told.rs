@@ -1,11 +1,12 @@
-//! The fields of the events that are no step: the start, checks, errors, warnings.
+//! The fields of the events that are no step: the start, rounds, checks, errors, warnings.
 
 use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::value::{duration, some_nanoseconds};
+use super::total::Outcome;
+use super::value::{duration, nanoseconds, some_nanoseconds};
 use crate::address::Address;
 use crate::error::{self, Step};
 
@@ -18,6 +19,26 @@ pub struct Start<'a> {
     pub version: &'a str,
     /// The subcommand.
     pub command: &'a str,
+}
+
+/// Fields of `round`.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct Round<'a> {
+    /// Whom it was about, as typed.
+    pub target: &'a str,
+    /// Which round of the target it was, from 1.
+    pub round: u64,
+    /// Its connection; absent where none stood.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub conn: Option<u64>,
+    /// How it came out.
+    pub outcome: Outcome,
+    /// What a run of this round alone would exit with.
+    pub exit_code: u8,
+    /// From the begin of its first step to the end of its last.
+    #[serde(rename = "duration_ns", serialize_with = "nanoseconds")]
+    #[schemars(schema_with = "duration")]
+    pub duration: Duration,
 }
 
 /// How a check came out.

@@ -1,11 +1,12 @@
 //! The fields of the events that add up: distributions, totals, `interim`, `summary`.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::value::{duration, nanoseconds};
+use super::value::{duration, nanoseconds, some_nanoseconds, time, timestamp};
+use crate::error::ExitCode;
 
 /// A distribution of durations. Count, mean and the like are over answers; percentiles are over
 /// what was sent, so a lost one counts as infinite, and a percentile that falls on one is absent.
@@ -37,6 +38,26 @@ pub struct Distribution {
     /// Interarrival jitter (RFC 3550, 6.4.1); absent for one sample.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub jitter_ns: Option<u64>,
+}
+
+/// A span in which every round of a target failed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct OutageSpan {
+    /// Whose rounds failed, as typed.
+    pub target: String,
+    /// When the first round that failed began: RFC 3339, UTC, nanoseconds.
+    #[serde(serialize_with = "timestamp")]
+    #[schemars(schema_with = "time")]
+    pub started: SystemTime,
+    /// Until the begin of the next round that was ok, or the end of the run.
+    #[serde(rename = "duration_ns", serialize_with = "nanoseconds")]
+    #[schemars(schema_with = "duration")]
+    pub duration: Duration,
+    /// How many rounds failed in it.
+    pub rounds: u64,
+    /// True where no round was ok since; else absent.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub ongoing: bool,
 }
 
 /// What a run adds up to. A total that the subcommand has is there, 0 too.
@@ -81,6 +102,22 @@ pub struct Totals {
     /// Warnings that were given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub warnings: Option<u64>,
+    /// With `--count`: rounds that ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rounds: Option<u64>,
+    /// With `--count`: rounds that came out otherwise than `ok`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rounds_failed: Option<u64>,
+    /// With `--count`: spans in which every round of a target failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub outages: Option<u64>,
+    /// With `--count`: how long these spans lasted, all together.
+    #[serde(rename = "outage_ns", serialize_with = "some_nanoseconds", skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "duration")]
+    pub outage: Option<Duration>,
+    /// With `--count`: the first thousand of these spans, in the order in which they began.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub outage_spans: Option<Vec<OutageSpan>>,
     /// `doctor`: checks with outcome `ok`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub checks_ok: Option<u64>,
@@ -96,12 +133,15 @@ pub struct Totals {
     /// Time that look-ups of names took.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub resolve: Option<Distribution>,
-    /// Time until connections stood.
+    /// Time until connections stood; with `--count` a round without one counts as lost.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub connect: Option<Distribution>,
     /// Time from connection to the first byte that came.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub first_byte: Option<Distribution>,
+    /// With `--count`: time that rounds took; one that failed counts as lost.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub round: Option<Distribution>,
 }
 
 /// Fields of `interim`.
@@ -116,7 +156,7 @@ pub struct Interim<'a> {
     pub totals: &'a Totals,
 }
 
-/// How a run came out.
+/// How a run came out, or a round of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Outcome {
@@ -126,6 +166,28 @@ pub enum Outcome {
     Negative,
     /// A step failed.
     Error,
+}
+
+impl Outcome {
+    /// Returns how something came out that a run would exit with `code` for.
+    #[must_use]
+    pub fn of(code: ExitCode) -> Self {
+        match code {
+            ExitCode::Ok => Self::Ok,
+            ExitCode::No => Self::Negative,
+            _ => Self::Error,
+        }
+    }
+
+    /// Returns the name that events use.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Negative => "negative",
+            Self::Error => "error",
+        }
+    }
 }
 
 /// Fields of `summary`.

@@ -1,8 +1,9 @@
-//! How values are written in JSON: bytes and durations.
+//! How values are written in JSON: bytes, durations, times.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use data_encoding::BASE64;
+use humantime::format_rfc3339_nanos;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
@@ -57,4 +58,19 @@ pub(super) fn some_nanoseconds<S: Serializer>(duration: &Option<Duration>, seria
 /// The schema of a duration: integer nanoseconds.
 pub(super) fn duration(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": "integer", "minimum": 0 })
+}
+
+/// The last nanosecond that RFC 3339 can write.
+const LAST: Duration = Duration::new(253_402_300_799, 999_999_999);
+
+/// Writes a time as RFC 3339 in UTC, to the nanosecond.
+pub(super) fn timestamp<S: Serializer>(time: &SystemTime, serializer: S) -> Result<S::Ok, S::Error> {
+    // humantime takes no time before 1970 and none after 9999.
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default().min(LAST);
+    serializer.collect_str(&format_rfc3339_nanos(UNIX_EPOCH + since))
+}
+
+/// The schema of a time: RFC 3339.
+pub(super) fn time(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "string", "format": "date-time" })
 }

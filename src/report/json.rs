@@ -8,7 +8,7 @@ use humantime::format_rfc3339_seconds;
 use crate::event::{Event, Stamp};
 
 /// The last second that RFC 3339 can write.
-const LAST_SECOND: u64 = 253_402_300_799;
+pub(super) const LAST_SECOND: u64 = 253_402_300_799;
 
 /// Writes JSON lines; keeps the second that it wrote last, which is most often the next one too.
 #[derive(Debug, Default)]

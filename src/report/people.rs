@@ -1,6 +1,8 @@
-//! Durations and sizes as people read them.
+//! Durations, times and sizes as people read them.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use super::json::LAST_SECOND;
 
 /// Returns a duration with about four digits: `0.041 ms`, `2.003 s`, `1m 30s`.
 #[must_use]
@@ -16,6 +18,22 @@ pub fn duration(duration: Duration) -> String {
         999_950_000..9_999_500_000 => format!("{seconds:.3} s"),
         9_999_500_000..59_995_000_000 => format!("{seconds:.2} s"),
         _ => humantime::format_duration(Duration::from_secs(seconds.round() as u64)).to_string(),
+    }
+}
+
+/// Returns a time of day in UTC, to the millisecond, with its day where that is not the day of
+/// `now`: `12:00:01.250`, `2026-11-25 12:00:01.250`.
+pub(crate) fn moment(time: SystemTime, now: SystemTime) -> String {
+    let words = |time: SystemTime| {
+        // humantime takes no time before 1970 and none after 9999.
+        let since = time.duration_since(UNIX_EPOCH).unwrap_or_default().min(Duration::from_secs(LAST_SECOND));
+        let text = humantime::format_rfc3339_millis(UNIX_EPOCH + since).to_string();
+        text.trim_end_matches('Z').replace('T', " ")
+    };
+    let (text, today) = (words(time), words(now));
+    match (text.split_once(' '), today.split_once(' ')) {
+        (Some((day, time)), Some((today, _))) if day == today => time.to_owned(),
+        _ => text,
     }
 }
 
@@ -68,6 +86,14 @@ mod tests {
         assert_eq!(shown(59_994_000_000), "59.99 s");
         assert_eq!(shown(59_999_000_000), "1m");
         assert_eq!(shown(90_400_000_000), "1m 30s");
+    }
+
+    #[test]
+    fn a_moment_has_its_day_where_that_is_not_today() {
+        let noon = UNIX_EPOCH + Duration::from_millis(1_795_521_601_250);
+        assert_eq!(moment(noon, noon + Duration::from_secs(3600)), "12:00:01.250");
+        assert_eq!(moment(noon, noon + Duration::from_secs(12 * 3600)), "2026-11-24 12:00:01.250");
+        assert_eq!(moment(UNIX_EPOCH - Duration::from_secs(1), noon), "1970-01-01 00:00:00.000");
     }
 
     #[test]

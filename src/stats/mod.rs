@@ -4,11 +4,14 @@
 //! few additions and allocates nothing in steady state.
 
 mod distribution;
+mod rounds;
 
 pub use distribution::Distribution;
 
 use std::collections::HashMap;
 use std::time::Duration;
+
+use rounds::Rounds;
 
 use crate::error::{ExitCode, Step};
 use crate::event::{self, CheckOutcome, Event, Interim, Outcome, Reason, Stamp, Summary, Totals};
@@ -22,6 +25,8 @@ pub enum Tally {
     Datagrams,
     /// Connections that we make, and how long each part of them takes.
     Client,
+    /// As `Client`, round after round.
+    Rounds,
     /// Checks.
     Doctor,
 }
@@ -32,6 +37,8 @@ pub struct Stats {
     tally: Tally,
     /// When the first step began and the last one ended.
     span: Option<(Duration, Duration)>,
+    /// How far the run has come, as it was last told.
+    now: Duration,
     connections: u64,
     closed: u64,
     denied: u64,
@@ -49,6 +56,7 @@ pub struct Stats {
     resolve: Distribution,
     connect: Distribution,
     first_byte: Distribution,
+    rounds: Rounds,
     /// A client's connections that no byte came on yet, and since when they stand.
     silent: HashMap<u64, Duration>,
 }
@@ -69,6 +77,7 @@ impl Stats {
         Self {
             tally,
             span: None,
+            now: Duration::ZERO,
             connections: 0,
             closed: 0,
             denied: 0,
@@ -86,19 +95,21 @@ impl Stats {
             resolve: Distribution::default(),
             connect: Distribution::default(),
             first_byte: Distribution::default(),
+            rounds: Rounds::default(),
             silent: HashMap::new(),
         }
     }
 
     /// Adds one event.
     pub fn record(&mut self, stamp: Stamp, event: &Event<'_>) {
+        self.until(stamp.elapsed);
         match event {
             Event::Accept(_) => self.connections += 1,
             Event::Resolve(resolve) => self.resolve.record(resolve.duration),
             Event::Connect(connect) => {
                 self.connections += 1;
                 self.connect.record(connect.duration);
-                if self.tally == Tally::Client {
+                if matches!(self.tally, Tally::Client | Tally::Rounds) {
                     self.silent.insert(connect.conn, stamp.elapsed);
                 }
             }
@@ -124,6 +135,10 @@ impl Stats {
                     Reason::Denied => self.denied += 1,
                     Reason::Eof | Reason::Timeout | Reason::Limit | Reason::Local | Reason::Signal => {}
                 }
+            }
+            Event::Round(round) => {
+                self.connect.lost(u64::from(round.conn.is_none()));
+                self.rounds.record(stamp, round);
             }
             Event::Check(check) => *self.checks.of(check.outcome) += 1,
             Event::Error(error) => {
@@ -151,6 +166,12 @@ impl Stats {
         }
     }
 
+    /// Takes note that the run has come so far, the elapsed time of a stamp: what goes on has
+    /// lasted until then.
+    pub fn until(&mut self, now: Duration) {
+        self.now = now;
+    }
+
     /// Returns since when a connection stands, if this is its first byte.
     fn broke_silence(&mut self, recv: &event::Recv<'_>) -> Option<Duration> {
         if self.silent.is_empty() || recv.bytes == 0 {
@@ -176,12 +197,8 @@ impl Stats {
                 bytes_received: Some(self.bytes_received),
                 ..every
             },
-            Tally::Client => Totals {
-                resolve: self.resolve.figures(),
-                connect: self.connect.figures(),
-                first_byte: self.first_byte.figures(),
-                ..self.streams(every)
-            },
+            Tally::Client => self.client(every),
+            Tally::Rounds => self.rounds.totals(self.now, self.client(every)),
             Tally::Doctor => Totals {
                 checks_ok: Some(self.checks.ok),
                 checks_absent: Some(self.checks.absent),
@@ -197,6 +214,16 @@ impl Stats {
     pub fn totals_so_far(&self) -> Totals {
         let open = (self.tally == Tally::Server).then(|| self.connections.saturating_sub(self.closed));
         Totals { connections_open: open, ..self.totals() }
+    }
+
+    /// Adds the totals of connections that we make.
+    fn client(&self, totals: Totals) -> Totals {
+        Totals {
+            resolve: self.resolve.figures(),
+            connect: self.connect.figures(),
+            first_byte: self.first_byte.figures(),
+            ..self.streams(totals)
+        }
     }
 
     /// Adds the totals of connections.
@@ -232,12 +259,7 @@ impl Stats {
     /// Returns the `summary` event of `totals`, which are [`Stats::totals`].
     #[must_use]
     pub fn summary<'a>(&self, code: ExitCode, totals: &'a Totals) -> Summary<'a> {
-        let outcome = match code {
-            ExitCode::Ok => Outcome::Ok,
-            ExitCode::No => Outcome::Negative,
-            _ => Outcome::Error,
-        };
-        Summary { outcome, exit_code: code.number(), duration: self.duration(), totals }
+        Summary { outcome: Outcome::of(code), exit_code: code.number(), duration: self.duration(), totals }
     }
 }
 
@@ -257,7 +279,7 @@ impl Checks {
 /// no step.
 fn took(event: &Event<'_>) -> Option<Duration> {
     match event {
-        Event::Start(_) | Event::Warning(_) | Event::Interim(_) | Event::Summary(_) => None,
+        Event::Start(_) | Event::Round(_) | Event::Warning(_) | Event::Interim(_) | Event::Summary(_) => None,
         Event::Resolve(resolve) => Some(resolve.duration),
         Event::Connect(connect) => Some(connect.duration),
         Event::Timeout(timeout) => Some(timeout.after),

@@ -125,6 +125,33 @@ fn a_closed_connection_is_forgotten() {
 }
 
 #[test]
+fn a_round_without_a_connection_counts_as_a_lost_connect() {
+    let peer = address();
+    let mut stats = Stats::new(Tally::Rounds);
+    let duration = Duration::from_micros(5);
+    let round = |round, conn| {
+        let outcome = if conn == Some(1) { Outcome::Ok } else { Outcome::Error };
+        Event::Round(event::Round { target: "x:80", round, conn, outcome, exit_code: 0, duration })
+    };
+    stats.record(stamp(10), &connect(1, &peer, 3));
+    stats.record(stamp(11), &round(1, Some(1)));
+    // The second connection stood, and its round failed after that; the third never stood.
+    stats.record(stamp(20), &connect(2, &peer, 4));
+    stats.record(stamp(21), &round(2, Some(2)));
+    stats.record(stamp(31), &round(3, None));
+    stats.until(Duration::from_micros(116));
+
+    let totals = stats.totals();
+    assert_eq!((totals.rounds, totals.rounds_failed, totals.outages), (Some(3), Some(2), Some(1)));
+    let (connect, round) = (totals.connect.unwrap(), totals.round.unwrap());
+    assert_eq!((connect.count, connect.p50_ns, connect.p90_ns), (2, Some(4_000), None));
+    assert_eq!((round.count, round.max_ns, round.p50_ns), (1, 5_000, None));
+    assert_eq!(totals.outage, Some(Duration::from_micros(100)));
+    // A round is no step: the run ended with its last one.
+    assert_eq!(stats.duration(), Duration::from_micros(20 - 7));
+}
+
+#[test]
 fn doctor_counts_outcomes() {
     let mut stats = Stats::new(Tally::Doctor);
     for outcome in [CheckOutcome::Ok, CheckOutcome::Ok, CheckOutcome::Denied, CheckOutcome::Failed] {

@@ -66,7 +66,7 @@ pub(super) struct Attempt {
     pub(super) peer: Address,
     pub(super) reach: Arc<Reach>,
     pub(super) deadline: Deadline,
-    /// Which attempt of its race it is, from 1.
+    /// Which attempt on its target it is, from 1.
     pub(super) number: u32,
 }
 

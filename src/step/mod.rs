@@ -2,7 +2,7 @@
 //! error. So nothing happens that is not reported, and nothing is reported that did not happen.
 //!
 //! The descriptors live here ([`Listener`], [`Stream`]), and time enters here alone ([`now`],
-//! [`sleep`], [`within`], [`Stop`]).
+//! [`sleep`], [`within`], [`Grid`], [`Stop`]).
 
 use std::future::Future;
 use std::time::{Duration, Instant};
@@ -16,6 +16,7 @@ mod machine;
 mod open;
 mod race;
 mod resolve;
+mod round;
 mod runtime;
 mod splice;
 mod stdin;
@@ -32,6 +33,7 @@ pub use machine::{descriptors, descriptors_for, lowest_port, raise_descriptors};
 pub use open::{bind_address, listener, source_address};
 pub use race::connect;
 pub use resolve::{resolve, resolve_host};
+pub use round::{Grid, round};
 pub use runtime::run;
 pub use splice::Spliced;
 pub use stdin::{Chunks, Stdin};

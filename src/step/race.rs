@@ -18,19 +18,25 @@ const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 
 /// Connects to the first of the addresses that answers.
 ///
+/// `attempts` counts the attempts on the target, so that they are numbered over several calls.
 /// Each attempt that fails is reported, the furthest of them decides the exit code; one that was
 /// still under way when another won is reported by a warning.
 ///
 /// # Errors
 /// No address answered.
-pub async fn connect(door: &Arc<Door>, addresses: &[Address], reach: &Arc<Reach>) -> Result<Stream, Failed> {
+pub async fn connect(
+    door: &Arc<Door>,
+    addresses: &[Address],
+    reach: &Arc<Reach>,
+    attempts: &mut u32,
+) -> Result<Stream, Failed> {
     let mut queue = interleaved(addresses);
     if let Some(source) = reach.source.as_ref().and_then(Address::ip) {
         // An address of the other family cannot be reached from there.
         queue.retain(|address| address.ip().is_none_or(|ip| ip.is_ipv4() == source.is_ipv4()));
     }
     let deadline = Deadline::now() + reach.bound;
-    let mut race = Race { door, reach, deadline, running: JoinSet::new(), pending: Vec::new(), started: 0 };
+    let mut race = Race { door, reach, deadline, running: JoinSet::new(), pending: Vec::new(), attempts };
     let mut furthest: Option<Failed> = None;
     loop {
         // Whatever ended the wait below, the next attempt is due: a failure is an answer, after
@@ -114,18 +120,18 @@ struct Race<'a> {
     deadline: Deadline,
     running: JoinSet<Result<Won, Lost>>,
     pending: Vec<(Id, Address, Instant)>,
-    started: u32,
+    attempts: &'a mut u32,
 }
 
 impl Race<'_> {
     fn start(&mut self, peer: Address) {
-        self.started += 1;
+        *self.attempts += 1;
         let attempt = Attempt {
             door: Arc::clone(self.door),
             peer: peer.clone(),
             reach: Arc::clone(self.reach),
             deadline: self.deadline,
-            number: self.started,
+            number: *self.attempts,
         };
         let handle = self.running.spawn(attempt.run());
         self.pending.push((handle.id(), peer, now()));

@@ -131,6 +131,12 @@ impl Stream {
         self.door.fail(&on_connection(step, &errno.into(), self.conn, &self.peer))
     }
 
+    /// Returns the number of the connection.
+    #[must_use]
+    pub fn conn(&self) -> u64 {
+        self.conn
+    }
+
     /// Returns whether the peer's end is told: of datagrams it is not.
     #[must_use]
     pub fn has_end(&self) -> bool {

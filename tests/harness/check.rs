@@ -1,6 +1,6 @@
 //! What every run with `--json` must keep, whatever it does: the envelope, the schema, the totals.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
 use std::sync::OnceLock;
 use std::time::{Duration, SystemTime};
@@ -9,7 +9,7 @@ use jsonschema::Validator;
 use nix::errno::Errno;
 use serde_json::Value;
 
-use super::events::{Distribution, Event, Interim, Line, Outcome, Reason, Summary};
+use super::events::{Distribution, Event, Interim, Line, OutageSpan, Outcome, Reason, Round, Summary};
 
 /// Returns the schema as `sockeye schema` prints it.
 pub(crate) fn schema() -> &'static Value {
@@ -90,9 +90,9 @@ fn complaint(line: &Line) -> Option<String> {
     if let Some(bad) = addresses.iter().find(|address| !is_address(address)) {
         return Some(format!("{bad} is no socket address"));
     }
-    if let Event::Interim(Interim { resolve, connect, first_byte, .. })
-    | Event::Summary(Summary { resolve, connect, first_byte, .. }) = &line.event
-        && [resolve, connect, first_byte].into_iter().flatten().any(|times| !is_sound(times))
+    if let Event::Interim(Interim { resolve, connect, first_byte, round, .. })
+    | Event::Summary(Summary { resolve, connect, first_byte, round, .. }) = &line.event
+        && [resolve, connect, first_byte, round].into_iter().flatten().any(|times| !is_sound(times))
     {
         return Some("a distribution contradicts itself".to_owned());
     }
@@ -172,6 +172,7 @@ pub(crate) fn check_run(lines: &[Line], exit_code: i32, asked: Asked, began: Sys
     }
     if !asked.quiet {
         check_connections(lines, summary, asked);
+        check_rounds(lines, summary);
     }
 }
 
@@ -275,4 +276,92 @@ fn check_connections(lines: &[Line], summary: &Summary, asked: Asked) {
     }
     let left: Vec<_> = open.keys().collect();
     assert!(left.is_empty(), "never closed: {left:?}\n{summary:?}");
+}
+
+/// Checks that rounds are numbered, that each is told after the close of its connection, and that
+/// their totals and outages are what they add up to.
+fn check_rounds(lines: &[Line], summary: &Summary) {
+    let rounds: Vec<(&Line, &Round)> = lines
+        .iter()
+        .filter_map(|line| if let Event::Round(round) = &line.event { Some((line, round)) } else { None })
+        .collect();
+    let Some(count) = summary.rounds else {
+        assert!(rounds.is_empty() && summary.round.is_none() && summary.outage_spans.is_none(), "{summary:?}");
+        return;
+    };
+    let is_ok = |round: &Round| round.outcome == Outcome::Ok;
+    let (good, bad): (Vec<_>, Vec<_>) = rounds.iter().partition(|(_, round)| is_ok(round));
+    assert_eq!((count, summary.rounds_failed), (rounds.len() as u64, Some(bad.len() as u64)), "rounds");
+
+    let mut numbers: BTreeMap<&str, u64> = BTreeMap::new();
+    let mut closed = BTreeSet::new();
+    for line in lines {
+        match &line.event {
+            Event::Close(close) => {
+                closed.insert(close.conn);
+            }
+            Event::Round(round) => {
+                let number = numbers.entry(&round.target).or_default();
+                *number += 1;
+                assert_eq!(round.round, *number, "rounds of a target are numbered: {line:?}");
+                assert!(round.conn.is_none_or(|conn| closed.remove(&conn)), "told before its close: {line:?}");
+                assert!(!is_ok(round) || round.conn.is_some(), "ok without a connection: {line:?}");
+                assert_eq!(is_ok(round), round.exit_code == 0, "{line:?}");
+            }
+            _ => {}
+        }
+    }
+    check_times("round", summary.round.as_ref(), good.iter().map(|(_, round)| round.duration_ns), bad.len());
+    let connects = lines.iter().filter_map(|line| match &line.event {
+        Event::Connect(connect) => Some(connect.duration_ns),
+        _ => None,
+    });
+    let without = rounds.iter().filter(|(_, round)| round.conn.is_none()).count();
+    check_times("connect", summary.connect.as_ref(), connects, without);
+
+    let end = lines.last().map_or(0, |line| line.elapsed_ns);
+    let expected = outages(&rounds, end);
+    assert_eq!(summary.outages, Some(expected.len() as u64), "outages");
+    assert_eq!(summary.outage_ns, Some(expected.iter().map(|span| span.duration_ns).sum()), "outage_ns");
+    let listed = &expected[..expected.len().min(1000)];
+    assert_eq!(summary.outage_spans.as_deref(), Some(listed), "outage_spans");
+}
+
+/// Returns the spans of the rounds: from the begin of the first that failed to the begin of the
+/// next good one of its target, or to the end of the run.
+fn outages(rounds: &[(&Line, &Round)], end: u64) -> Vec<OutageSpan> {
+    let mut spans: Vec<(u64, OutageSpan)> = Vec::new();
+    for (line, round) in rounds {
+        let began = line.elapsed_ns - round.duration_ns;
+        let going_on = spans.iter_mut().find(|(_, span)| span.target == round.target && span.ongoing.is_some());
+        match (round.outcome, going_on) {
+            (Outcome::Ok, Some((since, span))) => (span.duration_ns, span.ongoing) = (began - *since, None),
+            (Outcome::Ok, None) => {}
+            (_, Some((_, span))) => span.rounds += 1,
+            (_, None) => {
+                let time = humantime::parse_rfc3339(&line.time).expect("time is RFC 3339");
+                let started = humantime::format_rfc3339_nanos(time - Duration::from_nanos(round.duration_ns));
+                let (target, started) = (round.target.clone(), started.to_string());
+                spans.push((began, OutageSpan { target, started, duration_ns: 0, rounds: 1, ongoing: Some(true) }));
+            }
+        }
+    }
+    for (since, span) in &mut spans {
+        if span.ongoing.is_some() {
+            span.duration_ns = end - *since;
+        }
+    }
+    spans.into_iter().map(|(_, span)| span).collect()
+}
+
+/// Checks a distribution against its samples, and that its percentiles are over these and the lost.
+fn check_times(name: &str, times: Option<&Distribution>, samples: impl Iterator<Item = u64>, lost: usize) {
+    let samples: Vec<u64> = samples.collect();
+    let Some(times) = times else { return assert!(samples.is_empty(), "no {name}") };
+    assert_eq!(times.count, samples.len() as u64, "{name}");
+    assert_eq!((samples.iter().min(), samples.iter().max()), (Some(&times.min_ns), Some(&times.max_ns)), "{name}");
+    for (thousandths, value) in [(500, times.p50_ns), (900, times.p90_ns), (990, times.p99_ns), (999, times.p999_ns)] {
+        let rank = ((samples.len() + lost) * thousandths).div_ceil(1000);
+        assert_eq!(value.is_some(), rank <= samples.len(), "{name}: the percentile {thousandths} of a thousand");
+    }
 }

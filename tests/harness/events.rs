@@ -75,6 +75,7 @@ events! {
     "timeout" Timeout,
     "close" Close,
     "icmp-error" IcmpError,
+    "round" Round,
     "check" Check,
     "error" Error,
     "warning" Warning,
@@ -376,6 +377,17 @@ pub(crate) struct IcmpError {
     pub(crate) mtu: Option<u32>,
 }
 
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Round {
+    pub(crate) target: String,
+    pub(crate) round: u64,
+    pub(crate) conn: Option<u64>,
+    pub(crate) outcome: Outcome,
+    pub(crate) exit_code: i32,
+    pub(crate) duration_ns: u64,
+}
+
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum CheckOutcome {
@@ -441,6 +453,16 @@ pub(crate) struct Distribution {
     pub(crate) jitter_ns: Option<u64>,
 }
 
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct OutageSpan {
+    pub(crate) target: String,
+    pub(crate) started: String,
+    pub(crate) duration_ns: u64,
+    pub(crate) rounds: u64,
+    pub(crate) ongoing: Option<bool>,
+}
+
 /// A struct that carries the totals beside fields of its own; serde cannot both flatten and deny
 /// unknown fields, so the totals are written into each.
 macro_rules! with_totals {
@@ -463,6 +485,11 @@ macro_rules! with_totals {
             pub(crate) bytes_received: Option<u64>,
             pub(crate) errors: Option<u64>,
             pub(crate) warnings: Option<u64>,
+            pub(crate) rounds: Option<u64>,
+            pub(crate) rounds_failed: Option<u64>,
+            pub(crate) outages: Option<u64>,
+            pub(crate) outage_ns: Option<u64>,
+            pub(crate) outage_spans: Option<Vec<OutageSpan>>,
             pub(crate) checks_ok: Option<u64>,
             pub(crate) checks_absent: Option<u64>,
             pub(crate) checks_denied: Option<u64>,
@@ -470,6 +497,7 @@ macro_rules! with_totals {
             pub(crate) resolve: Option<Distribution>,
             pub(crate) connect: Option<Distribution>,
             pub(crate) first_byte: Option<Distribution>,
+            pub(crate) round: Option<Distribution>,
         }
     };
 }

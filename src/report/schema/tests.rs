@@ -26,6 +26,8 @@ fn with_examples(mut check: impl FnMut(&Event<'_>)) {
         event::Descriptor { kind: "socket", target: None },
     ];
     let bare = Totals::default();
+    let (target, started) = ("localhost:80".to_owned(), UNIX_EPOCH + duration);
+    let span = event::OutageSpan { target, started, duration, rounds: 1, ongoing: false };
     let totals = Totals {
         connections: Some(0),
         connections_open: Some(0),
@@ -40,6 +42,11 @@ fn with_examples(mut check: impl FnMut(&Event<'_>)) {
         bytes_received: Some(0),
         errors: Some(0),
         warnings: Some(0),
+        rounds: Some(3),
+        rounds_failed: Some(2),
+        outages: Some(2),
+        outage: Some(duration),
+        outage_spans: Some(vec![span.clone(), event::OutageSpan { ongoing: true, ..span }]),
         checks_ok: Some(0),
         checks_absent: Some(0),
         checks_denied: Some(0),
@@ -47,6 +54,7 @@ fn with_examples(mut check: impl FnMut(&Event<'_>)) {
         resolve: one,
         connect: full.figures(),
         first_byte: full.figures(),
+        round: full.figures(),
     };
     let tcp = event::Tcp { rtt: duration, min_rtt: Some(duration), rttvar: duration, retransmits: 0, mss: 1, cwnd: 10 };
     let close = event::Close {
@@ -92,7 +100,15 @@ fn with_examples(mut check: impl FnMut(&Event<'_>)) {
         name: "fragmentation-needed",
         mtu: Some(1400),
     };
-    let examples: [Event<'_>; 43] = [
+    let round = event::Round {
+        target: "localhost:80",
+        round: 1,
+        conn: Some(1),
+        outcome: event::Outcome::Ok,
+        exit_code: 0,
+        duration,
+    };
+    let examples: [Event<'_>; 45] = [
         event::Start { schema: 1, version: "0.1.0", command: "serve" }.into(),
         event::Resolve { name: "localhost", addresses: &addresses, duration }.into(),
         event::Resolve { name: "localhost", addresses: &[], duration }.into(),
@@ -147,6 +163,8 @@ fn with_examples(mut check: impl FnMut(&Event<'_>)) {
         close.clone().into(),
         event::Close { tcp: Some(event::Tcp { min_rtt: None, ..tcp }), ..close.clone() }.into(),
         event::Close { bytes_unread: None, tcp: None, ..close }.into(),
+        event::Round { conn: None, outcome: event::Outcome::Error, exit_code: 7, ..round.clone() }.into(),
+        round.into(),
         event::Check { name: "x", outcome: check_failed, value: Some("1"), hint: Some("y"), duration: Some(duration) }
             .into(),
         event::Check { name: "x", outcome: check_failed, value: None, hint: None, duration: None }.into(),
@@ -270,6 +288,7 @@ fn fields_are_told_in_words() {
     assert_eq!(field("resolve", "addresses").kind, "list of string");
     assert_eq!(field("setsockopt", "requested").kind, "integer or string");
     assert_eq!(field("summary", "outcome").kind, r#""ok" or "negative" or "error""#);
+    assert_eq!(field("summary", "outage_spans").kind, "list of object");
     assert_eq!(field("close", "tcp").fields.first().unwrap().name, "rtt_ns");
     assert!(field("recv", "bytes").required && !field("recv", "data").required);
     assert!(!field("error", "peer").required);

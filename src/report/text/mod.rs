@@ -116,7 +116,7 @@ impl Text {
 
     /// Returns whether events of this kind are told on stderr.
     fn tells(&self, kind: Kind) -> bool {
-        let Settings { steps, in_relay, hex_dump, results, .. } = self.settings;
+        let Settings { steps, in_relay, hex_dump, results, tally, .. } = self.settings;
         let are_shown = steps != Steps::Hidden;
         match kind {
             Kind::Error => true,
@@ -125,7 +125,7 @@ impl Text {
             Kind::Send | Kind::Recv => hex_dump || (are_shown && !in_relay) || steps == Steps::Verbose,
             Kind::Check | Kind::Summary => are_shown && !self.is_line(kind),
             // Someone asked for it just now.
-            Kind::Interim => are_shown || results == Results::Lines,
+            Kind::Interim => are_shown || results == Results::Lines || tally == Tally::Rounds,
             _ => are_shown,
         }
     }
@@ -134,7 +134,7 @@ impl Text {
     fn is_line(&self, kind: Kind) -> bool {
         match self.settings.results {
             Results::Lines => matches!(kind, Kind::Check | Kind::Summary),
-            Results::Probe { many } => many && kind == Kind::Summary,
+            Results::Probe { many } => (many || self.settings.tally == Tally::Rounds) && kind == Kind::Summary,
             Results::Peer | Results::None => false,
         }
     }
@@ -225,6 +225,7 @@ impl Told<'_> {
     /// Appends the line itself.
     fn append_line(&self, buffer: &mut Vec<u8>, screen: Screen) {
         let Settings { tally, steps, hex_dump, results, .. } = *self.settings;
+        let is_table = matches!(results, Results::Probe { many: true });
         match self.event {
             Event::Error(error) => append_error(buffer, screen, error),
             Event::Warning(warning) => {
@@ -232,11 +233,15 @@ impl Told<'_> {
                 say(buffer, format_args!(" {}", warning.message));
             }
             Event::Check(check) => totals::append_check(buffer, screen, check),
-            Event::Interim(interim) => totals::append_interim(buffer, tally, interim),
-            Event::Summary(summary) if matches!(results, Results::Probe { many: true }) => {
-                totals::append_probed(buffer, summary);
+            Event::Interim(interim) => {
+                totals::append_interim(buffer, tally, interim);
+                totals::append_outages(buffer, self.stamp.time, is_table, interim.totals);
             }
-            Event::Summary(summary) => totals::append_summary(buffer, screen, tally, self.stamp.elapsed, summary),
+            Event::Summary(summary) if is_table && tally == Tally::Client => totals::append_probed(buffer, summary),
+            Event::Summary(summary) => {
+                totals::append_summary(buffer, screen, tally, self.stamp.elapsed, summary);
+                totals::append_outages(buffer, self.stamp.time, is_table, summary.totals);
+            }
             step => steps::append(buffer, step, steps == Steps::Verbose, !hex_dump),
         }
         buffer.push(b'\n');

@@ -3,7 +3,8 @@
 use super::escape::append_preview;
 use super::say;
 use crate::event::{
-    Accept, Bind, Close, Connect, Event, How, IcmpError, Listen, OptionValue, Recv, Resolve, Send, Setsockopt, Socket,
+    Accept, Bind, Close, Connect, Event, How, IcmpError, Listen, OptionValue, Outcome, Recv, Resolve, Round, Send,
+    Setsockopt, Socket,
 };
 use crate::report::people::{bytes_short, count, duration};
 
@@ -33,6 +34,7 @@ pub(crate) fn append(buffer: &mut Vec<u8>, event: &Event<'_>, is_verbose: bool, 
         }
         Event::IcmpError(error) => append_icmp_error(buffer, error),
         Event::Close(close) => append_close(buffer, close, is_verbose),
+        Event::Round(round) => append_round(buffer, round, is_verbose),
         Event::Start(_)
         | Event::Check(_)
         | Event::Error(_)
@@ -186,4 +188,16 @@ fn append_close(buffer: &mut Vec<u8>, close: &Close, is_verbose: bool) {
         let retransmits = count(u64::from(tcp.retransmits), "retransmit");
         say(buffer, format_args!(", rtt {}, {retransmits}", duration(tcp.rtt)));
     }
+}
+
+fn append_round(buffer: &mut Vec<u8>, round: &Round<'_>, is_verbose: bool) {
+    say(buffer, format_args!("round {}", round.round));
+    if is_verbose {
+        say(buffer, format_args!(" of {}", round.target));
+    }
+    say(buffer, format_args!(" {} ({}", round.outcome.name(), duration(round.duration)));
+    if round.outcome == Outcome::Error {
+        say(buffer, format_args!(", exit code {}", round.exit_code));
+    }
+    buffer.push(b')');
 }

@@ -1,12 +1,12 @@
 //! What a run adds up to, in words: checks, totals so far, totals at the end.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use super::{Tone, paint, say};
 use crate::address::Address;
-use crate::event::{Check, CheckOutcome, Event, Interim, Outcome, Summary, Totals};
+use crate::event::{Check, CheckOutcome, Distribution, Event, Interim, Outcome, Summary, Totals};
 use crate::report::Screen;
-use crate::report::people::{byte_count, count, duration};
+use crate::report::people::{byte_count, count, duration, moment};
 use crate::stats::Tally;
 
 /// Appends a row of the table of checks; its hint goes on a line below.
@@ -95,6 +95,7 @@ fn append_totals(buffer: &mut Vec<u8>, tally: Tally, took: Duration, totals: &To
         Tally::Server => append_server(buffer, took, totals),
         Tally::Datagrams => append_datagrams(buffer, took, totals),
         Tally::Client => append_client(buffer, took, totals),
+        Tally::Rounds => append_rounds(buffer, took, totals),
         Tally::Doctor => append_doctor(buffer, totals),
     }
 }
@@ -142,6 +143,50 @@ fn append_client(buffer: &mut Vec<u8>, took: Duration, totals: &Totals) {
     }
     say(buffer, format_args!(", {}", duration(took)));
     append_troubles(buffer, totals);
+}
+
+fn append_rounds(buffer: &mut Vec<u8>, took: Duration, totals: &Totals) {
+    let [rounds, failed] = [totals.rounds, totals.rounds_failed].map(Option::unwrap_or_default);
+    say(buffer, format_args!("{}, {failed} failed", count(rounds, "round")));
+    let words = |nanos| duration(Duration::from_nanos(nanos));
+    let spread = |times: &Distribution| {
+        let [least, mean, most] = [times.min_ns, times.mean_ns, times.max_ns].map(words);
+        format!("{mean} ({least} to {most})")
+    };
+    if let Some(round) = &totals.round {
+        say(buffer, format_args!(", each in {}", spread(round)));
+    }
+    if let Some(connect) = &totals.connect {
+        say(buffer, format_args!(", connected in {}", spread(connect)));
+    }
+    // A probe sends nothing.
+    if (totals.bytes_received, totals.bytes_sent) != (Some(0), Some(0)) {
+        append_bytes(buffer, totals);
+    }
+    say(buffer, format_args!(", {}", duration(took)));
+    append_troubles(buffer, totals);
+}
+
+/// Appends a line for each outage; with its target where there are many, with its day where that
+/// is not today.
+pub(crate) fn append_outages(buffer: &mut Vec<u8>, now: SystemTime, has_targets: bool, totals: &Totals) {
+    let spans = totals.outage_spans.as_deref().unwrap_or_default();
+    for span in spans {
+        buffer.extend_from_slice(b"\noutage ");
+        if has_targets {
+            say(buffer, format_args!("of {} ", span.target));
+        }
+        let (started, rounds) = (moment(span.started, now), count(span.rounds, "round"));
+        say(buffer, format_args!("from {started} UTC for {}, {rounds}", duration(span.duration)));
+        if span.ongoing {
+            say(buffer, format_args!(", ongoing"));
+        }
+    }
+    let rest = totals.outages.unwrap_or(0).saturating_sub(spans.len() as u64);
+    if rest > 0 {
+        buffer.push(b'\n');
+        say(buffer, format_args!("and {}", count(rest, "further outage")));
+    }
 }
 
 fn append_doctor(buffer: &mut Vec<u8>, totals: &Totals) {

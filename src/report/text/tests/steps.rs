@@ -136,3 +136,74 @@ fn a_client_tells_its_steps_and_passes_answers_on() {
     tell(Text::new(hidden, stdout.output(), Some(Kept::default().output())), &events);
     assert_eq!(stdout.bytes(), b"a\x1b[2Jb\xff");
 }
+
+#[test]
+fn rounds_are_told_and_added_up_with_their_outages() {
+    let duration = Duration::from_micros(212);
+    let mut took = crate::stats::Distribution::default();
+    took.record(duration);
+    took.record(duration * 2);
+    let ok = event::Round { target: "h:80", round: 3, conn: Some(3), outcome: Outcome::Ok, exit_code: 0, duration };
+    let day = Duration::from_secs(24 * 3600);
+    let (target, started) = ("h:80".to_owned(), UNIX_EPOCH + Duration::from_millis(43_201_250));
+    let span = event::OutageSpan { target, started, duration: Duration::from_millis(3100), rounds: 4, ongoing: false };
+    let totals = Totals {
+        rounds: Some(7),
+        rounds_failed: Some(5),
+        bytes_sent: Some(3),
+        bytes_received: Some(1),
+        errors: Some(5),
+        outages: Some(5),
+        round: took.figures(),
+        connect: took.figures(),
+        outage_spans: Some(vec![
+            event::OutageSpan { ongoing: true, rounds: 1, ..span.clone() },
+            event::OutageSpan { started: started + day, ..span },
+        ]),
+        ..Totals::default()
+    };
+    let none = Totals {
+        rounds: Some(0),
+        bytes_sent: Some(0),
+        bytes_received: Some(0),
+        outage_spans: Some(Vec::new()),
+        ..Totals::default()
+    };
+    let events = [
+        ok.clone().into(),
+        event::Round { outcome: Outcome::Negative, exit_code: 1, ..ok.clone() }.into(),
+        event::Round { outcome: Outcome::Error, exit_code: 7, conn: None, ..ok }.into(),
+        event::Interim { duration, totals: &none }.into(),
+        event::Summary { outcome: Outcome::Negative, exit_code: 1, duration, totals: &totals }.into(),
+    ];
+    let rounds = Settings { tally: Tally::Rounds, ..settings() };
+    check(
+        rounds,
+        &events,
+        expect![""],
+        expect![[r#"
+              0.001000 round 3 ok (0.212 ms)
+              0.002000 round 3 negative (0.212 ms)
+              0.003000 round 3 error (0.212 ms, exit code 7)
+              0.004000 so far: 0 rounds, 0 failed, 0.212 ms
+            7 rounds, 5 failed, each in 0.318 ms (0.212 ms to 0.424 ms), connected in 0.318 ms (0.212 ms to 0.424 ms): 1 byte in, 3 bytes out, 0.212 ms, 5 errors
+            outage from 12:00:01.250 UTC for 3.100 s, 1 round, ongoing
+            outage from 1970-01-02 12:00:01.250 UTC for 3.100 s, 4 rounds
+            and 3 further outages
+        "#]],
+    );
+    let table = Settings { results: Results::Probe { many: true }, steps: Steps::Hidden, ..rounds };
+    check(
+        table,
+        &events[4..],
+        expect![[r#"
+            7 rounds, 5 failed, each in 0.318 ms (0.212 ms to 0.424 ms), connected in 0.318 ms (0.212 ms to 0.424 ms): 1 byte in, 3 bytes out, 0.212 ms, 5 errors
+            outage of h:80 from 12:00:01.250 UTC for 3.100 s, 1 round, ongoing
+            outage of h:80 from 1970-01-02 12:00:01.250 UTC for 3.100 s, 4 rounds
+            and 3 further outages
+        "#]],
+        expect![""],
+    );
+    let verbose = Settings { steps: Steps::Verbose, ..rounds };
+    assert_eq!(shown(verbose, &events[..1]).1, "  0.001000 round 3 of h:80 ok (0.212 ms)\n");
+}

@@ -1,0 +1,105 @@
+//! `connect --probe`: every target, at most so many at once, each closed without a byte.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use tokio::task::JoinSet;
+
+use super::reach::Resolved;
+use super::{Results, Run, retry};
+use crate::args::{Connect, Target};
+use crate::error::ExitCode;
+use crate::event::Reason;
+use crate::step::{self, now};
+
+/// Probes every target once.
+pub(super) async fn run(connect: &Arc<Connect>, run: &Arc<Run>) -> ExitCode {
+    let (mut probe, mut results) = (Probe::new(connect, run), Results::default());
+    let cause = tokio::select! {
+        () = probe.pass(None, &mut results) => None,
+        cause = run.stop.reached() => Some(cause),
+    };
+    probe.end(&mut results).await;
+    if let Some(cause) = cause {
+        let (all, left) = (connect.targets.len(), connect.targets.len() - results.ended);
+        run.stopped(cause, &format!("{left} of {all} targets had answered"));
+        // What was not reached when the run was told to stop has not answered.
+        if left > 0 {
+            results.add(ExitCode::NoAnswer);
+        }
+    }
+    results.code()
+}
+
+/// A probe of many targets, pass after pass.
+pub(super) struct Probe<'a> {
+    connect: &'a Arc<Connect>,
+    run: &'a Arc<Run>,
+    parallel: usize,
+    running: JoinSet<ExitCode>,
+}
+
+impl<'a> Probe<'a> {
+    /// Makes a probe, with room for the descriptors that it needs.
+    pub(super) fn new(connect: &'a Arc<Connect>, run: &'a Arc<Run>) -> Self {
+        step::raise_descriptors();
+        let parallel = step::descriptors_for(connect.parallel.get());
+        Self { connect, run, parallel, running: JoinSet::new() }
+    }
+
+    /// Connects to every target once, `round` being the number of the pass where there are several.
+    pub(super) async fn pass(&mut self, round: Option<u64>, results: &mut Results) {
+        // A host is looked up once a pass, however many of its ports are probed.
+        let mut hosts: HashMap<String, Arc<Resolved>> = HashMap::new();
+        let mut left = 0..self.connect.targets.len();
+        loop {
+            while self.running.len() < self.parallel
+                && let Some(at) = left.next()
+            {
+                let host = match &self.connect.targets[at] {
+                    Target::Inet(host, _) => host.to_string(),
+                    Target::Unix(_) => String::new(),
+                };
+                let resolved = Arc::clone(hosts.entry(host).or_default());
+                self.running.spawn(test(Arc::clone(self.connect), at, resolved, round, Arc::clone(self.run)));
+            }
+            match self.running.join_next().await {
+                Some(code) => results.add(code.unwrap_or(ExitCode::Local)),
+                None => return,
+            }
+        }
+    }
+
+    /// Gives up what is still under way; what has ended meanwhile counts.
+    pub(super) async fn end(&mut self, results: &mut Results) {
+        self.running.abort_all();
+        while let Some(ended) = self.running.join_next().await {
+            if let Ok(code) = ended {
+                results.add(code);
+            }
+        }
+    }
+}
+
+/// Connects to one target and closes.
+async fn test(
+    connect: Arc<Connect>,
+    at: usize,
+    resolved: Arc<Resolved>,
+    round: Option<u64>,
+    run: Arc<Run>,
+) -> ExitCode {
+    let (began, target) = (now(), &connect.targets[at]);
+    let (conn, code) = match retry::connect(&connect, target, &resolved, &run).await {
+        Ok(stream) => {
+            let conn = stream.conn();
+            stream.close(Reason::Local);
+            (Some(conn), ExitCode::Ok)
+        }
+        Err(failed) => (None, failed.code),
+    };
+    if let Some(round) = round {
+        step::round(&run.door, began, &target.to_string(), round, conn, code);
+    }
+    code
+}
