@@ -10,12 +10,15 @@ use std::time::{Duration, Instant};
 mod attempt;
 mod door;
 mod fail;
+mod fault;
 mod listener;
 mod machine;
 mod open;
+mod pace;
 mod race;
 mod resolve;
 mod runtime;
+mod source;
 mod splice;
 mod stdin;
 mod stop;
@@ -27,9 +30,11 @@ pub use fail::Failed;
 pub use listener::{Accepted, Connection, Listener};
 pub use machine::{descriptors, descriptors_for, lowest_port, raise_descriptors};
 pub use open::{bind_address, listener, source_address};
+pub use pace::Pace;
 pub use race::connect;
 pub use resolve::{resolve, resolve_host};
 pub use runtime::run;
+pub use source::{Feed, Pattern};
 pub use splice::Spliced;
 pub use stdin::{Chunks, Stdin};
 pub use stop::{Cause, Stop};
@@ -50,6 +55,11 @@ pub fn since(then: Instant) -> Duration {
 /// Waits for a duration.
 pub async fn sleep(duration: Duration) {
     tokio::time::sleep(duration).await;
+}
+
+/// Lets all others go on that can.
+pub async fn yield_now() {
+    tokio::task::yield_now().await;
 }
 
 /// Waits for a future, at most for a duration where there is one; `None` where that passed.
