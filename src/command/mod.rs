@@ -9,13 +9,16 @@ use std::sync::Arc;
 use crate::error::ExitCode;
 use crate::step::{Cause, Door, Stdin, Stop};
 
+mod broker;
 pub mod connect;
 pub mod doctor;
 mod expectation;
+mod fault;
 mod relay;
 pub mod serve;
 mod server;
 mod session;
+mod source;
 mod talk;
 
 /// What every walk is given.
