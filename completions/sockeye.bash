@@ -429,7 +429,7 @@ _sockeye() {
             return 0
             ;;
         sockeye__subcmd__serve)
-            opts="-w -s -j -v -q -4 -6 -n -h -V --echo --prefix --when --when-regex --otherwise --discard --crlf --lf --escape --hex --relay --on-peer-close --backlog --recv-size --timeout --messages --count --max-connections --allow --deny --source --interface --recv-buffer --send-buffer --ttl --dscp --mark --reuse-port --keepalive --no-delay --mss --congestion --user-timeout --dont-fragment --busy-poll --json --format --events --verbose --quiet --color --ipv4 --ipv6 --numeric --deadline --help --version"
+            opts="-w -s -j -v -q -4 -6 -n -h -V --echo --prefix --when --when-regex --otherwise --discard --crlf --lf --escape --hex --source-bytes --broker --relay --on-peer-close --fault --backlog --recv-size --timeout --messages --count --max-connections --allow --deny --source --interface --recv-buffer --send-buffer --ttl --dscp --mark --reuse-port --keepalive --no-delay --mss --congestion --user-timeout --dont-fragment --busy-poll --json --format --events --verbose --quiet --color --ipv4 --ipv6 --numeric --deadline --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -451,8 +451,16 @@ _sockeye() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --source-bytes)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --on-peer-close)
                     COMPREPLY=($(compgen -W "exit drain" -- "${cur}"))
+                    return 0
+                    ;;
+                --fault)
+                    COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 --backlog)
@@ -567,7 +575,7 @@ _sockeye() {
             return 0
             ;;
         sockeye__subcmd__unix__subcmd__serve)
-            opts="-w -s -j -v -q -4 -6 -n -h -V --type --mode --group --echo --prefix --when --when-regex --otherwise --discard --crlf --lf --escape --hex --relay --on-peer-close --backlog --recv-size --timeout --messages --count --max-connections --allow-uid --allow-gid --source --interface --recv-buffer --send-buffer --ttl --dscp --mark --reuse-port --keepalive --no-delay --mss --congestion --user-timeout --dont-fragment --busy-poll --json --format --events --verbose --quiet --color --ipv4 --ipv6 --numeric --deadline --help --version"
+            opts="-w -s -j -v -q -4 -6 -n -h -V --type --mode --group --echo --prefix --when --when-regex --otherwise --discard --crlf --lf --escape --hex --source-bytes --broker --relay --on-peer-close --fault --backlog --recv-size --timeout --messages --count --max-connections --allow-uid --allow-gid --source --interface --recv-buffer --send-buffer --ttl --dscp --mark --reuse-port --keepalive --no-delay --mss --congestion --user-timeout --dont-fragment --busy-poll --json --format --events --verbose --quiet --color --ipv4 --ipv6 --numeric --deadline --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -601,8 +609,16 @@ _sockeye() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --source-bytes)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --on-peer-close)
                     COMPREPLY=($(compgen -W "exit drain" -- "${cur}"))
+                    return 0
+                    ;;
+                --fault)
+                    COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 --backlog)

@@ -26,7 +26,7 @@ end
 
 complete -c sockeye -n "__fish_sockeye_needs_command" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c sockeye -n "__fish_sockeye_needs_command" -s V -l version -d 'Print version'
-complete -c sockeye -n "__fish_sockeye_needs_command" -f -a "serve" -d 'Serve a TCP port: echo, answer by rule, discard, or relay'
+complete -c sockeye -n "__fish_sockeye_needs_command" -f -a "serve" -d 'Serve a TCP port: echo, answer by rule, discard, send a pattern, relay, or misbehave'
 complete -c sockeye -n "__fish_sockeye_needs_command" -f -a "connect" -d 'Connect to a TCP port or a unix socket: talk, relay stdin and stdout, or test the port'
 complete -c sockeye -n "__fish_sockeye_needs_command" -f -a "unix-serve" -d 'Serve a unix socket: all that serve does, on this machine, with the peer\'s credentials'
 complete -c sockeye -n "__fish_sockeye_needs_command" -f -a "doctor" -d 'Show what this machine permits, with a real round trip through each kind of socket'
@@ -38,8 +38,10 @@ complete -c sockeye -n "__fish_sockeye_using_subcommand serve" -l prefix -d 'Put
 complete -c sockeye -n "__fish_sockeye_using_subcommand serve" -l when -d 'Answer REPLY when one recv gave exactly TEXT, one trailing line end apart (repeatable)' -r
 complete -c sockeye -n "__fish_sockeye_using_subcommand serve" -l when-regex -d 'Answer REPLY when REGEX matches what one recv gave (repeatable; tried after every --when)' -r
 complete -c sockeye -n "__fish_sockeye_using_subcommand serve" -l otherwise -d 'Answer REPLY when nothing else matched' -r
+complete -c sockeye -n "__fish_sockeye_using_subcommand serve" -l source-bytes -d 'Send a pattern to every peer, SIZE bytes of it or without end: the lines of RFC 864. What the peer sends is read and dropped' -r
 complete -c sockeye -n "__fish_sockeye_using_subcommand serve" -l on-peer-close -d 'What a relay does when the peer has closed its side: end, or send the rest of stdin first [default: exit on a terminal, drain elsewhere]' -r -f -a "exit\t'End at once'
 drain\t'Send the rest of stdin first'"
+complete -c sockeye -n "__fish_sockeye_using_subcommand serve" -l fault -d 'Misbehave on purpose, to test clients: reset (each connection at once; unix-serve: when bytes have come), hang (accept, then neither read nor send), never-accept (with --backlog N), half-close (send nothing more from the start, and read on), slow=RATE (send and read no faster: 1000/s is bytes, or 100kbit/s), close-after=SIZE (in the middle of an answer too; with --discard of bytes received), delay=D (before each answer)' -r
 complete -c sockeye -n "__fish_sockeye_using_subcommand serve" -l backlog -d 'Let this many connections wait to be accepted; the kernel cuts it to net.core.somaxconn [default: 65535]' -r
 complete -c sockeye -n "__fish_sockeye_using_subcommand serve" -l recv-size -d 'Take at most this many bytes with one recv; what it does not take stays for the next' -r
 complete -c sockeye -n "__fish_sockeye_using_subcommand serve" -s w -l timeout -d 'Close a connection whose peer is silent for this long; of datagrams: end when none comes for this long [default: none]' -r
@@ -73,6 +75,7 @@ complete -c sockeye -n "__fish_sockeye_using_subcommand serve" -l crlf -d 'End e
 complete -c sockeye -n "__fish_sockeye_using_subcommand serve" -l lf -d 'End each text that is sent with LF'
 complete -c sockeye -n "__fish_sockeye_using_subcommand serve" -l escape -d 'Read \\r \\n \\t \\0 \\\\ and \\xNN in texts'
 complete -c sockeye -n "__fish_sockeye_using_subcommand serve" -l hex -d 'Read texts as hexadecimal digits'
+complete -c sockeye -n "__fish_sockeye_using_subcommand serve" -l broker -d 'Send what one peer sends to all others. One for which more than 1 MiB waits is closed'
 complete -c sockeye -n "__fish_sockeye_using_subcommand serve" -l relay -d 'Relay this terminal or pipe with one peer, both ways: stdin to it, what it sends to stdout'
 complete -c sockeye -n "__fish_sockeye_using_subcommand serve" -l reuse-port -d 'Let other sockets share the port (SO_REUSEPORT)'
 complete -c sockeye -n "__fish_sockeye_using_subcommand serve" -l no-delay -d 'Send small segments at once (TCP_NODELAY)'
@@ -147,8 +150,10 @@ complete -c sockeye -n "__fish_sockeye_using_subcommand unix-serve" -l prefix -d
 complete -c sockeye -n "__fish_sockeye_using_subcommand unix-serve" -l when -d 'Answer REPLY when one recv gave exactly TEXT, one trailing line end apart (repeatable)' -r
 complete -c sockeye -n "__fish_sockeye_using_subcommand unix-serve" -l when-regex -d 'Answer REPLY when REGEX matches what one recv gave (repeatable; tried after every --when)' -r
 complete -c sockeye -n "__fish_sockeye_using_subcommand unix-serve" -l otherwise -d 'Answer REPLY when nothing else matched' -r
+complete -c sockeye -n "__fish_sockeye_using_subcommand unix-serve" -l source-bytes -d 'Send a pattern to every peer, SIZE bytes of it or without end: the lines of RFC 864. What the peer sends is read and dropped' -r
 complete -c sockeye -n "__fish_sockeye_using_subcommand unix-serve" -l on-peer-close -d 'What a relay does when the peer has closed its side: end, or send the rest of stdin first [default: exit on a terminal, drain elsewhere]' -r -f -a "exit\t'End at once'
 drain\t'Send the rest of stdin first'"
+complete -c sockeye -n "__fish_sockeye_using_subcommand unix-serve" -l fault -d 'Misbehave on purpose, to test clients: reset (each connection at once; unix-serve: when bytes have come), hang (accept, then neither read nor send), never-accept (with --backlog N), half-close (send nothing more from the start, and read on), slow=RATE (send and read no faster: 1000/s is bytes, or 100kbit/s), close-after=SIZE (in the middle of an answer too; with --discard of bytes received), delay=D (before each answer)' -r
 complete -c sockeye -n "__fish_sockeye_using_subcommand unix-serve" -l backlog -d 'Let this many connections wait to be accepted; the kernel cuts it to net.core.somaxconn [default: 65535]' -r
 complete -c sockeye -n "__fish_sockeye_using_subcommand unix-serve" -l recv-size -d 'Take at most this many bytes with one recv; what it does not take stays for the next' -r
 complete -c sockeye -n "__fish_sockeye_using_subcommand unix-serve" -s w -l timeout -d 'Close a connection whose peer is silent for this long; of datagrams: end when none comes for this long [default: none]' -r
@@ -182,6 +187,7 @@ complete -c sockeye -n "__fish_sockeye_using_subcommand unix-serve" -l crlf -d '
 complete -c sockeye -n "__fish_sockeye_using_subcommand unix-serve" -l lf -d 'End each text that is sent with LF'
 complete -c sockeye -n "__fish_sockeye_using_subcommand unix-serve" -l escape -d 'Read \\r \\n \\t \\0 \\\\ and \\xNN in texts'
 complete -c sockeye -n "__fish_sockeye_using_subcommand unix-serve" -l hex -d 'Read texts as hexadecimal digits'
+complete -c sockeye -n "__fish_sockeye_using_subcommand unix-serve" -l broker -d 'Send what one peer sends to all others. One for which more than 1 MiB waits is closed'
 complete -c sockeye -n "__fish_sockeye_using_subcommand unix-serve" -l relay -d 'Relay this terminal or pipe with one peer, both ways: stdin to it, what it sends to stdout'
 complete -c sockeye -n "__fish_sockeye_using_subcommand unix-serve" -l reuse-port -d 'Let other sockets share the port (SO_REUSEPORT)'
 complete -c sockeye -n "__fish_sockeye_using_subcommand unix-serve" -l no-delay -d 'Send small segments at once (TCP_NODELAY)'
@@ -216,7 +222,7 @@ complete -c sockeye -n "__fish_sockeye_using_subcommand man" -s h -l help -d 'Pr
 complete -c sockeye -n "__fish_sockeye_using_subcommand man" -s V -l version -d 'Print version'
 complete -c sockeye -n "__fish_sockeye_using_subcommand schema" -s h -l help -d 'Print help'
 complete -c sockeye -n "__fish_sockeye_using_subcommand schema" -s V -l version -d 'Print version'
-complete -c sockeye -n "__fish_sockeye_using_subcommand help; and not __fish_seen_subcommand_from serve connect unix-serve doctor completions man schema help" -f -a "serve" -d 'Serve a TCP port: echo, answer by rule, discard, or relay'
+complete -c sockeye -n "__fish_sockeye_using_subcommand help; and not __fish_seen_subcommand_from serve connect unix-serve doctor completions man schema help" -f -a "serve" -d 'Serve a TCP port: echo, answer by rule, discard, send a pattern, relay, or misbehave'
 complete -c sockeye -n "__fish_sockeye_using_subcommand help; and not __fish_seen_subcommand_from serve connect unix-serve doctor completions man schema help" -f -a "connect" -d 'Connect to a TCP port or a unix socket: talk, relay stdin and stdout, or test the port'
 complete -c sockeye -n "__fish_sockeye_using_subcommand help; and not __fish_seen_subcommand_from serve connect unix-serve doctor completions man schema help" -f -a "unix-serve" -d 'Serve a unix socket: all that serve does, on this machine, with the peer\'s credentials'
 complete -c sockeye -n "__fish_sockeye_using_subcommand help; and not __fish_seen_subcommand_from serve connect unix-serve doctor completions man schema help" -f -a "doctor" -d 'Show what this machine permits, with a real round trip through each kind of socket'

@@ -17,7 +17,8 @@ pub fn reply<'a>(rule: &'a Answer, received: &'a [u8]) -> Option<[&'a [u8]; 2]> 
             });
             matching.map(|(_, reply)| reply).or(otherwise.as_ref()).map(|reply| [&[][..], reply])
         }
-        Answer::Discard => None,
+        // What these send is no reply to the peer that has sent.
+        Answer::Discard | Answer::Source { .. } | Answer::Broker => None,
     }
 }
 

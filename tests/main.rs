@@ -18,6 +18,15 @@ mod relay;
 // A server that relays: one peer, both ways.
 mod relay_server;
 
+// A server that sends a pattern.
+mod source;
+
+// A server that misbehaves on purpose.
+mod faults;
+
+// A server whose peers talk to one another.
+mod broker;
+
 // Who closes first, and how.
 mod half_close;
 

@@ -24,6 +24,13 @@ pub enum Answer {
     },
     /// Read and drop.
     Discard,
+    /// Send a pattern, whatever comes.
+    Source {
+        /// How many bytes of it; `None` is without end.
+        size: Option<u64>,
+    },
+    /// Send what comes to all other peers.
+    Broker,
 }
 
 impl Default for Answer {
@@ -68,6 +75,17 @@ pub(super) struct AnswerWords {
 }
 
 impl AnswerWords {
+    /// Returns whether any of the words was given.
+    pub(super) fn is_given(&self) -> bool {
+        self.echo
+            || self.prefix.is_some()
+            || !self.when.is_empty()
+            || !self.when_regex.is_empty()
+            || self.otherwise.is_some()
+            || self.discard
+            || self.encoding.is_given()
+    }
+
     /// Makes the rule that the words say.
     pub(super) fn check(&self) -> Result<Answer, String> {
         if self.discard {

@@ -11,6 +11,7 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 pub mod answer;
 pub mod connect;
 pub mod doctor;
+pub mod fault;
 pub mod generate;
 pub mod listen_address;
 pub mod message;
@@ -28,6 +29,7 @@ pub mod value;
 pub use answer::Answer;
 pub use connect::Connect;
 pub use doctor::Doctor;
+pub use fault::Fault;
 pub use generate::{Completions, Man, Schema};
 pub use listen_address::ListenAddress;
 pub use message::Encoding;
@@ -68,7 +70,7 @@ pub struct Cli {
 /// The registry of subcommands: a line here is what makes one known.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Serve a TCP port: echo, answer by rule, discard, or relay
+    /// Serve a TCP port: echo, answer by rule, discard, send a pattern, relay, or misbehave
     Serve(Box<Serve>),
     /// Connect to a TCP port or a unix socket: talk, relay stdin and stdout, or test the port
     Connect(Box<Connect>),

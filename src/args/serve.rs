@@ -3,12 +3,13 @@
 use clap::Args;
 use ipnet::{IpNet, Ipv4Net};
 
+use super::fault::Fault;
 use super::listen_address::ListenAddress;
 use super::output::Output;
 use super::service::Service;
 use super::socket_options::SocketOptions;
 
-/// Serve a TCP port: echo, answer by rule, discard, or relay
+/// Serve a TCP port: echo, answer by rule, discard, send a pattern, relay, or misbehave
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "Examples:
   sockeye serve 50007 --echo --prefix 'Echo=>'
@@ -16,6 +17,10 @@ use super::socket_options::SocketOptions;
       --messages 1 --timeout 5s --recv-size 1024 --backlog 5
   sockeye serve 127.0.0.1:0 --discard --count 1 --json
   sockeye serve 9000 --relay >received
+  sockeye serve 9000 --source-bytes 1GiB -q
+  sockeye serve 9000 --broker
+  sockeye serve 9000 --fault never-accept --backlog 1
+  sockeye serve 9000 --source-bytes --fault slow=100kbit/s
   sockeye serve [::1]:8080 --when-regex '^GET ' 'HTTP/1.0 204 x\\r\\n\\r\\n' --escape --messages 1
 
 What peers send is shown in the step lines on stderr, never on stdout. The run ends by Ctrl-C, --count or --deadline, \
@@ -47,6 +52,9 @@ impl Serve {
     pub(super) fn check(&mut self) -> Result<(), String> {
         self.output.check()?;
         self.service.check()?;
+        if self.service.fault == Some(Fault::NeverAccept) && !(self.allow.is_empty() && self.deny.is_empty()) {
+            return Err("--allow and --deny would do nothing: --fault never-accept lets nobody in".to_owned());
+        }
         if let Some(host) = &self.listen.host {
             self.output.check_host(host)?;
         }

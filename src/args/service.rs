@@ -7,6 +7,7 @@ use clap::Args;
 
 use super::answer::{Answer, AnswerWords};
 use super::connect::OnPeerClose;
+use super::fault::Fault;
 use super::value;
 
 /// What a server does with its peers, and how many and how long.
@@ -14,13 +15,27 @@ use super::value;
 pub struct Service {
     #[command(flatten)]
     answer_words: AnswerWords,
+    /// Send a pattern to every peer, SIZE bytes of it or without end: the lines of RFC 864. What
+    /// the peer sends is read and dropped
+    #[arg(long, value_name = "SIZE", value_parser = value::amount, allow_negative_numbers = true, help_heading = "Answers", conflicts_with_all = ["echo", "prefix", "when", "when_regex", "otherwise", "discard", "messages", "crlf", "lf", "escape", "hex"])]
+    source_bytes: Option<Option<u64>>,
+    /// Send what one peer sends to all others. One for which more than 1 MiB waits is closed
+    #[arg(long, help_heading = "Answers", conflicts_with_all = ["echo", "prefix", "when", "when_regex", "otherwise", "discard", "source_bytes", "messages", "crlf", "lf", "escape", "hex"])]
+    broker: bool,
     /// Relay this terminal or pipe with one peer, both ways: stdin to it, what it sends to stdout
-    #[arg(long, help_heading = "Answers", conflicts_with_all = ["echo", "prefix", "when", "when_regex", "otherwise", "discard", "messages", "max_connections", "crlf", "lf", "escape", "hex"])]
+    #[arg(long, help_heading = "Answers", conflicts_with_all = ["echo", "prefix", "when", "when_regex", "otherwise", "discard", "source_bytes", "broker", "messages", "max_connections", "crlf", "lf", "escape", "hex"])]
     pub relay: bool,
     /// What a relay does when the peer has closed its side: end, or send the rest of stdin first
     /// [default: exit on a terminal, drain elsewhere]
     #[arg(long, value_enum, value_name = "ACTION", requires = "relay", help_heading = "Answers")]
     pub on_peer_close: Option<OnPeerClose>,
+    /// Misbehave on purpose, to test clients: reset (each connection at once; unix-serve: when bytes
+    /// have come), hang (accept, then neither read nor send), never-accept (with --backlog N),
+    /// half-close (send nothing more from the start, and read on), slow=RATE (send and read no
+    /// faster: 1000/s is bytes, or 100kbit/s), close-after=SIZE (in the middle of an answer too;
+    /// with --discard of bytes received), delay=D (before each answer)
+    #[arg(long, value_name = "FAULT", value_parser = Fault::parse, help_heading = "Faults", conflicts_with_all = ["relay", "broker"])]
+    pub fault: Option<Fault>,
     /// The rule that the words say.
     #[arg(skip)]
     pub answer: Answer,
@@ -49,14 +64,50 @@ pub struct Service {
 impl Service {
     /// Checks what clap cannot, and makes the rule of the words.
     pub(super) fn check(&mut self) -> Result<(), String> {
-        self.answer = self.answer_words.check()?;
+        self.answer = match self.source_bytes {
+            Some(size) => Answer::Source { size },
+            None if self.broker => Answer::Broker,
+            None => self.answer_words.check()?,
+        };
         if matches!(self.answer, Answer::Discard) && self.messages.is_some_and(|messages| messages > 0) {
             return Err("--messages counts answers, and --discard gives none".to_owned());
         }
         if self.relay && self.count.is_some_and(|count| count.get() > 1) {
             return Err("--relay has one peer, so that --count can only be 1".to_owned());
         }
-        Ok(())
+        self.fault.map_or(Ok(()), |fault| self.check_fault(fault))
+    }
+
+    /// Refuses words that a fault leaves without effect, or that leave it without one.
+    fn check_fault(&self, fault: Fault) -> Result<(), String> {
+        let name = fault.name();
+        let has_answer = self.answer_words.is_given() || self.source_bytes.is_some() || self.messages.is_some();
+        if fault.is_mute() && has_answer {
+            return Err(format!("--fault {name} gives no answer: words for one would do nothing"));
+        }
+        if self.messages == Some(0) {
+            return Err(format!("--messages 0 closes at accept, before --fault {name} could show"));
+        }
+        match (fault, &self.answer) {
+            (Fault::NeverAccept, _) => {
+                let limits = [
+                    (self.timeout.is_some(), "--timeout"),
+                    (self.count.is_some(), "--count"),
+                    (self.max_connections.is_some(), "--max-connections"),
+                ];
+                match limits.into_iter().find(|(is_given, _)| *is_given) {
+                    Some((_, limit)) => Err(format!("{limit} would do nothing: --fault {name} has no connection")),
+                    None => Ok(()),
+                }
+            }
+            (Fault::Delay(_), Answer::Discard) => {
+                Err("--discard gives no answer that --fault delay could hold".to_owned())
+            }
+            (Fault::CloseAfter(after), Answer::Source { size: Some(size) }) if after >= *size => {
+                Err(format!("--fault close-after={after} never comes: --source-bytes ends at {size} bytes"))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Checks what datagrams cannot have: they come without a connection.
@@ -66,6 +117,9 @@ impl Service {
             (self.messages.is_some(), "--messages"),
             (self.max_connections.is_some(), "--max-connections"),
             (self.on_peer_close.is_some(), "--on-peer-close"),
+            (self.source_bytes.is_some(), "--source-bytes"),
+            (self.broker, "--broker"),
+            (self.fault.is_some(), "--fault"),
         ];
         match of_connections.into_iter().find(|(is_given, _)| *is_given) {
             Some((_, option)) => Err(format!("{option} is for connections, and --type dgram has none")),

@@ -7,6 +7,7 @@ use clap::Args;
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use nix::unistd::{Group, User};
 
+use super::fault::Fault;
 use super::output::Output;
 use super::service::Service;
 use super::socket_options::SocketOptions;
@@ -73,6 +74,9 @@ impl UnixServe {
         let is_file = matches!(self.listen, Address::UnixPath(_));
         if !is_file && (self.mode.is_some() || self.group.is_some()) {
             return Err("--mode and --group are of a file, and an abstract name has none".to_owned());
+        }
+        if self.service.fault == Some(Fault::NeverAccept) && !(self.allow_uid.is_empty() && self.allow_gid.is_empty()) {
+            return Err("--allow-uid and --allow-gid would do nothing: --fault never-accept lets nobody in".to_owned());
         }
         if self.kind == UnixType::Dgram {
             self.service.check_datagrams()?;

@@ -55,6 +55,58 @@ pub(super) fn size(text: &str) -> Result<u64, String> {
     Ok(bytes as u64)
 }
 
+/// Parses a size of which none cannot work.
+pub(super) fn amount(text: &str) -> Result<u64, String> {
+    match size(text)? {
+        0 => Err("0 bytes cannot work; leave the size out for no end".to_owned()),
+        bytes => Ok(bytes),
+    }
+}
+
+/// How much may pass in a second.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Rate {
+    /// So many a second: bytes of a stream, or packets.
+    Units(f64),
+    /// So many bits a second.
+    Bits(f64),
+}
+
+impl Rate {
+    /// Returns how many bytes of a stream pass in a second.
+    #[must_use]
+    pub fn bytes(self) -> f64 {
+        match self {
+            Self::Units(bytes) => bytes,
+            Self::Bits(bits) => bits / 8.0,
+        }
+    }
+}
+
+/// Parses a rate: `1000/s`, `0.5/s`, `10k/s`, `100Mbit/s`; prefixes are powers of 1000.
+pub(super) fn rate(text: &str) -> Result<Rate, String> {
+    const LEAST: f64 = 0.001;
+    const MOST: f64 = 1e15;
+    let shape = || "a rate is like 1000/s, 10k/s, 0.5/s or 100Mbit/s".to_owned();
+    let amount = text.trim().strip_suffix("/s").ok_or_else(shape)?;
+    let (amount, is_bits) = amount.strip_suffix("bit").map_or((amount, false), |amount| (amount, true));
+    let digits = amount.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(amount.len());
+    let (number, prefix) = amount.split_at(digits);
+    let factor = match prefix.trim_start() {
+        "" => 1.0,
+        "k" | "K" => 1e3,
+        "M" => 1e6,
+        "G" => 1e9,
+        _ => return Err(shape()),
+    };
+    match number.parse::<f64>().map_err(|_| shape())? * factor {
+        rate if rate < LEAST => Err("a rate is at least 0.001/s".to_owned()),
+        rate if rate > MOST => Err("the rate is too large".to_owned()),
+        rate if is_bits => Ok(Rate::Bits(rate)),
+        rate => Ok(Rate::Units(rate)),
+    }
+}
+
 /// Parses a duration that is waited for; 0 is none.
 pub(super) fn delay(text: &str) -> Result<Duration, String> {
     match duration(text)? {
@@ -233,6 +285,42 @@ mod tests {
         assert_eq!(recv_size("1024").unwrap().get(), 1024);
         assert!(buffer_size("0").is_err());
         assert!(buffer_size("2GiB").is_err());
+    }
+
+    #[test]
+    fn rates_are_units_or_bits_a_second() {
+        for (text, expected) in [
+            ("1000/s", Rate::Units(1000.0)),
+            ("0.001/s", Rate::Units(0.001)),
+            ("10k/s", Rate::Units(10_000.0)),
+            ("1.5M/s", Rate::Units(1_500_000.0)),
+            ("100kbit/s", Rate::Bits(100_000.0)),
+            ("100Mbit/s", Rate::Bits(100_000_000.0)),
+            ("1 Gbit/s", Rate::Bits(1e9)),
+            ("8bit/s", Rate::Bits(8.0)),
+        ] {
+            assert_eq!(rate(text), Ok(expected), "{text}");
+        }
+        assert_eq!(Rate::Bits(8.0).bytes(), 1.0);
+        for text in [
+            "",
+            "/s",
+            "1000",
+            "0/s",
+            "0.0009/s",
+            "-1/s",
+            "1e3/s",
+            "inf/s",
+            "1KiB/s",
+            "1Mbit",
+            "x/s",
+            "bit/s",
+            "9999999G/s",
+        ] {
+            assert!(rate(text).is_err(), "{text}");
+        }
+        assert!(amount("0").is_err());
+        assert_eq!(amount("1k"), Ok(1000));
     }
 
     #[test]

@@ -9,10 +9,12 @@ use std::sync::Arc;
 use crate::error::ExitCode;
 use crate::step::{Cause, Door, Stdin, Stop};
 
+mod broker;
 pub mod connect;
 mod datagrams;
 pub mod doctor;
 mod expectation;
+mod fault;
 mod probe;
 mod reach;
 mod relay;
@@ -21,6 +23,7 @@ mod rounds;
 pub mod serve;
 mod server;
 mod session;
+mod source;
 mod talk;
 pub mod unix_serve;
 

@@ -9,7 +9,7 @@ use tokio::task::{JoinError, JoinSet};
 use super::Run;
 use super::relay::{self, Relay};
 use super::session::{self, Rules};
-use crate::args::Service;
+use crate::args::{Fault, Service};
 use crate::error::{Error, ExitCode, Step};
 use crate::event::Reason;
 use crate::step::{self, Accepted, Connection, Failed, Listener, Stdin};
@@ -51,12 +51,10 @@ async fn walk(
 ) -> Result<(), Failed> {
     step::raise_descriptors();
     let listener = listening.await?;
-    let rules = Arc::new(Rules {
-        answer: service.answer.clone(),
-        recv_size: service.recv_size,
-        timeout: service.timeout,
-        messages: service.messages,
-    });
+    if service.fault == Some(Fault::NeverAccept) {
+        return never_accept(&listener, run).await;
+    }
+    let rules = Arc::new(Rules::new(service, &run.door));
     let mut accepted = 0;
     let mut has_warned = false;
     while service.count.is_none_or(|count| accepted < count.get()) {
@@ -83,7 +81,7 @@ async fn walk(
                     } else if rules.messages == Some(0) {
                         connection.close(Reason::Limit);
                     } else if let Ok(stream) = connection.open() {
-                        open.spawn(session::answer(stream, Arc::clone(&rules)));
+                        session::start(open, stream, &rules, &run.door);
                     }
                     run.door.room().await;
                 }
@@ -99,6 +97,17 @@ async fn walk(
         ended(run, Some(end));
     }
     Ok(())
+}
+
+/// Leaves every connection in the accept queue, until the run is told to stop.
+async fn never_accept(listener: &Listener, run: &Run) -> Result<(), Failed> {
+    let message = format!(
+        "{}: no connection is accepted: clients fill the accept queue, then wait in vain; `ss -lt` shows both as Recv-Q \
+         and Send-Q",
+        listener.local()
+    );
+    run.door.warn("never-accept", &message);
+    std::future::pending().await
 }
 
 /// Relays stdin and stdout with the first peer that is let in. That peer is the run: its failure

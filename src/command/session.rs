@@ -1,23 +1,46 @@
-//! One connection of a server, from accept to close.
+//! One connection of a server, from accept to close: which session it gets, and the plain one, that
+//! answers what comes.
 
 use std::cell::RefCell;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::args::Answer;
+use tokio::task::JoinSet;
+
+use super::broker::{self, Hub};
+use super::{fault, source};
+use crate::args::{Answer, Fault, Service};
 use crate::behaviour;
 use crate::error::Step;
 use crate::event::Reason;
-use crate::step::{Failed, Recvd, Sent, Stream};
+use crate::step::{Door, Failed, Pattern, Recvd, Sent, Stream};
 
 /// What every connection of a server keeps to.
-#[derive(Debug)]
 pub(super) struct Rules {
     pub(super) answer: Answer,
+    pub(super) fault: Option<Fault>,
     pub(super) recv_size: NonZeroUsize,
     pub(super) timeout: Option<Duration>,
     pub(super) messages: Option<u64>,
+    /// What is sent without being asked for; `None` where only answers are.
+    pub(super) pattern: Option<Pattern>,
+    /// Where the peers of a broker meet.
+    pub(super) hub: Hub,
+}
+
+impl Rules {
+    pub(super) fn new(service: &Service, door: &Door) -> Self {
+        Self {
+            answer: service.answer.clone(),
+            fault: service.fault,
+            recv_size: service.recv_size,
+            timeout: service.timeout,
+            messages: service.messages,
+            pattern: matches!(service.answer, Answer::Source { .. }).then(|| Pattern::new(door)),
+            hub: Hub::default(),
+        }
+    }
 }
 
 thread_local! {
@@ -26,21 +49,59 @@ thread_local! {
     static RECEIVED: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
-/// What one turn of a connection came to.
-enum Turn {
+/// Begins the session that the rules say.
+pub(super) fn start(open: &mut JoinSet<()>, stream: Stream, rules: &Arc<Rules>, door: &Arc<Door>) {
+    let rules = Arc::clone(rules);
+    match (&rules.answer, rules.fault) {
+        (Answer::Source { .. }, _) => open.spawn(source::answer(stream, rules)),
+        (Answer::Broker, _) => open.spawn(broker::answer(stream, rules, Arc::clone(door))),
+        (_, Some(fault)) => open.spawn(fault::answer(stream, rules, fault)),
+        (_, None) => open.spawn(answer(stream, rules)),
+    };
+}
+
+/// What a recv came to, and what was made of it.
+pub(super) enum Taken<T> {
     /// Nothing had come.
     Nothing,
+    /// The peer has closed its side.
+    Eof,
+    /// Something came.
+    Data(T),
+}
+
+/// Takes what one recv gives, at most so many bytes, and makes something of it.
+pub(super) fn take<T>(
+    stream: &Stream,
+    rules: &Rules,
+    most: usize,
+    make: impl FnOnce(&[u8]) -> T,
+) -> Result<Taken<T>, Failed> {
+    RECEIVED.with_borrow_mut(|buffer| {
+        if buffer.len() != rules.recv_size.get() {
+            // Zeroed pages come from the kernel when they are first used: a large size costs nothing.
+            *buffer = vec![0; rules.recv_size.get()];
+        }
+        let most = most.min(buffer.len());
+        Ok(match stream.recv(&mut buffer[..most])? {
+            Recvd::Nothing => Taken::Nothing,
+            Recvd::Eof => Taken::Eof,
+            Recvd::Data(bytes) => Taken::Data(make(&buffer[..bytes])),
+        })
+    })
+}
+
+/// What one turn of a connection came to.
+enum Turn {
     /// It was answered, or needs no answer.
     Done { answered: bool },
     /// It was answered, and this could not be sent at once.
     Unsent(Vec<u8>),
-    /// The peer has closed its side.
-    Eof,
 }
 
 /// Answers a peer until it ends, or a limit does. A failure is this connection's own.
 #[expect(clippy::manual_async_fn, reason = "an async fn holds its arguments twice, and ten thousand may wait")]
-pub(super) fn answer(stream: Stream, rules: Arc<Rules>) -> impl Future<Output = ()> + Send {
+fn answer(stream: Stream, rules: Arc<Rules>) -> impl Future<Output = ()> + Send {
     async move {
         let reason = match until_end(&stream, &rules).await {
             Ok(reason) => reason,
@@ -58,10 +119,10 @@ async fn until_end(stream: &Stream, rules: &Rules) -> Result<Reason, Failed> {
             return Ok(Reason::Timeout);
         }
         let answered = match turn(stream, rules)? {
-            Turn::Nothing => continue,
-            Turn::Eof => return Ok(Reason::Eof),
-            Turn::Done { answered } => answered,
-            Turn::Unsent(rest) => {
+            Taken::Nothing => continue,
+            Taken::Eof => return Ok(Reason::Eof),
+            Taken::Data(Turn::Done { answered }) => answered,
+            Taken::Data(Turn::Unsent(rest)) => {
                 Box::pin(stream.send_all(&rest, rules.timeout)).await?;
                 true
             }
@@ -74,17 +135,8 @@ async fn until_end(stream: &Stream, rules: &Rules) -> Result<Reason, Failed> {
 }
 
 /// Takes what one recv gives and answers it, without waiting.
-fn turn(stream: &Stream, rules: &Rules) -> Result<Turn, Failed> {
-    RECEIVED.with_borrow_mut(|buffer| {
-        if buffer.len() != rules.recv_size.get() {
-            // Zeroed pages come from the kernel when they are first used: a large size costs nothing.
-            *buffer = vec![0; rules.recv_size.get()];
-        }
-        let received = match stream.recv(buffer)? {
-            Recvd::Nothing => return Ok(Turn::Nothing),
-            Recvd::Eof => return Ok(Turn::Eof),
-            Recvd::Data(bytes) => &buffer[..bytes],
-        };
+fn turn(stream: &Stream, rules: &Rules) -> Result<Taken<Turn>, Failed> {
+    let taken = take(stream, rules, usize::MAX, |received| {
         let Some(parts) = behaviour::reply(&rules.answer, received) else {
             return Ok(Turn::Done { answered: false });
         };
@@ -92,6 +144,11 @@ fn turn(stream: &Stream, rules: &Rules) -> Result<Turn, Failed> {
             Sent::All => Turn::Done { answered: true },
             Sent::Part(taken) => Turn::Unsent(parts.concat().split_off(taken)),
         })
+    })?;
+    Ok(match taken {
+        Taken::Nothing => Taken::Nothing,
+        Taken::Eof => Taken::Eof,
+        Taken::Data(turn) => Taken::Data(turn?),
     })
 }
 
@@ -106,5 +163,8 @@ mod tests {
             size_of::<F>()
         }
         assert!(size(answer) <= 256, "{} bytes", size(answer));
+        let answer_badly = |stream, rules| fault::answer(stream, rules, Fault::Hang);
+        assert!(size(answer_badly) <= 256, "{} bytes", size(answer_badly));
+        assert!(size(source::answer) <= 256, "{} bytes", size(source::answer));
     }
 }

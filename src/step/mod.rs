@@ -11,13 +11,16 @@ mod attempt;
 mod datagram;
 mod door;
 mod fail;
+mod fault;
 mod listener;
 mod machine;
 mod open;
+mod pace;
 mod race;
 mod resolve;
 mod round;
 mod runtime;
+mod source;
 mod splice;
 mod stdin;
 mod stop;
@@ -31,10 +34,12 @@ pub use fail::Failed;
 pub use listener::{Accepted, Connection, Listener};
 pub use machine::{descriptors, descriptors_for, lowest_port, raise_descriptors};
 pub use open::{bind_address, listener, source_address};
+pub use pace::Pace;
 pub use race::connect;
 pub use resolve::{resolve, resolve_host};
 pub use round::{Grid, round};
 pub use runtime::run;
+pub use source::{Feed, Pattern};
 pub use splice::Spliced;
 pub use stdin::{Chunks, Stdin};
 pub use stop::{Cause, Stop};
@@ -58,6 +63,11 @@ pub fn since(then: Instant) -> Duration {
 /// Waits for a duration.
 pub async fn sleep(duration: Duration) {
     tokio::time::sleep(duration).await;
+}
+
+/// Lets all others go on that can.
+pub async fn yield_now() {
+    tokio::task::yield_now().await;
 }
 
 /// Waits for a future, at most for a duration where there is one; `None` where that passed.

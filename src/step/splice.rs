@@ -80,7 +80,7 @@ impl Stream {
     /// # Errors
     /// As recv(2) and write(2), reported.
     pub async fn splice_to(&self, stdout: &io::Stdout) -> Result<Spliced, Failed> {
-        let (true, Some(socket), Some(sink)) = (self.can_splice(), self.socket(), Sink::of(stdout)) else {
+        let (true, Some(socket), Some(sink)) = (self.is_bytes(), self.socket(), Sink::of(stdout)) else {
             return Ok(Spliced::Unsupported);
         };
         loop {
@@ -126,7 +126,7 @@ impl Stream {
     /// # Errors
     /// As read(2) and send(2), reported.
     pub async fn splice_from(&self, stdin: &io::Stdin) -> Result<Spliced, Failed> {
-        let (true, Some(socket)) = (self.can_splice(), self.socket()) else { return Ok(Spliced::Unsupported) };
+        let (true, Some(socket)) = (self.is_bytes(), self.socket()) else { return Ok(Spliced::Unsupported) };
         match kind(stdin) {
             Some(SFlag::S_IFREG) => self.send_file(socket, stdin).await,
             Some(SFlag::S_IFIFO) => {

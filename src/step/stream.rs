@@ -105,6 +105,10 @@ impl Stream {
         self.socket.as_ref()
     }
 
+    pub(super) fn kind(&self) -> SocketKind {
+        self.kind
+    }
+
     /// Reports that the peer has closed its side.
     pub(super) fn ended(&self) {
         self.at_eof.store(true, Ordering::Relaxed);
@@ -125,10 +129,15 @@ impl Stream {
 
     /// Reports that a step on this connection failed.
     pub(super) fn failed(&self, step: Step, errno: Errno) -> Failed {
+        self.failed_io(step, &errno.into())
+    }
+
+    /// Reports what a failed call on this connection gave.
+    pub(super) fn failed_io(&self, step: Step, error: &io::Error) -> Failed {
         if step == Step::Recv {
             self.at_eof.store(true, Ordering::Relaxed);
         }
-        self.door.fail(&on_connection(step, &errno.into(), self.conn, &self.peer))
+        self.door.fail(&on_connection(step, error, self.conn, &self.peer))
     }
 
     /// Returns the number of the connection.
@@ -150,9 +159,10 @@ impl Stream {
         if self.kind.has_records() { 64 << 10 } else { 256 << 10 }
     }
 
-    /// Returns whether bytes of the connection may be moved by splice(2): records would lose their
-    /// bounds.
-    pub(super) fn can_splice(&self) -> bool {
+    /// Returns whether it is a stream of bytes: not of records, which splice(2) and a portion would
+    /// cut.
+    #[must_use]
+    pub fn is_bytes(&self) -> bool {
         !self.kind.has_records()
     }
 
@@ -410,18 +420,12 @@ impl Stream {
     /// As send(2), or the wait ended; reported.
     pub async fn send_all(&self, mut bytes: &[u8], bound: Option<Duration>) -> Result<(), Failed> {
         loop {
-            // A slow reader holds up only what it is to be told.
-            if self.door.is_full() && self.door.wants(Kind::Send) {
-                self.door.room().await;
-            }
+            self.room_to_send().await;
             match self.send([&[], bytes])? {
                 Sent::All => return Ok(()),
                 Sent::Part(taken) => bytes = &bytes[taken..],
             }
-            let began = now();
-            if within(bound, self.writable()).await.is_none() {
-                return Err(self.timed_out(Step::Send, began.elapsed()));
-            }
+            self.writable_within(bound).await?;
         }
     }
 
@@ -432,6 +436,66 @@ impl Stream {
         }
     }
 
+    /// Waits until the kernel takes more. A peer that takes nothing is waited for at most for a
+    /// duration, where there is one.
+    ///
+    /// # Errors
+    /// The time is over; reported.
+    pub async fn writable_within(&self, bound: Option<Duration>) -> Result<(), Failed> {
+        match bound {
+            Some(bound) => Box::pin(self.unless_idle(bound, || self.writable()))
+                .await
+                .map_err(|after| self.timed_out(Step::Send, after)),
+            None => {
+                self.writable().await;
+                Ok(())
+            }
+        }
+    }
+
+    /// Waits as [`Stream::readable_within`] does; but a peer that still takes what was sent to it
+    /// is not silent.
+    ///
+    /// # Errors
+    /// The time is over.
+    pub async fn readable_unless_idle(&self, bound: Option<Duration>) -> Result<(), Duration> {
+        match bound {
+            Some(bound) => Box::pin(self.unless_idle(bound, || self.arrived())).await?,
+            None => self.arrived().await,
+        }
+        self.room().await;
+        Ok(())
+    }
+
+    /// Waits until a connection is ready, at most for a duration in which its peer takes nothing.
+    /// The kernel tells that there is room only once there is a lot: so a slow peer is known by
+    /// what it has acknowledged (SIOCOUTQ), looked at sixteen times in each span.
+    async fn unless_idle<F: Future<Output = ()>>(
+        &self,
+        bound: Duration,
+        ready: impl Fn() -> F,
+    ) -> Result<(), Duration> {
+        let untaken = || self.socket.as_ref().and_then(|socket| sys::unsent(socket.get_ref().as_fd()).ok());
+        let tick = (bound / 16).max(Duration::from_millis(1));
+        let (mut since, mut before) = (now(), untaken());
+        while within(Some(tick.min(bound.saturating_sub(since.elapsed()))), ready()).await.is_none() {
+            let after = untaken();
+            if after < before {
+                (since, before) = (now(), after);
+            } else if since.elapsed() >= bound {
+                return Err(since.elapsed());
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits until a slow reader of the events has made room, where it is to be told what is sent.
+    pub async fn room_to_send(&self) {
+        if self.door.is_full() && self.door.wants(Kind::Send) {
+            Box::pin(self.door.room()).await;
+        }
+    }
+
     /// Waits until the connection is broken, by a reset that came after the peer's end, say, and
     /// reports it.
     pub async fn broken(&self) -> Failed {
@@ -439,7 +503,7 @@ impl Stream {
         loop {
             if let Ok(mut guard) = socket.ready(Interest::ERROR).await {
                 if let Ok(Some(error)) = guard.get_inner().take_error() {
-                    return self.door.fail(&on_connection(Step::Recv, &error, self.conn, &self.peer));
+                    return self.failed_io(Step::Recv, &error);
                 }
                 guard.clear_ready();
             }

@@ -116,6 +116,18 @@ pub fn proc_number<T: std::str::FromStr>(path: &str) -> Option<T> {
     std::fs::read_to_string(path).ok()?.trim().parse().ok()
 }
 
+/// Returns how many bytes were sent and are not taken yet: by the peer's kernel (SIOCOUTQ, tcp(7)),
+/// or on a unix socket by the peer.
+///
+/// # Errors
+/// As ioctl(2).
+pub fn unsent(socket: BorrowedFd<'_>) -> io::Result<u64> {
+    let mut bytes: libc::c_int = 0;
+    // SAFETY: TIOCOUTQ (the same number as SIOCOUTQ) writes one int to the pointer, which is valid.
+    let result = unsafe { libc::ioctl(socket.as_raw_fd(), libc::TIOCOUTQ, &raw mut bytes) };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(u64::try_from(bytes).unwrap_or(0)) }
+}
+
 /// Returns whether this process was started with the signal ignored, as nohup(1) does.
 #[must_use]
 pub fn is_ignored(signal: i32) -> bool {
