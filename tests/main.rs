@@ -21,6 +21,9 @@ mod relay_server;
 // Who closes first, and how.
 mod half_close;
 
+// Why a connection ended as it did, and what held it back.
+mod why;
+
 // Every row of the table of exit codes that serve and connect can reach.
 mod exit_codes;
 

@@ -55,7 +55,7 @@ fn a_server_that_says_every_step() {
           [ELAPSED] #1 recv 5 bytes "hello"
           [ELAPSED] #1 send 5 bytes "hello"
           [ELAPSED] #1 eof
-          [ELAPSED] #1 close (eof) 5 B in, 5 B out, [DURATION], rtt [DURATION], 0 retransmits
+          [ELAPSED] #1 close (eof) 5 B in, 5 B out, [DURATION], closed first by the peer, clean, rtt [DURATION], 0 retransmits
         -- exit 0
     "#]]
     .assert_eq(&run.block());

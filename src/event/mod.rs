@@ -16,8 +16,8 @@ mod total;
 mod value;
 
 pub use step::{
-    Accept, Bind, Close, Connect, Eof, How, IcmpError, Listen, OptionValue, Reason, Recv, Resolve, Send, Setsockopt,
-    Shutdown, Socket, Tcp, Timeout,
+    Accept, Bind, Close, Connect, Eof, HeldBack, How, IcmpError, Listen, OptionValue, Reason, Recv, Resolve, Send,
+    Setsockopt, Shutdown, Side, Socket, TcpFigures, Timeout,
 };
 pub use told::{Check, CheckOutcome, Error, Start, Warning};
 pub use total::{Distribution, Interim, Outcome, Summary, Totals};

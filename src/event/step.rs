@@ -221,9 +221,31 @@ impl Reason {
     }
 }
 
+/// One end of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Side {
+    /// The peer.
+    Peer,
+    /// This program.
+    Local,
+}
+
+/// What held a transfer back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum HeldBack {
+    /// The network: round trips, the congestion window, loss.
+    Network,
+    /// The peer's receive window: it did not read.
+    PeerWindow,
+    /// Our own send buffer: it was too small.
+    SendBuffer,
+}
+
 /// What the kernel knows of a TCP connection (TCP_INFO, tcp(7)).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
-pub struct Tcp {
+pub struct TcpFigures {
     /// Smoothed round-trip time.
     #[serde(rename = "rtt_ns", serialize_with = "nanoseconds")]
     #[schemars(schema_with = "duration")]
@@ -238,10 +260,42 @@ pub struct Tcp {
     pub rttvar: Duration,
     /// Segments that were sent again, over the whole connection.
     pub retransmits: u32,
+    /// Bytes that were sent again, over the whole connection (Linux 4.19).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bytes_retransmitted: Option<u64>,
     /// Maximum segment size for sending, in bytes.
     pub mss: u32,
+    /// Path MTU, in bytes.
+    pub pmtu: u32,
     /// Congestion window, in segments.
     pub cwnd: u32,
+    /// The rate at which the peer last acknowledged data, in bytes a second (Linux 4.9); absent
+    /// before the first sample.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub delivery_bytes_per_second: Option<u64>,
+    /// How long there was something to send or to be acknowledged (Linux 4.10), in ticks of the
+    /// kernel's clock, as the two parts of it below.
+    #[serde(rename = "busy_ns", serialize_with = "some_nanoseconds", skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "duration")]
+    pub busy: Option<Duration>,
+    /// How long of that sending waited for the peer's receive window.
+    #[serde(rename = "rwnd_limited_ns", serialize_with = "some_nanoseconds", skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "duration")]
+    pub rwnd_limited: Option<Duration>,
+    /// How long of that sending waited for room in our own send buffer.
+    #[serde(
+        rename = "sndbuf_limited_ns",
+        serialize_with = "some_nanoseconds",
+        skip_serializing_if = "Option::is_none"
+    )]
+    #[schemars(schema_with = "duration")]
+    pub sndbuf_limited: Option<Duration>,
+    /// What held the transfer to the peer back most: the largest part of `busy_ns`, of which
+    /// `rwnd_limited_ns` is the peer's window, `sndbuf_limited_ns` our send buffer, and the rest the
+    /// network. Absent where that cannot be judged: `busy_ns` is below 20 ms, or all that waited for
+    /// the network were the 10 segments of a first flight (RFC 6928).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub held_back_by: Option<HeldBack>,
 }
 
 /// Fields of `close`.
@@ -251,6 +305,19 @@ pub struct Close {
     pub conn: u64,
     /// Why it ended.
     pub reason: Reason,
+    /// Who ended its side first, by a FIN or a reset; absent where the connection broke off
+    /// without either (ETIMEDOUT, say).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub closed_first: Option<Side>,
+    /// Who ended the connection by a reset; absent where nobody did. Our own close with bytes
+    /// unread makes the kernel send one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reset_by: Option<Side>,
+    /// Whether each end got all that the other sent, as far as this end knows: false after a reset,
+    /// a failure of the connection, or with bytes unread; absent where it is not known, because the
+    /// kernel still has bytes that the peer has not acknowledged, and goes on with them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub clean: Option<bool>,
     /// Bytes that recv gave, in total.
     pub bytes_received: u64,
     /// Bytes that send took, in total.
@@ -258,13 +325,16 @@ pub struct Close {
     /// Bytes that had arrived and were never read (SIOCINQ): they make the kernel send a reset.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bytes_unread: Option<u64>,
+    /// TCP: bytes that send took and the peer had not acknowledged (SIOCOUTQ, tcp(7)).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bytes_unacknowledged: Option<u64>,
     /// From accept or connect until close.
     #[serde(rename = "duration_ns", serialize_with = "nanoseconds")]
     #[schemars(schema_with = "duration")]
     pub duration: Duration,
     /// The kernel's figures of a TCP connection.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub tcp: Option<Tcp>,
+    pub tcp: Option<TcpFigures>,
 }
 
 /// Fields of `icmp-error`.

@@ -21,9 +21,13 @@ fn close(conn: u64, reason: Reason) -> Event<'static> {
     Event::Close(event::Close {
         conn,
         reason,
+        closed_first: None,
+        reset_by: None,
+        clean: None,
         bytes_received: 1,
         bytes_sent: 2,
         bytes_unread: None,
+        bytes_unacknowledged: None,
         duration,
         tcp: None,
     })

@@ -31,6 +31,8 @@ struct Inner {
     last: Duration,
     /// Which failures were looked into.
     explained: Vec<(Step, Option<Errno>)>,
+    /// Which warnings that come once a run were given.
+    warned: Vec<&'static str>,
 }
 
 impl Door {
@@ -42,7 +44,12 @@ impl Door {
         Self {
             started,
             wanted,
-            inner: Mutex::new(Inner { audience: Some(audience), last: Duration::ZERO, explained: Vec::new() }),
+            inner: Mutex::new(Inner {
+                audience: Some(audience),
+                last: Duration::ZERO,
+                explained: Vec::new(),
+                warned: Vec::new(),
+            }),
             full: AtomicBool::new(false),
             drained,
             conns: AtomicU64::new(0),
@@ -96,6 +103,16 @@ impl Door {
             inner.explained.push((step, errno));
         }
         is_first
+    }
+
+    /// Emits a warning, unless one of this name was emitted so before.
+    pub(super) fn warn_once(&self, name: &'static str, message: &str) {
+        let mut inner = self.lock();
+        if !inner.warned.contains(&name) {
+            inner.warned.push(name);
+            drop(inner);
+            self.warn(name, message);
+        }
     }
 
     /// Sets why the connections that are still open now end.

@@ -1,7 +1,6 @@
 //! A listening socket and the connections that come in.
 
 use std::io;
-use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -10,6 +9,7 @@ use socket2::Socket;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
+use super::close::{self, Closing, Ending};
 use super::fail::{errno, on_connection};
 use super::{Door, Failed, Stream, now};
 use crate::address::Address;
@@ -120,21 +120,10 @@ impl Connection {
 
     /// Closes the connection at once.
     pub fn close(self, reason: event::Reason) {
-        // Only who has bytes unread resets the peer; that costs one call to find out.
-        let unread = sys::unread(self.socket.as_fd()).ok();
-        let tcp = self.door.wants(Kind::Close).then(|| super::stream::tcp_of(&self.socket)).flatten();
+        let audit = close::audit(&self.door, &self.socket, &Ending::default(), false);
         drop(self.socket);
-        super::stream::report_close(
-            &self.door,
-            &event::Close {
-                conn: self.conn,
-                reason,
-                bytes_received: 0,
-                bytes_sent: 0,
-                bytes_unread: unread,
-                duration: self.opened.elapsed(),
-                tcp,
-            },
-        );
+        let duration = self.opened.elapsed();
+        let closing = Closing { conn: self.conn, reason, bytes_received: 0, bytes_sent: 0, duration };
+        close::report(&self.door, &closing, audit);
     }
 }

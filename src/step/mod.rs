@@ -8,6 +8,7 @@ use std::future::Future;
 use std::time::{Duration, Instant};
 
 mod attempt;
+mod close;
 mod door;
 mod fail;
 mod listener;

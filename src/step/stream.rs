@@ -4,7 +4,6 @@ use std::future::poll_fn;
 use std::io::{self, IoSlice, Read};
 use std::mem::MaybeUninit;
 use std::net::Shutdown;
-use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll, Waker};
@@ -15,12 +14,12 @@ use socket2::Socket;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
+use super::close::{self, Closing, Ending};
 use super::fail::on_connection;
 use super::{Door, Failed, now, within};
 use crate::address::Address;
 use crate::error::{Error, ExitCode, Step};
-use crate::event::{self, Event, How, Kind, Payload, Reason, Tcp};
-use crate::sys;
+use crate::event::{self, How, Kind, Payload, Reason};
 
 /// A connection. Dropped without [`Stream::close`], it was ended by the end of the run.
 pub struct Stream {
@@ -33,6 +32,7 @@ pub struct Stream {
     bytes_sent: AtomicU64,
     /// Whether the peer's end was read: then nothing is left unread.
     at_eof: AtomicBool,
+    ending: Ending,
     is_stalled: AtomicBool,
 }
 
@@ -67,6 +67,7 @@ impl Stream {
             bytes_received: AtomicU64::new(0),
             bytes_sent: AtomicU64::new(0),
             at_eof: AtomicBool::new(false),
+            ending: Ending::default(),
             is_stalled: AtomicBool::new(false),
         }
     }
@@ -82,6 +83,7 @@ impl Stream {
     /// Reports that the peer has closed its side.
     pub(super) fn ended(&self) {
         self.at_eof.store(true, Ordering::Relaxed);
+        self.ending.peer_ended();
         self.door.emit(event::Eof { conn: self.conn });
     }
 
@@ -99,10 +101,16 @@ impl Stream {
 
     /// Reports that a step on this connection failed.
     pub(super) fn failed(&self, step: Step, errno: Errno) -> Failed {
+        self.broke(step, &errno.into())
+    }
+
+    /// Reports that a step on this connection failed, and keeps that for its close.
+    fn broke(&self, step: Step, error: &io::Error) -> Failed {
         if step == Step::Recv {
             self.at_eof.store(true, Ordering::Relaxed);
         }
-        self.door.fail(&on_connection(step, &errno.into(), self.conn, &self.peer))
+        self.ending.broke(error);
+        self.door.fail(&on_connection(step, error, self.conn, &self.peer))
     }
 
     /// Returns how many bytes went either way so far.
@@ -186,10 +194,7 @@ impl Stream {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => guard.clear_ready(),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 // Asking has taken the error from the socket, so it is told here.
-                Err(error) => {
-                    self.at_eof.store(true, Ordering::Relaxed);
-                    return Err(self.door.fail(&on_connection(Step::Recv, &error, self.conn, &self.peer)));
-                }
+                Err(error) => return Err(self.broke(Step::Recv, &error)),
             }
         }
     }
@@ -227,10 +232,7 @@ impl Stream {
                 Ok(Recvd::Nothing)
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(Recvd::Nothing),
-            Err(error) => {
-                self.at_eof.store(true, Ordering::Relaxed);
-                Err(self.door.fail(&on_connection(Step::Recv, &error, self.conn, &self.peer)))
-            }
+            Err(error) => Err(self.broke(Step::Recv, &error)),
         }
     }
 
@@ -268,7 +270,7 @@ impl Stream {
                 Ok(Sent::Part(0))
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(Sent::Part(0)),
-            Err(error) => Err(self.door.fail(&on_connection(Step::Send, &error, self.conn, &self.peer))),
+            Err(error) => Err(self.broke(Step::Send, &error)),
         }
     }
 
@@ -321,7 +323,7 @@ impl Stream {
         loop {
             if let Ok(mut guard) = socket.ready(Interest::ERROR).await {
                 if let Ok(Some(error)) = guard.get_inner().take_error() {
-                    return self.door.fail(&on_connection(Step::Recv, &error, self.conn, &self.peer));
+                    return self.broke(Step::Recv, &error);
                 }
                 guard.clear_ready();
             }
@@ -356,12 +358,13 @@ impl Stream {
     /// As shutdown(2), reported.
     pub fn shutdown(&self) -> Result<(), Failed> {
         let Some(socket) = &self.socket else { return Ok(()) };
+        self.ending.we_end(socket.get_ref());
         match socket.get_ref().shutdown(Shutdown::Write) {
             Ok(()) => {
                 self.door.emit(event::Shutdown { conn: self.conn, how: How::Write });
                 Ok(())
             }
-            Err(error) => Err(self.door.fail(&on_connection(Step::Shutdown, &error, self.conn, &self.peer))),
+            Err(error) => Err(self.broke(Step::Shutdown, &error)),
         }
     }
 
@@ -372,22 +375,16 @@ impl Stream {
 
     fn end(&mut self, reason: Reason) {
         let Some(socket) = self.socket.take().map(AsyncFd::into_inner) else { return };
-        let unread = if self.at_eof.load(Ordering::Relaxed) { Some(0) } else { sys::unread(socket.as_fd()).ok() };
-        let tcp = self.door.wants(Kind::Close).then(|| tcp_of(&socket)).flatten();
-        let duration = self.opened.elapsed();
+        let audit = close::audit(&self.door, &socket, &self.ending, self.at_eof.load(Ordering::Relaxed));
+        let closing = Closing {
+            conn: self.conn,
+            reason,
+            bytes_received: self.bytes_received.load(Ordering::Relaxed),
+            bytes_sent: self.bytes_sent.load(Ordering::Relaxed),
+            duration: self.opened.elapsed(),
+        };
         drop(socket);
-        report_close(
-            &self.door,
-            &event::Close {
-                conn: self.conn,
-                reason,
-                bytes_received: self.bytes_received.load(Ordering::Relaxed),
-                bytes_sent: self.bytes_sent.load(Ordering::Relaxed),
-                bytes_unread: unread,
-                duration,
-                tcp,
-            },
-        );
+        close::report(&self.door, &closing, audit);
     }
 }
 
@@ -395,28 +392,4 @@ impl Drop for Stream {
     fn drop(&mut self) {
         self.end(self.door.end());
     }
-}
-
-/// Reports a close, and what it does to the peer where bytes were left unread.
-pub(super) fn report_close(door: &Door, close: &event::Close) {
-    if let Some(unread @ 1..) = close.bytes_unread
-        && close.reason != Reason::Signal
-    {
-        let message = format!("connection {} was closed with {unread} bytes unread: the peer sees a reset", close.conn);
-        door.warn("unread-at-close", &message);
-    }
-    door.emit(Event::Close(close.clone()));
-}
-
-/// Returns the kernel's figures of a TCP socket.
-pub(super) fn tcp_of(made: &Socket) -> Option<Tcp> {
-    let info = sys::tcp_info(made.as_fd()).ok()?;
-    Some(Tcp {
-        rtt: info.rtt,
-        min_rtt: info.min_rtt,
-        rttvar: info.rttvar,
-        retransmits: info.total_retrans,
-        mss: info.snd_mss,
-        cwnd: info.snd_cwnd,
-    })
 }

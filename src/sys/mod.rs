@@ -13,7 +13,7 @@ use tokio::io::unix::{AsyncFd, AsyncFdRegisterError};
 
 mod tcp_info;
 
-pub use tcp_info::{TcpInfo, tcp_info};
+pub use tcp_info::{Busy, TcpInfo, tcp_info};
 
 /// Accepts one connection as accept4(2) does, non-blocking and closed on exec, with its address.
 ///
@@ -106,6 +106,40 @@ pub fn unread(socket: BorrowedFd<'_>) -> io::Result<u64> {
     // SAFETY: FIONREAD (the same number as SIOCINQ) writes one int to the pointer, which is valid.
     let result = unsafe { libc::ioctl(socket.as_raw_fd(), libc::FIONREAD, &raw mut bytes) };
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(u64::try_from(bytes).unwrap_or(0)) }
+}
+
+/// Returns how many bytes were given to the kernel and not acknowledged by the peer yet; of a unix
+/// socket, memory of what the peer has not read (SIOCOUTQ, tcp(7) and unix(7)).
+///
+/// # Errors
+/// As ioctl(2).
+pub fn unacknowledged(socket: BorrowedFd<'_>) -> io::Result<u64> {
+    let mut bytes: libc::c_int = 0;
+    // SAFETY: TIOCOUTQ (the same number as SIOCOUTQ) writes one int to the pointer, which is valid.
+    let result = unsafe { libc::ioctl(socket.as_raw_fd(), libc::TIOCOUTQ, &raw mut bytes) };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(u64::try_from(bytes).unwrap_or(0)) }
+}
+
+/// What poll(2) says of the end of a connection.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Hangup {
+    /// The peer has closed its sending side, whether or not that was read yet (POLLRDHUP).
+    pub is_peer_closed: bool,
+    /// An error waits to be taken (POLLERR).
+    pub has_error: bool,
+}
+
+/// Asks for the end of a connection, without waiting. nix's poll knows no POLLRDHUP.
+#[must_use]
+pub fn hangup(socket: BorrowedFd<'_>) -> Hangup {
+    let mut asked = libc::pollfd { fd: socket.as_raw_fd(), events: libc::POLLRDHUP, revents: 0 };
+    // SAFETY: the pointer is to one pollfd, which is valid to read and write, and so says the count.
+    let ready = unsafe { libc::poll(&raw mut asked, 1, 0) };
+    if ready <= 0 {
+        return Hangup::default();
+    }
+    let has = |event| asked.revents & event != 0;
+    Hangup { is_peer_closed: has(libc::POLLRDHUP), has_error: has(libc::POLLERR) }
 }
 
 /// Returns whether this process was started with the signal ignored, as nohup(1) does.

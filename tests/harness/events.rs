@@ -302,22 +302,50 @@ pub(crate) enum Reason {
 pub(crate) struct Close {
     pub(crate) conn: u64,
     pub(crate) reason: Reason,
+    pub(crate) closed_first: Option<Side>,
+    pub(crate) reset_by: Option<Side>,
+    pub(crate) clean: Option<bool>,
     pub(crate) bytes_received: u64,
     pub(crate) bytes_sent: u64,
     pub(crate) bytes_unread: Option<u64>,
+    pub(crate) bytes_unacknowledged: Option<u64>,
     pub(crate) duration_ns: u64,
-    pub(crate) tcp: Option<Tcp>,
+    pub(crate) tcp: Option<TcpFigures>,
+}
+
+/// An end of a connection.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Side {
+    Peer,
+    Local,
+}
+
+/// What held a transfer back.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum HeldBack {
+    Network,
+    PeerWindow,
+    SendBuffer,
 }
 
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Tcp {
+pub(crate) struct TcpFigures {
     pub(crate) rtt_ns: u64,
     pub(crate) min_rtt_ns: Option<u64>,
     pub(crate) rttvar_ns: u64,
     pub(crate) retransmits: u32,
+    pub(crate) bytes_retransmitted: Option<u64>,
     pub(crate) mss: u32,
+    pub(crate) pmtu: u32,
     pub(crate) cwnd: u32,
+    pub(crate) delivery_bytes_per_second: Option<u64>,
+    pub(crate) busy_ns: Option<u64>,
+    pub(crate) rwnd_limited_ns: Option<u64>,
+    pub(crate) sndbuf_limited_ns: Option<u64>,
+    pub(crate) held_back_by: Option<HeldBack>,
 }
 
 #[derive(Clone, Debug, Deserialize)]

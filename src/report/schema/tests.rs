@@ -40,15 +40,43 @@ fn with_examples(mut check: impl FnMut(&Event<'_>)) {
         connect: full.figures(),
         first_byte: full.figures(),
     };
-    let tcp = event::Tcp { rtt: duration, min_rtt: Some(duration), rttvar: duration, retransmits: 0, mss: 1, cwnd: 10 };
+    let tcp = event::TcpFigures {
+        rtt: duration,
+        min_rtt: Some(duration),
+        rttvar: duration,
+        retransmits: 0,
+        bytes_retransmitted: Some(0),
+        mss: 1,
+        pmtu: 1500,
+        cwnd: 10,
+        delivery_bytes_per_second: Some(1),
+        busy: Some(duration),
+        rwnd_limited: Some(duration),
+        sndbuf_limited: Some(duration),
+        held_back_by: Some(event::HeldBack::Network),
+    };
+    let old_tcp = event::TcpFigures {
+        min_rtt: None,
+        bytes_retransmitted: None,
+        delivery_bytes_per_second: None,
+        busy: None,
+        rwnd_limited: None,
+        sndbuf_limited: None,
+        held_back_by: None,
+        ..tcp.clone()
+    };
     let close = event::Close {
         conn: 1,
         reason: event::Reason::Eof,
+        closed_first: Some(event::Side::Peer),
+        reset_by: Some(event::Side::Local),
+        clean: Some(false),
         bytes_received: 0,
         bytes_sent: 0,
         bytes_unread: Some(1),
+        bytes_unacknowledged: Some(0),
         duration,
-        tcp: Some(tcp.clone()),
+        tcp: Some(tcp),
     };
     let error = event::Error {
         step: Step::Bind,
@@ -111,8 +139,17 @@ fn with_examples(mut check: impl FnMut(&Event<'_>)) {
         event::Timeout { conn: Some(1), step: Step::Recv, after: duration }.into(),
         event::Timeout { conn: None, step: Step::Resolve, after: duration }.into(),
         close.clone().into(),
-        event::Close { tcp: Some(event::Tcp { min_rtt: None, ..tcp }), ..close.clone() }.into(),
-        event::Close { bytes_unread: None, tcp: None, ..close }.into(),
+        event::Close { tcp: Some(old_tcp), ..close.clone() }.into(),
+        event::Close {
+            closed_first: None,
+            reset_by: None,
+            clean: None,
+            bytes_unread: None,
+            bytes_unacknowledged: None,
+            tcp: None,
+            ..close
+        }
+        .into(),
         event::Check { name: "x", outcome: check_failed, value: Some("1"), hint: Some("y"), duration: Some(duration) }
             .into(),
         event::Check { name: "x", outcome: check_failed, value: None, hint: None, duration: None }.into(),

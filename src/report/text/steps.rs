@@ -2,7 +2,10 @@
 
 use super::escape::append_preview;
 use super::say;
-use crate::event::{Accept, Close, Connect, Event, How, IcmpError, Listen, OptionValue, Resolve, Setsockopt, Socket};
+use crate::event::{
+    Accept, Close, Connect, Event, HeldBack, How, IcmpError, Listen, OptionValue, Reason, Resolve, Setsockopt, Side,
+    Socket, TcpFigures,
+};
 use crate::report::people::{bytes_short, count, duration};
 
 /// Appends the line of a step; nothing for an event that is none.
@@ -136,9 +139,43 @@ fn append_close(buffer: &mut Vec<u8>, close: &Close, is_verbose: bool) {
     if let Some(unread @ 1..) = close.bytes_unread {
         say(buffer, format_args!(", {} unread", bytes_short(unread)));
     }
-    say(buffer, format_args!(", {}", duration(close.duration)));
-    if let (true, Some(tcp)) = (is_verbose, &close.tcp) {
-        let retransmits = count(u64::from(tcp.retransmits), "retransmit");
-        say(buffer, format_args!(", rtt {}, {retransmits}", duration(tcp.rtt)));
+    // Who closes right after an answer has seldom heard that it came.
+    let is_routine = matches!(close.reason, Reason::Eof | Reason::Limit | Reason::Local | Reason::Denied);
+    if let (Some(left @ 1..), true) = (close.bytes_unacknowledged, is_verbose || !is_routine) {
+        say(buffer, format_args!(", {} unacknowledged", bytes_short(left)));
     }
+    say(buffer, format_args!(", {}", duration(close.duration)));
+    let who = |side| if side == Side::Peer { "the peer" } else { "us" };
+    if let (Some(first), true) = (close.closed_first, is_verbose) {
+        say(buffer, format_args!(", closed first by {}", who(first)));
+    }
+    if let Some(side) = close.reset_by {
+        say(buffer, format_args!(", reset by {}", who(side)));
+    }
+    if is_verbose && close.clean == Some(true) {
+        say(buffer, format_args!(", clean"));
+    }
+    if let (true, Some(tcp)) = (is_verbose, &close.tcp) {
+        append_tcp(buffer, tcp);
+    }
+}
+
+fn append_tcp(buffer: &mut Vec<u8>, tcp: &TcpFigures) {
+    let retransmits = count(u64::from(tcp.retransmits), "retransmit");
+    say(buffer, format_args!(", rtt {}, {retransmits}", duration(tcp.rtt)));
+    if let Some(verdict) = verdict(tcp) {
+        say(buffer, format_args!(", {verdict}"));
+    }
+}
+
+/// Returns what held a transfer back most, and for how long of the time that it took.
+pub(crate) fn verdict(tcp: &TcpFigures) -> Option<String> {
+    let busy = tcp.busy?;
+    let [rwnd, sndbuf] = [tcp.rwnd_limited, tcp.sndbuf_limited].map(Option::unwrap_or_default);
+    let (what, part) = match tcp.held_back_by? {
+        HeldBack::Network => ("the network", busy.saturating_sub(rwnd + sndbuf)),
+        HeldBack::PeerWindow => ("the peer's window", rwnd),
+        HeldBack::SendBuffer => ("our send buffer", sndbuf),
+    };
+    Some(format!("held back by {what} for {} of {}", duration(part), duration(busy)))
 }

@@ -51,7 +51,7 @@ fn a_server_tells_its_steps() {
               0.009000 #1 eof
               0.010000 #1 shutdown SHUT_WR
               0.011000 #1 timeout recv after 5.000 s
-              0.012000 #1 close (limit) 1 B in, 18 B out, 3 B unread, 2.003 s
+              0.012000 #1 close (limit) 1 B in, 18 B out, 3 B unread, 2.003 s, reset by us
             warning: bytes unread
               0.014000 so far: served 3 connections in 4.200 s, 1 open: 8.4 MB in, 54 bytes out, 2 timeouts, 1 reset
         "#]],
@@ -78,7 +78,7 @@ fn verbose_tells_more() {
               0.001000 setsockopt SO_REUSEADDR 65536
               0.002000 setsockopt SO_RCVBUF 65536, in force 131072
               0.003000 #1 accept 127.0.0.1:52114 on 127.0.0.1:8001
-              0.004000 #1 close (limit) 1 B in, 18 B out, 3 B unread, 2.003 s, rtt 0.041 ms, 2 retransmits
+              0.004000 #1 close (limit) 1 B in, 18 B out, 3 B unread, 18 B unacknowledged, 2.003 s, closed first by us, reset by us, rtt 0.041 ms, 2 retransmits, held back by the peer's window for 1.200 s of 1.500 s
             warning: y
         "#]],
     );
