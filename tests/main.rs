@@ -24,6 +24,9 @@ mod half_close;
 // Why a connection ended as it did, and what held it back.
 mod why;
 
+// How a run goes while it goes.
+mod report_every;
+
 // Every row of the table of exit codes that serve and connect can reach.
 mod exit_codes;
 

@@ -12,6 +12,7 @@ use super::message::Encoding;
 use super::output::{Format, Output};
 use super::patience::Patience;
 use super::port::{self, Port, PortList};
+use super::series::Series;
 use super::socket_options::SocketOptions;
 use super::target::{self, Host, Target};
 use super::value;
@@ -40,7 +41,7 @@ pub enum OnPeerClose {
 
 With MESSAGEs: each is sent, an answer is awaited and printed, then the connection is closed. \
 Without: stdin goes to the peer and the peer's bytes to stdout, and at the end of stdin only our side is closed. \
-Ctrl-\\ (SIGQUIT) prints the totals so far.")]
+Ctrl-\\ (SIGQUIT) prints the totals so far, --report-every D prints them every D.")]
 pub struct Connect {
     /// HOST:PORT, HOST PORT, [V6%ZONE]:PORT, V6 PORT, unix:PATH or unix:@NAME, then the MESSAGEs
     #[arg(value_names = ["TARGET", "MESSAGE"], num_args = 1.., required = true)]
@@ -92,6 +93,9 @@ pub struct Connect {
     /// Options of the socket.
     #[command(flatten)]
     pub options: SocketOptions,
+    /// What to report while the run goes on.
+    #[command(flatten)]
+    pub series: Series,
     /// How to report.
     #[command(flatten)]
     pub output: Output,

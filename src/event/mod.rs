@@ -17,7 +17,7 @@ mod value;
 
 pub use step::{
     Accept, Bind, Close, Connect, Eof, HeldBack, How, IcmpError, Listen, OptionValue, Reason, Recv, Resolve, Send,
-    Setsockopt, Shutdown, Side, Socket, TcpFigures, Timeout,
+    Setsockopt, Shutdown, Side, Socket, Tcp, TcpFigures, Timeout,
 };
 pub use told::{Check, CheckOutcome, Error, Start, Warning};
 pub use total::{Distribution, Interim, Outcome, Summary, Totals};
@@ -140,6 +140,8 @@ events! {
     Timeout[] "timeout",
     /// A connection ended.
     Close[] "close",
+    /// How an open TCP connection goes, with each `--report-every`.
+    Tcp[] "tcp",
     /// An ICMP error came back.
     IcmpError['a] "icmp-error",
     /// One thing that this machine permits or not.

@@ -337,6 +337,26 @@ pub struct Close {
     pub tcp: Option<TcpFigures>,
 }
 
+/// Fields of `tcp`.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct Tcp {
+    /// The connection.
+    pub conn: u64,
+    /// Bytes that recv gave so far.
+    pub bytes_received: u64,
+    /// Bytes that send took so far.
+    pub bytes_sent: u64,
+    /// Bytes that send took and the peer has not acknowledged yet (SIOCOUTQ, tcp(7)).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bytes_unacknowledged: Option<u64>,
+    /// Of those, bytes that were not even sent yet (Linux 4.6).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bytes_not_sent: Option<u32>,
+    /// The kernel's figures so far.
+    #[serde(flatten)]
+    pub figures: TcpFigures,
+}
+
 /// Fields of `icmp-error`.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct IcmpError<'a> {

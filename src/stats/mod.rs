@@ -119,6 +119,7 @@ impl Stats {
             | Event::Listen(_)
             | Event::Eof(_)
             | Event::Shutdown(_)
+            | Event::Tcp(_)
             | Event::IcmpError(_)
             | Event::Interim(_)
             | Event::Summary(_) => {}
@@ -226,7 +227,7 @@ impl Checks {
 /// no step.
 fn took(event: &Event<'_>) -> Option<Duration> {
     match event {
-        Event::Start(_) | Event::Warning(_) | Event::Interim(_) | Event::Summary(_) => None,
+        Event::Start(_) | Event::Tcp(_) | Event::Warning(_) | Event::Interim(_) | Event::Summary(_) => None,
         Event::Resolve(resolve) => Some(resolve.duration),
         Event::Connect(connect) => Some(connect.duration),
         Event::Timeout(timeout) => Some(timeout.after),

@@ -76,7 +76,7 @@ pub(super) fn audit(door: &Door, socket: &Socket, ending: &Ending, at_eof: bool)
     if !door.wants(Kind::Close) {
         return Audit { unread, ..Audit::default() };
     }
-    let tcp = tcp_figures(door, socket);
+    let tcp = tcp_figures(door, socket).map(|(figures, _)| figures);
     // Of a unix socket the kernel tells memory, not bytes (unix(7)).
     let unacknowledged = tcp.is_some().then(|| sys::unacknowledged(socket.as_fd()).ok()).flatten();
     let hangup = sys::hangup(socket.as_fd());
@@ -178,14 +178,14 @@ pub(super) fn report(door: &Door, closing: &Closing, audit: Audit) {
     }));
 }
 
-/// Returns the kernel's figures of a TCP socket. Where an older kernel leaves some out, a warning
+/// Returns the kernel's figures of a TCP socket, and how many bytes wait to be sent. Where an older kernel leaves some out, a warning
 /// says so, once a run, to whoever wants to see much.
-pub(super) fn tcp_figures(door: &Door, socket: &Socket) -> Option<TcpFigures> {
+pub(super) fn tcp_figures(door: &Door, socket: &Socket) -> Option<(TcpFigures, Option<u32>)> {
     let info = sys::tcp_info(socket.as_fd()).ok()?;
     if info.is_short && door.wants(Kind::Setsockopt) {
         door.warn_once("tcp-info-short", "this kernel's TCP_INFO lacks figures that newer ones give: they are absent");
     }
-    Some(TcpFigures {
+    let figures = TcpFigures {
         rtt: info.rtt,
         min_rtt: info.min_rtt,
         rttvar: info.rttvar,
@@ -199,7 +199,8 @@ pub(super) fn tcp_figures(door: &Door, socket: &Socket) -> Option<TcpFigures> {
         rwnd_limited: info.busy.map(|busy| busy.rwnd_limited),
         sndbuf_limited: info.busy.map(|busy| busy.sndbuf_limited),
         held_back_by: info.busy.zip(info.data_segs_out).and_then(|(busy, segments)| held_back_by(busy, segments)),
-    })
+    };
+    Some((figures, info.notsent_bytes))
 }
 
 /// Returns which part of the busy time is the largest, the rest being the network's: round trips,

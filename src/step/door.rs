@@ -8,6 +8,7 @@ use nix::errno::Errno;
 use tokio::sync::Notify;
 
 use super::Cause;
+use super::series::Watched;
 use crate::error::{ExitCode, Step};
 use crate::event::{Audience, Event, Kind, Reason, Stamp};
 
@@ -23,6 +24,8 @@ pub struct Door {
     conns: AtomicU64,
     /// Why a connection ends that nobody ends any more.
     is_signalled: AtomicBool,
+    /// What is open, where a series of reports is wanted.
+    watched: Option<Watched>,
 }
 
 struct Inner {
@@ -54,7 +57,19 @@ impl Door {
             drained,
             conns: AtomicU64::new(0),
             is_signalled: AtomicBool::new(true),
+            watched: None,
         }
+    }
+
+    /// Keeps in sight what is open, for [`report_every`](super::report_every).
+    #[must_use]
+    pub fn watching(self) -> Self {
+        Self { watched: Some(Watched::default()), ..self }
+    }
+
+    /// Returns what is open, where that is kept in sight.
+    pub(super) fn watched(&self) -> Option<&Watched> {
+        self.watched.as_ref()
     }
 
     /// Returns whether anyone will see events of this kind: what is costly to find out only for

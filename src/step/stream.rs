@@ -5,7 +5,7 @@ use std::io::{self, IoSlice, Read};
 use std::mem::MaybeUninit;
 use std::net::Shutdown;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
@@ -16,6 +16,7 @@ use tokio::io::unix::AsyncFd;
 
 use super::close::{self, Closing, Ending};
 use super::fail::on_connection;
+use super::series::Open;
 use super::{Door, Failed, now, within};
 use crate::address::Address;
 use crate::error::{Error, ExitCode, Step};
@@ -24,12 +25,11 @@ use crate::event::{self, How, Kind, Payload, Reason};
 /// A connection. Dropped without [`Stream::close`], it was ended by the end of the run.
 pub struct Stream {
     door: Arc<Door>,
-    socket: Option<AsyncFd<Socket>>,
+    /// `None` once it is closed.
+    open: Option<Arc<Open>>,
     conn: u64,
     peer: Address,
     opened: Instant,
-    bytes_received: AtomicU64,
-    bytes_sent: AtomicU64,
     /// Whether the peer's end was read: then nothing is left unread.
     at_eof: AtomicBool,
     ending: Ending,
@@ -58,14 +58,16 @@ pub enum Sent {
 
 impl Stream {
     pub(super) fn new(door: Arc<Door>, socket: AsyncFd<Socket>, conn: u64, peer: Address, opened: Instant) -> Self {
+        let open = Arc::new(Open::new(socket));
+        if let Some(watched) = door.watched() {
+            watched.add(conn, &open);
+        }
         Self {
             door,
-            socket: Some(socket),
+            open: Some(open),
             conn,
             peer,
             opened,
-            bytes_received: AtomicU64::new(0),
-            bytes_sent: AtomicU64::new(0),
             at_eof: AtomicBool::new(false),
             ending: Ending::default(),
             is_stalled: AtomicBool::new(false),
@@ -77,7 +79,21 @@ impl Stream {
     }
 
     pub(super) fn socket(&self) -> Option<&AsyncFd<Socket>> {
-        self.socket.as_ref()
+        self.open.as_ref().map(|open| &open.socket)
+    }
+
+    /// Counts bytes that came.
+    fn count_received(&self, bytes: usize) {
+        if let Some(open) = &self.open {
+            open.bytes_received.fetch_add(bytes as u64, Ordering::Relaxed);
+        }
+    }
+
+    /// Counts bytes that went.
+    fn count_sent(&self, bytes: usize) {
+        if let Some(open) = &self.open {
+            open.bytes_sent.fetch_add(bytes as u64, Ordering::Relaxed);
+        }
     }
 
     /// Reports that the peer has closed its side.
@@ -89,13 +105,13 @@ impl Stream {
 
     /// Counts and reports bytes that came without passing through this program.
     pub(super) fn received(&self, bytes: usize) {
-        self.bytes_received.fetch_add(bytes as u64, Ordering::Relaxed);
+        self.count_received(bytes);
         self.door.emit(event::Recv { conn: Some(self.conn), bytes: bytes as u64, data: Payload(&[]) });
     }
 
     /// Counts and reports bytes that went without passing through this program.
     pub(super) fn sent(&self, bytes: usize) {
-        self.bytes_sent.fetch_add(bytes as u64, Ordering::Relaxed);
+        self.count_sent(bytes);
         self.door.emit(event::Send { conn: Some(self.conn), bytes: bytes as u64, data: Payload(&[]) });
     }
 
@@ -116,7 +132,7 @@ impl Stream {
     /// Returns how many bytes went either way so far.
     #[must_use]
     pub fn bytes(&self) -> u64 {
-        self.bytes_received.load(Ordering::Relaxed) + self.bytes_sent.load(Ordering::Relaxed)
+        self.open.as_ref().map_or(0, |open| open.received() + open.sent())
     }
 
     /// Waits until there is something to recv, then until a slow reader of the events has made
@@ -148,7 +164,7 @@ impl Stream {
 
     /// Waits until something has come, or the peer's end.
     async fn arrived(&self) {
-        if let Some(socket) = &self.socket {
+        if let Some(socket) = self.socket() {
             // An error of the wait is told by the recv that follows.
             poll_fn(|context| socket.poll_read_ready(context).map(drop)).await;
         }
@@ -157,7 +173,7 @@ impl Stream {
     /// Waits for a slow reader of the events, save for a connection's first bytes: when they come
     /// is measured.
     async fn room(&self) {
-        if self.door.is_full() && self.bytes_received.load(Ordering::Relaxed) > 0 {
+        if self.door.is_full() && self.open.as_ref().is_some_and(|open| open.received() > 0) {
             self.stall(true);
             // Boxed, so that ten thousand connections that do not wait here hold no room for it.
             Box::pin(self.door.room()).await;
@@ -182,7 +198,7 @@ impl Stream {
     /// # Errors
     /// The connection broke off; reported.
     pub async fn peer_closed(&self) -> Result<bool, Failed> {
-        let Some(socket) = &self.socket else { return Ok(true) };
+        let Some(socket) = self.socket() else { return Ok(true) };
         loop {
             poll_fn(|context| socket.poll_read_ready(context).map(drop)).await;
             let mut guard = match socket.poll_read_ready(&mut Context::from_waker(Waker::noop())) {
@@ -204,7 +220,7 @@ impl Stream {
     /// # Errors
     /// As recv(2), reported.
     pub fn recv(&self, buffer: &mut [u8]) -> Result<Recvd, Failed> {
-        let Some(socket) = &self.socket else { return Ok(Recvd::Eof) };
+        let Some(socket) = self.socket() else { return Ok(Recvd::Eof) };
         // The guard is taken before the call, so that what comes after it is a new edge.
         let mut guard = match socket.poll_read_ready(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(Ok(guard)) => guard,
@@ -217,7 +233,7 @@ impl Stream {
                 Ok(Recvd::Eof)
             }
             Ok(bytes) => {
-                self.bytes_received.fetch_add(bytes as u64, Ordering::Relaxed);
+                self.count_received(bytes);
                 // Less than there was room for: nothing more has come, so wait for the next
                 // edge instead of asking once more in vain.
                 if bytes < buffer.len() {
@@ -241,7 +257,7 @@ impl Stream {
     /// # Errors
     /// As send(2), reported.
     pub fn send(&self, parts: [&[u8]; 2]) -> Result<Sent, Failed> {
-        let Some(socket) = &self.socket else { return Ok(Sent::All) };
+        let Some(socket) = self.socket() else { return Ok(Sent::All) };
         let whole = parts[0].len() + parts[1].len();
         if whole == 0 {
             return Ok(Sent::All);
@@ -257,7 +273,7 @@ impl Stream {
         };
         match sent {
             Ok(bytes) => {
-                self.bytes_sent.fetch_add(bytes as u64, Ordering::Relaxed);
+                self.count_sent(bytes);
                 // A part shows that the buffer is full: wait for the next edge.
                 if bytes < whole {
                     guard.clear_ready();
@@ -311,7 +327,7 @@ impl Stream {
 
     /// Waits until the kernel takes more.
     async fn writable(&self) {
-        if let Some(socket) = &self.socket {
+        if let Some(socket) = self.socket() {
             poll_fn(|context| socket.poll_write_ready(context).map(drop)).await;
         }
     }
@@ -319,7 +335,7 @@ impl Stream {
     /// Waits until the connection is broken, by a reset that came after the peer's end, say, and
     /// reports it.
     pub async fn broken(&self) -> Failed {
-        let Some(socket) = &self.socket else { return std::future::pending().await };
+        let Some(socket) = self.socket() else { return std::future::pending().await };
         loop {
             if let Ok(mut guard) = socket.ready(Interest::ERROR).await {
                 if let Ok(Some(error)) = guard.get_inner().take_error() {
@@ -357,7 +373,7 @@ impl Stream {
     /// # Errors
     /// As shutdown(2), reported.
     pub fn shutdown(&self) -> Result<(), Failed> {
-        let Some(socket) = &self.socket else { return Ok(()) };
+        let Some(socket) = self.socket() else { return Ok(()) };
         self.ending.we_end(socket.get_ref());
         match socket.get_ref().shutdown(Shutdown::Write) {
             Ok(()) => {
@@ -374,16 +390,19 @@ impl Stream {
     }
 
     fn end(&mut self, reason: Reason) {
-        let Some(socket) = self.socket.take().map(AsyncFd::into_inner) else { return };
-        let audit = close::audit(&self.door, &socket, &self.ending, self.at_eof.load(Ordering::Relaxed));
+        let Some(open) = self.open.take() else { return };
+        if let Some(watched) = self.door.watched() {
+            watched.forget(self.conn);
+        }
+        let audit = close::audit(&self.door, open.socket.get_ref(), &self.ending, self.at_eof.load(Ordering::Relaxed));
         let closing = Closing {
             conn: self.conn,
             reason,
-            bytes_received: self.bytes_received.load(Ordering::Relaxed),
-            bytes_sent: self.bytes_sent.load(Ordering::Relaxed),
+            bytes_received: open.received(),
+            bytes_sent: open.sent(),
             duration: self.opened.elapsed(),
         };
-        drop(socket);
+        drop(open);
         close::report(&self.door, &closing, audit);
     }
 }

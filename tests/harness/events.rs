@@ -73,6 +73,7 @@ events! {
     "shutdown" Shutdown,
     "timeout" Timeout,
     "close" Close,
+    "tcp" Tcp,
     "icmp-error" IcmpError,
     "check" Check,
     "error" Error,
@@ -92,6 +93,7 @@ impl Event {
             Self::Eof(fact) => Some(fact.conn),
             Self::Shutdown(fact) => Some(fact.conn),
             Self::Close(fact) => Some(fact.conn),
+            Self::Tcp(fact) => Some(fact.conn),
             Self::Timeout(fact) => fact.conn,
             Self::Error(fact) => fact.conn,
             _ => None,
@@ -333,6 +335,30 @@ pub(crate) enum HeldBack {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct TcpFigures {
+    pub(crate) rtt_ns: u64,
+    pub(crate) min_rtt_ns: Option<u64>,
+    pub(crate) rttvar_ns: u64,
+    pub(crate) retransmits: u32,
+    pub(crate) bytes_retransmitted: Option<u64>,
+    pub(crate) mss: u32,
+    pub(crate) pmtu: u32,
+    pub(crate) cwnd: u32,
+    pub(crate) delivery_bytes_per_second: Option<u64>,
+    pub(crate) busy_ns: Option<u64>,
+    pub(crate) rwnd_limited_ns: Option<u64>,
+    pub(crate) sndbuf_limited_ns: Option<u64>,
+    pub(crate) held_back_by: Option<HeldBack>,
+}
+
+/// serde cannot both flatten and deny unknown fields, so the figures are written out once more.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Tcp {
+    pub(crate) conn: u64,
+    pub(crate) bytes_received: u64,
+    pub(crate) bytes_sent: u64,
+    pub(crate) bytes_unacknowledged: Option<u64>,
+    pub(crate) bytes_not_sent: Option<u64>,
     pub(crate) rtt_ns: u64,
     pub(crate) min_rtt_ns: Option<u64>,
     pub(crate) rttvar_ns: u64,

@@ -65,6 +65,14 @@ fn with_examples(mut check: impl FnMut(&Event<'_>)) {
         held_back_by: None,
         ..tcp.clone()
     };
+    let progress = event::Tcp {
+        conn: 1,
+        bytes_received: 1,
+        bytes_sent: 2,
+        bytes_unacknowledged: Some(1),
+        bytes_not_sent: Some(0),
+        figures: tcp.clone(),
+    };
     let close = event::Close {
         conn: 1,
         reason: event::Reason::Eof,
@@ -112,7 +120,7 @@ fn with_examples(mut check: impl FnMut(&Event<'_>)) {
         name: "fragmentation-needed",
         mtu: Some(1400),
     };
-    let examples: [Event<'_>; 38] = [
+    let examples: [Event<'_>; 40] = [
         event::Start { schema: 1, version: "0.1.0", command: "serve" }.into(),
         event::Resolve { name: "localhost", addresses: &addresses, duration }.into(),
         event::Resolve { name: "localhost", addresses: &[], duration }.into(),
@@ -139,7 +147,7 @@ fn with_examples(mut check: impl FnMut(&Event<'_>)) {
         event::Timeout { conn: Some(1), step: Step::Recv, after: duration }.into(),
         event::Timeout { conn: None, step: Step::Resolve, after: duration }.into(),
         close.clone().into(),
-        event::Close { tcp: Some(old_tcp), ..close.clone() }.into(),
+        event::Close { tcp: Some(old_tcp.clone()), ..close.clone() }.into(),
         event::Close {
             closed_first: None,
             reset_by: None,
@@ -150,6 +158,8 @@ fn with_examples(mut check: impl FnMut(&Event<'_>)) {
             ..close
         }
         .into(),
+        event::Tcp { figures: old_tcp, bytes_unacknowledged: None, bytes_not_sent: None, ..progress.clone() }.into(),
+        progress.into(),
         event::Check { name: "x", outcome: check_failed, value: Some("1"), hint: Some("y"), duration: Some(duration) }
             .into(),
         event::Check { name: "x", outcome: check_failed, value: None, hint: None, duration: None }.into(),

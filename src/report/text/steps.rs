@@ -4,7 +4,7 @@ use super::escape::append_preview;
 use super::say;
 use crate::event::{
     Accept, Close, Connect, Event, HeldBack, How, IcmpError, Listen, OptionValue, Reason, Resolve, Setsockopt, Side,
-    Socket, TcpFigures,
+    Socket, Tcp, TcpFigures,
 };
 use crate::report::people::{bytes_short, count, duration};
 
@@ -33,6 +33,7 @@ pub(crate) fn append(buffer: &mut Vec<u8>, event: &Event<'_>, is_verbose: bool, 
         }
         Event::IcmpError(error) => append_icmp_error(buffer, error),
         Event::Close(close) => append_close(buffer, close, is_verbose),
+        Event::Tcp(tcp) => append_progress(buffer, tcp),
         Event::Start(_)
         | Event::Check(_)
         | Event::Error(_)
@@ -158,6 +159,15 @@ fn append_close(buffer: &mut Vec<u8>, close: &Close, is_verbose: bool) {
     if let (true, Some(tcp)) = (is_verbose, &close.tcp) {
         append_tcp(buffer, tcp);
     }
+}
+
+fn append_progress(buffer: &mut Vec<u8>, tcp: &Tcp) {
+    let (received, sent) = (bytes_short(tcp.bytes_received), bytes_short(tcp.bytes_sent));
+    say(buffer, format_args!("#{} tcp {received} in, {sent} out", tcp.conn));
+    if let Some(left @ 1..) = tcp.bytes_unacknowledged {
+        say(buffer, format_args!(", {} unacknowledged", bytes_short(left)));
+    }
+    append_tcp(buffer, &tcp.figures);
 }
 
 fn append_tcp(buffer: &mut Vec<u8>, tcp: &TcpFigures) {

@@ -1,0 +1,131 @@
+//! A series of reports while a run goes on (`--report-every`): the figures of each open TCP
+//! connection on which something goes on, then the totals so far.
+
+use std::collections::BTreeMap;
+use std::os::fd::AsFd;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+
+use socket2::Socket;
+use tokio::io::unix::AsyncFd;
+use tokio::time::{Instant, MissedTickBehavior, interval_at};
+
+use super::{Door, close};
+use crate::event::{self, Kind};
+use crate::sys;
+
+/// An open connection: its descriptor, and what went either way.
+pub(super) struct Open {
+    pub(super) socket: AsyncFd<Socket>,
+    pub(super) bytes_received: AtomicU64,
+    pub(super) bytes_sent: AtomicU64,
+}
+
+impl Open {
+    pub(super) fn new(socket: AsyncFd<Socket>) -> Self {
+        Self { socket, bytes_received: AtomicU64::new(0), bytes_sent: AtomicU64::new(0) }
+    }
+
+    /// Returns how many bytes recv gave.
+    pub(super) fn received(&self) -> u64 {
+        self.bytes_received.load(Ordering::Relaxed)
+    }
+
+    /// Returns how many bytes send took.
+    pub(super) fn sent(&self) -> u64 {
+        self.bytes_sent.load(Ordering::Relaxed)
+    }
+}
+
+/// What is open now, where a series is wanted. It keeps nothing open, and forgets what is closed.
+#[derive(Default)]
+pub(super) struct Watched(Mutex<BTreeMap<u64, Known>>);
+
+/// A connection, and how many bytes had moved when it was last reported.
+struct Known {
+    open: Weak<Open>,
+    bytes: u64,
+}
+
+impl Watched {
+    /// Begins to watch a connection.
+    pub(super) fn add(&self, conn: u64, open: &Arc<Open>) {
+        self.lock().insert(conn, Known { open: Arc::downgrade(open), bytes: 0 });
+    }
+
+    /// Forgets a connection.
+    pub(super) fn forget(&self, conn: u64) {
+        self.lock().remove(&conn);
+    }
+
+    /// Returns a connection that is still open, and how many bytes moved since the last call.
+    fn moved(&self, conn: u64) -> Option<(Arc<Open>, u64)> {
+        let mut known = self.lock();
+        let known = known.get_mut(&conn)?;
+        let open = known.open.upgrade()?;
+        let bytes = open.received() + open.sent();
+        let moved = bytes - known.bytes;
+        known.bytes = bytes;
+        Some((open, moved))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<u64, Known>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Begins to report each time that `every` has passed; a tick that comes too late is left out. Must
+/// run inside the runtime.
+pub fn report_every(door: &Arc<Door>, every: Duration) {
+    let door = Arc::clone(door);
+    tokio::spawn(async move {
+        let mut ticks = interval_at(Instant::now() + every, every);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        loop {
+            ticks.tick().await;
+            door.room().await;
+            if door.wants(Kind::Tcp) {
+                connections(&door).await;
+            }
+            door.interim();
+        }
+    });
+}
+
+/// Reports every connection on which bytes moved, or are under way.
+async fn connections(door: &Door) {
+    /// How many are looked at before others have their turn.
+    const AT_ONCE: usize = 64;
+    let Some(watched) = door.watched() else { return };
+    let conns: Vec<u64> = watched.lock().keys().copied().collect();
+    for (at, some) in conns.chunks(AT_ONCE).enumerate() {
+        if at > 0 {
+            door.room().await;
+            tokio::task::yield_now().await;
+        }
+        for conn in some {
+            if let Some((open, moved)) = watched.moved(*conn) {
+                report(door, *conn, &open, moved);
+            }
+        }
+    }
+}
+
+fn report(door: &Door, conn: u64, open: &Open, moved: u64) {
+    let socket = open.socket.get_ref();
+    let unacknowledged = sys::unacknowledged(socket.as_fd()).ok();
+    if moved == 0 && unacknowledged.unwrap_or(0) == 0 {
+        return;
+    }
+    // A unix socket has none.
+    let Some((figures, not_sent)) = close::tcp_figures(door, socket) else { return };
+    door.emit(event::Tcp {
+        conn,
+        bytes_received: open.received(),
+        bytes_sent: open.sent(),
+        bytes_unacknowledged: unacknowledged,
+        bytes_not_sent: not_sent,
+        figures,
+    });
+}
