@@ -27,6 +27,9 @@ mod why;
 // How a run goes while it goes.
 mod report_every;
 
+// A server that falls behind.
+mod accept_queue;
+
 // Every row of the table of exit codes that serve and connect can reach.
 mod exit_codes;
 

@@ -52,6 +52,7 @@ fn a_server_that_says_every_step() {
           [ELAPSED] bind 127.0.0.1:[PORT]
           [ELAPSED] listen backlog 5
           [ELAPSED] #1 accept 127.0.0.1:[PORT] on 127.0.0.1:[PORT]
+          [ELAPSED] queue 127.0.0.1:[PORT] depth 0, limit 5
           [ELAPSED] #1 recv 5 bytes "hello"
           [ELAPSED] #1 send 5 bytes "hello"
           [ELAPSED] #1 eof

@@ -93,7 +93,8 @@ async fn walk(serve: &Serve, run: &Run, open: &mut JoinSet<()>) -> Result<(), Fa
 async fn listen(serve: &Serve, run: &Run) -> Result<Listener, Failed> {
     let family = serve.output.family();
     let address = step::bind_address(&run.door, &serve.listen, family, RESOLVE).await?;
-    step::listener(&run.door, &address, serve.backlog, &serve.options).await
+    let listener = step::listener(&run.door, &address, serve.backlog, &serve.options).await?;
+    Ok(listener.watching_queue())
 }
 
 /// Relays stdin and stdout with the first peer that is let in. That peer is the run: its failure

@@ -16,8 +16,8 @@ mod total;
 mod value;
 
 pub use step::{
-    Accept, Bind, Close, Connect, Eof, HeldBack, How, IcmpError, Listen, OptionValue, Reason, Recv, Resolve, Send,
-    Setsockopt, Shutdown, Side, Socket, Tcp, TcpFigures, Timeout,
+    Accept, Bind, Close, Connect, Eof, HeldBack, How, IcmpError, Listen, OptionValue, Queue, Reason, Recv, Resolve,
+    Send, Setsockopt, Shutdown, Side, Socket, Tcp, TcpFigures, Timeout,
 };
 pub use told::{Check, CheckOutcome, Error, Start, Warning};
 pub use total::{Distribution, Interim, Outcome, Summary, Totals};
@@ -124,6 +124,8 @@ events! {
     Bind['a] "bind",
     /// A socket listens.
     Listen[] "listen",
+    /// How full an accept queue is: with each report, at its end, and when connections do not get in.
+    Queue['a] "queue",
     /// A connection came in.
     Accept['a] "accept",
     /// A connection was made.

@@ -337,6 +337,26 @@ pub struct Close {
     pub tcp: Option<TcpFigures>,
 }
 
+/// Fields of `queue`.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct Queue<'a> {
+    /// The address of the listener.
+    #[schemars(with = "String")]
+    pub local: &'a Address,
+    /// Connections that wait to be accepted (TCP_INFO).
+    pub depth: u32,
+    /// How many may wait; one more makes it full (TCP_INFO).
+    pub limit: u32,
+    /// Connection attempts that this listener has dropped since it began, for whatever cause
+    /// (SO_MEMINFO).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub drops: Option<u64>,
+    /// Connection attempts that have found the accept queue full since the listener began: of all
+    /// listeners of this network namespace (ListenOverflows in /proc/net/netstat).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub overflows: Option<u64>,
+}
+
 /// Fields of `tcp`.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct Tcp {

@@ -39,12 +39,21 @@ pub struct Stats {
     bytes_received: u64,
     errors: u64,
     warnings: u64,
+    queue: Queue,
     checks: Checks,
     resolve: Distribution,
     connect: Distribution,
     first_byte: Distribution,
     /// A client's connections that no byte came on yet, and since when they stand.
     silent: HashMap<u64, Duration>,
+}
+
+/// What was seen of the accept queue.
+#[derive(Clone, Copy, Debug, Default)]
+struct Queue {
+    deepest: Option<u64>,
+    drops: Option<u64>,
+    overflows: Option<u64>,
 }
 
 /// How many checks came out in each way.
@@ -72,6 +81,7 @@ impl Stats {
             bytes_received: 0,
             errors: 0,
             warnings: 0,
+            queue: Queue::default(),
             checks: Checks::default(),
             resolve: Distribution::default(),
             connect: Distribution::default(),
@@ -84,6 +94,13 @@ impl Stats {
     pub fn record(&mut self, stamp: Stamp, event: &Event<'_>) {
         match event {
             Event::Accept(_) => self.connections += 1,
+            Event::Queue(queue) => {
+                self.queue = Queue {
+                    deepest: self.queue.deepest.max(Some(u64::from(queue.depth))),
+                    drops: queue.drops.or(self.queue.drops),
+                    overflows: queue.overflows.or(self.queue.overflows),
+                };
+            }
             Event::Resolve(resolve) => self.resolve.record(resolve.duration),
             Event::Connect(connect) => {
                 self.connections += 1;
@@ -145,7 +162,13 @@ impl Stats {
     pub fn totals(&self) -> Totals {
         let every = Totals { errors: Some(self.errors), warnings: Some(self.warnings), ..Totals::default() };
         match self.tally {
-            Tally::Server => Totals { denied: Some(self.denied), ..self.streams(every) },
+            Tally::Server => Totals {
+                denied: Some(self.denied),
+                accept_queue_max: self.queue.deepest,
+                listen_drops: self.queue.drops,
+                listen_overflows: self.queue.overflows,
+                ..self.streams(every)
+            },
             Tally::Client => Totals {
                 resolve: self.resolve.figures(),
                 connect: self.connect.figures(),
@@ -227,7 +250,12 @@ impl Checks {
 /// no step.
 fn took(event: &Event<'_>) -> Option<Duration> {
     match event {
-        Event::Start(_) | Event::Tcp(_) | Event::Warning(_) | Event::Interim(_) | Event::Summary(_) => None,
+        Event::Start(_)
+        | Event::Queue(_)
+        | Event::Tcp(_)
+        | Event::Warning(_)
+        | Event::Interim(_)
+        | Event::Summary(_) => None,
         Event::Resolve(resolve) => Some(resolve.duration),
         Event::Connect(connect) => Some(connect.duration),
         Event::Timeout(timeout) => Some(timeout.after),

@@ -87,6 +87,19 @@ fn a_server_counts_what_came_and_went() {
 }
 
 #[test]
+fn a_server_keeps_the_deepest_queue_and_the_last_counts() {
+    let local = address();
+    let mut stats = Stats::new(Tally::Server);
+    assert_eq!((stats.totals().accept_queue_max, stats.totals().listen_drops), (None, None));
+    for (depth, drops, overflows) in [(0, Some(0), Some(0)), (6, Some(2), None), (1, Some(3), Some(1))] {
+        stats.record(stamp(1), &event::Queue { local: &local, depth, limit: 5, drops, overflows }.into());
+    }
+    let totals = stats.totals();
+    assert_eq!((totals.accept_queue_max, totals.listen_drops, totals.listen_overflows), (Some(6), Some(3), Some(1)));
+    assert_eq!(stats.duration(), Duration::ZERO, "a look is no step");
+}
+
+#[test]
 fn a_client_times_each_part() {
     let peer = address();
     let mut stats = Stats::new(Tally::Client);

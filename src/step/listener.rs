@@ -11,6 +11,7 @@ use tokio::io::unix::AsyncFd;
 
 use super::close::{self, Closing, Ending};
 use super::fail::{errno, on_connection};
+use super::queue::{Queue, Why};
 use super::{Door, Failed, Stream, now};
 use crate::address::Address;
 use crate::error::{Error, Step};
@@ -20,8 +21,10 @@ use crate::{socket, sys};
 /// A socket that listens.
 pub struct Listener {
     door: Arc<Door>,
-    socket: AsyncFd<Socket>,
+    socket: Arc<AsyncFd<Socket>>,
     local: Address,
+    /// Where it is watched.
+    queue: Option<Arc<Queue>>,
 }
 
 /// What one accept came to.
@@ -47,11 +50,19 @@ pub struct Connection {
 impl Listener {
     pub(super) fn new(door: Arc<Door>, made: Socket, local: Address) -> Result<Self, Failed> {
         match sys::watch_socket(made) {
-            Ok(socket) => Ok(Self { door, socket, local }),
+            Ok(socket) => Ok(Self { door, socket: Arc::new(socket), local, queue: None }),
             Err((_, error)) => {
                 Err(door.fail(&Error::of_io(Step::Listen, &error, &local.to_string()).with_local(local)))
             }
         }
+    }
+
+    /// Begins to watch the accept queue: whoever does not get in is told of, and what became of it
+    /// when the listener ends.
+    #[must_use]
+    pub fn watching_queue(mut self) -> Self {
+        self.queue = Some(Queue::watch(&self.door, &self.socket, &self.local));
+        self
     }
 
     /// Returns the address that the listener has.
@@ -91,6 +102,14 @@ impl Listener {
                 let _reported = failed();
                 Ok(Accepted::Lost)
             }
+        }
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        if let Some(queue) = self.queue.take() {
+            queue.look(&self.door, Why::Report);
         }
     }
 }

@@ -14,6 +14,7 @@ mod fail;
 mod listener;
 mod machine;
 mod open;
+mod queue;
 mod race;
 mod resolve;
 mod runtime;

@@ -1,5 +1,5 @@
 //! A series of reports while a run goes on (`--report-every`): the figures of each open TCP
-//! connection on which something goes on, then the totals so far.
+//! connection on which something goes on, the accept queue, then the totals so far.
 
 use std::collections::BTreeMap;
 use std::os::fd::AsFd;
@@ -11,6 +11,7 @@ use socket2::Socket;
 use tokio::io::unix::AsyncFd;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
+use super::queue::{Queue, Why};
 use super::{Door, close};
 use crate::event::{self, Kind};
 use crate::sys;
@@ -40,7 +41,10 @@ impl Open {
 
 /// What is open now, where a series is wanted. It keeps nothing open, and forgets what is closed.
 #[derive(Default)]
-pub(super) struct Watched(Mutex<BTreeMap<u64, Known>>);
+pub(super) struct Watched {
+    connections: Mutex<BTreeMap<u64, Known>>,
+    queues: Mutex<Vec<Weak<Queue>>>,
+}
 
 /// A connection, and how many bytes had moved when it was last reported.
 struct Known {
@@ -59,6 +63,16 @@ impl Watched {
         self.lock().remove(&conn);
     }
 
+    /// Begins to watch the accept queue of a listener.
+    pub(super) fn add_queue(&self, queue: Weak<Queue>) {
+        self.queues.lock().unwrap_or_else(PoisonError::into_inner).push(queue);
+    }
+
+    /// Returns the queues of the listeners that there are.
+    fn queues(&self) -> Vec<Arc<Queue>> {
+        self.queues.lock().unwrap_or_else(PoisonError::into_inner).iter().filter_map(Weak::upgrade).collect()
+    }
+
     /// Returns a connection that is still open, and how many bytes moved since the last call.
     fn moved(&self, conn: u64) -> Option<(Arc<Open>, u64)> {
         let mut known = self.lock();
@@ -71,7 +85,7 @@ impl Watched {
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<u64, Known>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.connections.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -87,6 +101,9 @@ pub fn report_every(door: &Arc<Door>, every: Duration) {
             door.room().await;
             if door.wants(Kind::Tcp) {
                 connections(&door).await;
+            }
+            for queue in door.watched().map(Watched::queues).unwrap_or_default() {
+                queue.look(&door, Why::Report);
             }
             door.interim();
         }

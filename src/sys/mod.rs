@@ -120,6 +120,23 @@ pub fn unacknowledged(socket: BorrowedFd<'_>) -> io::Result<u64> {
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(u64::try_from(bytes).unwrap_or(0)) }
 }
 
+/// Returns how many packets the kernel dropped on a socket: of a listener, connection attempts
+/// (SO_MEMINFO, SK_MEMINFO_DROPS in linux/sock_diag.h; Linux 4.12).
+///
+/// # Errors
+/// As getsockopt(2); an error where the kernel does not tell.
+pub fn drops(socket: BorrowedFd<'_>) -> io::Result<u64> {
+    /// asm-generic/socket.h.
+    const SO_MEMINFO: i32 = 55;
+    const DROPS: usize = libc::SK_MEMINFO_DROPS as usize;
+    let mut words = [0; (DROPS + 1) * size_of::<u32>()];
+    let len = get_bytes(socket, libc::SOL_SOCKET, SO_MEMINFO, &mut words)?;
+    match words[DROPS * size_of::<u32>()..].try_into() {
+        Ok(drops) if len == words.len() => Ok(u64::from(u32::from_ne_bytes(drops))),
+        _ => Err(io::ErrorKind::Unsupported.into()),
+    }
+}
+
 /// What poll(2) says of the end of a connection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Hangup {

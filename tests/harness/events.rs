@@ -65,6 +65,7 @@ events! {
     "setsockopt" Setsockopt,
     "bind" Bind,
     "listen" Listen,
+    "queue" Queue,
     "accept" Accept,
     "connect" Connect,
     "send" Send,
@@ -178,6 +179,16 @@ pub(crate) fn port_of(address: &str) -> u16 {
 pub(crate) struct Listen {
     pub(crate) backlog: u32,
     pub(crate) effective_backlog: u32,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Queue {
+    pub(crate) local: String,
+    pub(crate) depth: u32,
+    pub(crate) limit: u32,
+    pub(crate) drops: Option<u64>,
+    pub(crate) overflows: Option<u64>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -464,6 +475,9 @@ macro_rules! with_totals {
             pub(crate) connections: Option<u64>,
             pub(crate) connections_open: Option<u64>,
             pub(crate) denied: Option<u64>,
+            pub(crate) accept_queue_max: Option<u64>,
+            pub(crate) listen_drops: Option<u64>,
+            pub(crate) listen_overflows: Option<u64>,
             pub(crate) resets: Option<u64>,
             pub(crate) timeouts: Option<u64>,
             pub(crate) bytes_sent: Option<u64>,

@@ -26,6 +26,9 @@ fn with_examples(mut check: impl FnMut(&Event<'_>)) {
         connections: Some(0),
         connections_open: Some(0),
         denied: Some(0),
+        accept_queue_max: Some(0),
+        listen_drops: Some(0),
+        listen_overflows: Some(0),
         resets: Some(0),
         timeouts: Some(0),
         bytes_sent: Some(u64::MAX),
@@ -120,7 +123,7 @@ fn with_examples(mut check: impl FnMut(&Event<'_>)) {
         name: "fragmentation-needed",
         mtu: Some(1400),
     };
-    let examples: [Event<'_>; 40] = [
+    let examples: [Event<'_>; 42] = [
         event::Start { schema: 1, version: "0.1.0", command: "serve" }.into(),
         event::Resolve { name: "localhost", addresses: &addresses, duration }.into(),
         event::Resolve { name: "localhost", addresses: &[], duration }.into(),
@@ -131,6 +134,8 @@ fn with_examples(mut check: impl FnMut(&Event<'_>)) {
         event::Bind { local: &name }.into(),
         event::Listen { backlog: 5, effective_backlog: Some(5) }.into(),
         event::Listen { backlog: 5, effective_backlog: None }.into(),
+        event::Queue { local: &peer, depth: 1, limit: 5, drops: Some(0), overflows: Some(0) }.into(),
+        event::Queue { local: &peer, depth: 1, limit: 5, drops: None, overflows: None }.into(),
         event::Accept { conn: 1, peer: &peer, local: &peer, pid: Some(-1), uid: Some(0), gid: Some(0) }.into(),
         event::Accept { conn: 1, peer: &peer, local: &peer, pid: None, uid: None, gid: None }.into(),
         event::Connect { conn: 1, peer: &peer, local: Some(&peer), attempt: 1, duration, syn_retransmits: Some(0) }

@@ -87,7 +87,7 @@ impl Text {
         {
             self.verdict = close.tcp.as_ref().and_then(steps::verdict);
         }
-        if self.tells(kind) {
+        if self.tells(kind) && !self.is_idle(event) {
             let told = Told { stamp, event, offset, settings: &self.settings };
             let verdict = self.verdict.as_deref().filter(|_| kind == Kind::Summary);
             self.stderr().push(|buffer| {
@@ -150,6 +150,14 @@ impl Text {
             Results::Probe { many } => many && kind == Kind::Summary,
             Results::Peer | Results::None => false,
         }
+    }
+
+    /// Returns whether a step goes without saying: an accept queue into which all got, save where
+    /// more than usual is wanted.
+    fn is_idle(&self, event: &Event<'_>) -> bool {
+        let Event::Queue(queue) = event else { return false };
+        let is_well = queue.depth <= queue.limit && queue.drops.unwrap_or(0) == 0;
+        is_well && self.settings.steps != Steps::Verbose
     }
 
     /// Returns whether a result goes without saying: where only results are wanted, a check that is

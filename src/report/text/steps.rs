@@ -3,8 +3,8 @@
 use super::escape::append_preview;
 use super::say;
 use crate::event::{
-    Accept, Close, Connect, Event, HeldBack, How, IcmpError, Listen, OptionValue, Reason, Resolve, Setsockopt, Side,
-    Socket, Tcp, TcpFigures,
+    Accept, Close, Connect, Event, HeldBack, How, IcmpError, Listen, OptionValue, Queue, Reason, Resolve, Setsockopt,
+    Side, Socket, Tcp, TcpFigures,
 };
 use crate::report::people::{bytes_short, count, duration};
 
@@ -16,6 +16,7 @@ pub(crate) fn append(buffer: &mut Vec<u8>, event: &Event<'_>, is_verbose: bool, 
         Event::Setsockopt(setsockopt) => append_setsockopt(buffer, setsockopt),
         Event::Bind(bind) => say(buffer, format_args!("bind {}", bind.local)),
         Event::Listen(listen) => append_listen(buffer, listen),
+        Event::Queue(queue) => append_queue(buffer, queue),
         Event::Accept(accept) => append_accept(buffer, accept, is_verbose),
         Event::Connect(connect) => append_connect(buffer, connect),
         Event::Send(send) => append_data(buffer, "send", send.conn, send.bytes, has_preview.then_some(send.data.0)),
@@ -89,6 +90,17 @@ fn append_listen(buffer: &mut Vec<u8>, listen: &Listen) {
     say(buffer, format_args!("listen backlog {}", listen.backlog));
     if let Some(effective) = listen.effective_backlog.filter(|effective| *effective != listen.backlog) {
         say(buffer, format_args!(", in force {effective}"));
+    }
+}
+
+fn append_queue(buffer: &mut Vec<u8>, queue: &Queue<'_>) {
+    say(buffer, format_args!("queue {} depth {}, limit {}", queue.local, queue.depth, queue.limit));
+    if let Some(drops @ 1..) = queue.drops {
+        say(buffer, format_args!(", {drops} dropped"));
+        // Of all listeners: without a drop they are those of others.
+        if let Some(overflows @ 1..) = queue.overflows {
+            say(buffer, format_args!(", {}", count(overflows, "overflow")));
+        }
     }
 }
 

@@ -31,6 +31,9 @@ fn a_server_tells_its_steps() {
         event::Timeout { conn: Some(1), step: Step::Recv, after }.into(),
         close().into(),
         event::Warning { name: "x", message: "bytes unread" }.into(),
+        event::Queue { local: &any, depth: 5, limit: 5, drops: Some(0), overflows: Some(7) }.into(),
+        event::Queue { local: &any, depth: 6, limit: 5, drops: Some(0), overflows: None }.into(),
+        event::Queue { local: &any, depth: 6, limit: 5, drops: Some(2), overflows: Some(1) }.into(),
         event::Interim { duration, totals: &now }.into(),
         event::Summary { outcome: Outcome::Ok, exit_code: 0, duration, totals: &totals }.into(),
     ];
@@ -38,7 +41,7 @@ fn a_server_tells_its_steps() {
         Settings { results: Results::Lines, ..settings() },
         &events,
         expect![[r#"
-            served 3 connections in 15.00 ms: 8.4 MB in, 54 bytes out, 2 timeouts, 1 reset
+            served 3 connections in 18.00 ms: 8.4 MB in, 54 bytes out, 2 timeouts, 1 reset
         "#]],
         expect![[r#"
               0.002000 socket AF_INET6 SOCK_STREAM IPPROTO_TCP
@@ -53,7 +56,9 @@ fn a_server_tells_its_steps() {
               0.011000 #1 timeout recv after 5.000 s
               0.012000 #1 close (limit) 1 B in, 18 B out, 3 B unread, 2.003 s, reset by us
             warning: bytes unread
-              0.014000 so far: served 3 connections in 4.200 s, 1 open: 8.4 MB in, 54 bytes out, 2 timeouts, 1 reset
+              0.015000 queue 127.0.0.1:8001 depth 6, limit 5
+              0.016000 queue 127.0.0.1:8001 depth 6, limit 5, 2 dropped, 1 overflow
+              0.017000 so far: served 3 connections in 4.200 s, 1 open: 8.4 MB in, 54 bytes out, 2 timeouts, 1 reset
         "#]],
     );
 }
