@@ -30,6 +30,10 @@ mod report_every;
 // A server that falls behind.
 mod accept_queue;
 
+// Data with the SYN, and TCP over several paths.
+mod fast_open;
+mod mptcp;
+
 // Every row of the table of exit codes that serve and connect can reach.
 mod exit_codes;
 

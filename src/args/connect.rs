@@ -135,10 +135,28 @@ impl Connect {
         if !self.messages.is_empty() && self.on_peer_close.is_some() {
             return Err("--on-peer-close is for a relay: it goes without MESSAGE".to_owned());
         }
+        self.check_fast_open()?;
         if self.hex_dump && self.output.format() == Format::Json {
             return Err("--hex-dump is for text: with --json the events carry the bytes".to_owned());
         }
         self.check_options()
+    }
+
+    /// Checks that there is something to send with the SYN, and nothing to wait for before.
+    fn check_fast_open(&self) -> Result<(), String> {
+        if !self.options.fast_open {
+            return Ok(());
+        }
+        match self.messages.first() {
+            None => Err("--fast-open sends the first MESSAGE with the SYN, and there is no MESSAGE".to_owned()),
+            Some(first) if first.is_empty() => {
+                Err("--fast-open sends the first MESSAGE with the SYN, and it is empty".to_owned())
+            }
+            Some(_) if self.send_delay.is_some() => {
+                Err("--fast-open sends the first MESSAGE with the SYN: --send-delay cannot hold it back".to_owned())
+            }
+            Some(_) => Ok(()),
+        }
     }
 
     /// Checks the socket options against the families of the targets.

@@ -62,10 +62,12 @@ async fn one(connect: &Connect, target: &Target, resolved: &Resolved, run: &Run)
         }
         Target::Unix(address) => vec![address.clone()],
     };
+    let is_fast = connect.options.fast_open && step::is_fast_open_on(&run.door);
     let reach = Reach {
         source: step::source_address(&run.door, &connect.options)?,
         options: connect.options.clone(),
         bound: connect.patience.connect(),
+        first: connect.messages.first().filter(|_| is_fast).map(|first| first[..].into()),
         // Of many targets the table tells enough, and its order is that of the answers.
         is_explained: connect.targets.len() == 1,
     };

@@ -16,8 +16,8 @@ mod total;
 mod value;
 
 pub use step::{
-    Accept, Bind, Close, Connect, Eof, HeldBack, How, IcmpError, Listen, OptionValue, Queue, Reason, Recv, Resolve,
-    Send, Setsockopt, Shutdown, Side, Socket, Tcp, TcpFigures, Timeout,
+    Accept, Bind, Close, Connect, Eof, FastOpen, HeldBack, How, IcmpError, Listen, Mptcp, OptionValue, Queue, Reason,
+    Recv, Resolve, Send, Setsockopt, Shutdown, Side, Socket, Tcp, TcpFigures, Timeout,
 };
 pub use told::{Check, CheckOutcome, Error, Start, Warning};
 pub use total::{Distribution, Interim, Outcome, Summary, Totals};

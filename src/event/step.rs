@@ -31,7 +31,7 @@ pub struct Socket<'a> {
     /// `SOCK_STREAM`, `SOCK_DGRAM`, `SOCK_SEQPACKET`, `SOCK_RAW`.
     #[serde(rename = "type")]
     pub kind: &'a str,
-    /// `IPPROTO_TCP` and the like; absent where the family has only one.
+    /// `IPPROTO_TCP`, `IPPROTO_MPTCP` and the like; absent where the family has only one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub protocol: Option<&'a str>,
 }
@@ -76,6 +76,54 @@ pub struct Listen {
     pub effective_backlog: Option<u32>,
 }
 
+/// What became of data that was to go with the SYN (RFC 7413).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum FastOpen {
+    /// It went with the SYN and was acknowledged with it.
+    DataAcknowledged,
+    /// No cookie of the server was known: the SYN asked for one and carried no data.
+    CookieRequested,
+    /// It went with the SYN, was not acknowledged with it, and went again after the handshake.
+    Fallback,
+    /// The kernel did not try, because of earlier failures, say.
+    NotTried,
+}
+
+impl FastOpen {
+    /// Returns the name that events use.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::DataAcknowledged => "data-acknowledged",
+            Self::CookieRequested => "cookie-requested",
+            Self::Fallback => "fallback",
+            Self::NotTried => "not-tried",
+        }
+    }
+}
+
+/// What became of MPTCP (RFC 8684).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Mptcp {
+    /// Both ends speak it.
+    Negotiated,
+    /// The connection is plain TCP.
+    Fallback,
+}
+
+impl Mptcp {
+    /// Returns the name that events use.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Negotiated => "negotiated",
+            Self::Fallback => "fallback",
+        }
+    }
+}
+
 /// Fields of `accept`.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct Accept<'a> {
@@ -87,6 +135,12 @@ pub struct Accept<'a> {
     /// Our end of the connection.
     #[schemars(with = "String")]
     pub local: &'a Address,
+    /// Whether data came with the SYN; absent where `--fast-open` was not asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fast_open: Option<bool>,
+    /// What became of MPTCP; absent where it was not asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mptcp: Option<Mptcp>,
     /// AF_UNIX: the peer's process (SO_PEERCRED, unix(7)).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pid: Option<i32>,
@@ -119,6 +173,13 @@ pub struct Connect<'a> {
     /// SYN segments that were sent again (TCP_INFO).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub syn_retransmits: Option<u32>,
+    /// What became of the data that was to go with the SYN; absent where `--fast-open` was not asked
+    /// for, or this machine does not permit it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fast_open: Option<FastOpen>,
+    /// What became of MPTCP; absent where it was not asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mptcp: Option<Mptcp>,
 }
 
 /// Fields of `send`.

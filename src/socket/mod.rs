@@ -39,6 +39,12 @@ impl SocketKind {
         Self { domain, kind: Type::STREAM, protocol: Some(Protocol::TCP) }
     }
 
+    /// The same over MPTCP, where asked for.
+    #[must_use]
+    pub fn over_mptcp(self, is_wanted: bool) -> Self {
+        if is_wanted { Self { protocol: Some(Protocol::MPTCP), ..self } } else { self }
+    }
+
     /// A unix stream socket.
     #[must_use]
     pub fn unix_stream() -> Self {
@@ -71,15 +77,22 @@ impl SocketKind {
     pub fn protocol_name(&self) -> Option<&'static str> {
         match self.protocol? {
             Protocol::TCP => Some("IPPROTO_TCP"),
+            Protocol::MPTCP => Some("IPPROTO_MPTCP"),
             Protocol::UDP => Some("IPPROTO_UDP"),
             _ => None,
         }
     }
 
-    /// Returns whether it speaks TCP.
+    /// Returns whether it speaks TCP, over several paths or one.
     #[must_use]
     pub fn is_tcp(&self) -> bool {
-        self.protocol == Some(Protocol::TCP)
+        self.protocol == Some(Protocol::TCP) || self.is_mptcp()
+    }
+
+    /// Returns whether it is to speak MPTCP.
+    #[must_use]
+    pub fn is_mptcp(&self) -> bool {
+        self.protocol == Some(Protocol::MPTCP)
     }
 }
 

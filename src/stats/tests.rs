@@ -43,11 +43,29 @@ fn send(conn: u64, data: &[u8]) -> Event<'_> {
 
 fn connect(conn: u64, peer: &Address, micros: u64) -> Event<'_> {
     let duration = Duration::from_micros(micros);
-    Event::Connect(event::Connect { conn, peer, local: Some(peer), attempt: 1, duration, syn_retransmits: None })
+    Event::Connect(event::Connect {
+        conn,
+        peer,
+        local: Some(peer),
+        attempt: 1,
+        duration,
+        syn_retransmits: None,
+        fast_open: None,
+        mptcp: None,
+    })
 }
 
 fn accept(conn: u64, peer: &Address) -> Event<'_> {
-    Event::Accept(event::Accept { conn, peer, local: peer, pid: None, uid: None, gid: None })
+    Event::Accept(event::Accept {
+        conn,
+        peer,
+        local: peer,
+        fast_open: None,
+        mptcp: None,
+        pid: None,
+        uid: None,
+        gid: None,
+    })
 }
 
 #[test]

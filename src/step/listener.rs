@@ -1,6 +1,7 @@
 //! A listening socket and the connections that come in.
 
 use std::io;
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -14,6 +15,7 @@ use super::fail::{errno, on_connection};
 use super::queue::{Queue, Why};
 use super::{Door, Failed, Stream, now};
 use crate::address::Address;
+use crate::args::SocketOptions;
 use crate::error::{Error, Step};
 use crate::event::{self, Kind};
 use crate::{socket, sys};
@@ -23,6 +25,8 @@ pub struct Listener {
     door: Arc<Door>,
     socket: Arc<AsyncFd<Socket>>,
     local: Address,
+    fast_open: bool,
+    mptcp: bool,
     /// Where it is watched.
     queue: Option<Arc<Queue>>,
 }
@@ -48,9 +52,10 @@ pub struct Connection {
 }
 
 impl Listener {
-    pub(super) fn new(door: Arc<Door>, made: Socket, local: Address) -> Result<Self, Failed> {
+    pub(super) fn new(door: Arc<Door>, made: Socket, local: Address, words: &SocketOptions) -> Result<Self, Failed> {
+        let SocketOptions { fast_open, mptcp, .. } = *words;
         match sys::watch_socket(made) {
-            Ok(socket) => Ok(Self { door, socket: Arc::new(socket), local, queue: None }),
+            Ok(socket) => Ok(Self { door, socket: Arc::new(socket), local, fast_open, mptcp, queue: None }),
             Err((_, error)) => {
                 Err(door.fail(&Error::of_io(Step::Listen, &error, &local.to_string()).with_local(local)))
             }
@@ -61,7 +66,7 @@ impl Listener {
     /// when the listener ends.
     #[must_use]
     pub fn watching_queue(mut self) -> Self {
-        self.queue = Some(Queue::watch(&self.door, &self.socket, &self.local));
+        self.queue = Some(Queue::watch(&self.door, &self.socket, &self.local, self.mptcp));
         self
     }
 
@@ -86,8 +91,19 @@ impl Listener {
     fn connection(&self, made: Socket, peer: Address) -> Connection {
         let conn = self.door.next_conn();
         // The wildcard has many addresses, and only the kernel knows which one was meant.
-        let local = if self.door.wants(Kind::Accept) { socket::local(&made) } else { Address::UnixUnnamed };
-        self.door.emit(event::Accept { conn, peer: &peer, local: &local, pid: None, uid: None, gid: None });
+        let is_told = self.door.wants(Kind::Accept);
+        let local = if is_told { socket::local(&made) } else { Address::UnixUnnamed };
+        let info = (self.fast_open && is_told).then(|| sys::tcp_info(made.as_fd()).ok()).flatten();
+        self.door.emit(event::Accept {
+            conn,
+            peer: &peer,
+            local: &local,
+            fast_open: info.map(|info| info.is_syn_data_acked),
+            mptcp: (self.mptcp && is_told).then(|| super::mptcp(&made)).flatten(),
+            pid: None,
+            uid: None,
+            gid: None,
+        });
         Connection { door: Arc::clone(&self.door), socket: made, conn, peer, opened: now() }
     }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use nix::errno::Errno;
 use socket2::Socket;
 
-use super::{Door, Failed, Listener};
+use super::{Door, Failed, Listener, fast_open};
 use crate::address::Address;
 use crate::args::{Family, Host, ListenAddress, SocketOptions};
 use crate::error::{Error, ExitCode, Step};
@@ -176,14 +176,17 @@ pub async fn listener(
 }
 
 async fn listen(door: &Arc<Door>, at: &BindAddress, backlog: u32, words: &SocketOptions) -> Result<Listener, Failed> {
-    let kind = SocketKind::tcp(at.family);
+    let kind = SocketKind::tcp(at.family).over_mptcp(words.mptcp);
     let made = open(door, kind)?;
     let dual_stack = (at.family == Family::V6).then_some(at.dual_stack);
     set_options(door, &made, kind, Role::Listener { dual_stack }, words)?;
+    if words.fast_open && fast_open::is_on(door, fast_open::Use::Server) {
+        set(door, &made, &options::fast_open_queue(backlog))?;
+    }
     let local = bind(door, &made, &at.address).await?;
     socket::listen(&made, backlog).map_err(|error| {
         door.fail(&Error::of_io(Step::Listen, &error, &local.to_string()).with_local(local.clone()))
     })?;
     door.emit(event::Listen { backlog, effective_backlog: socket::effective_backlog(&made) });
-    Listener::new(Arc::clone(door), made, local)
+    Listener::new(Arc::clone(door), made, local, words)
 }

@@ -19,6 +19,7 @@ const EVERY: Duration = Duration::from_secs(1);
 pub(super) struct Queue {
     socket: Arc<AsyncFd<Socket>>,
     local: Address,
+    is_mptcp: bool,
     /// ListenOverflows of this network namespace when the listener began.
     overflows_before: Option<u64>,
     told: Mutex<Told>,
@@ -59,10 +60,11 @@ impl Figures {
 
 impl Queue {
     /// Begins to look at the queue of a listener once a second, until it is closed.
-    pub(super) fn watch(door: &Arc<Door>, socket: &Arc<AsyncFd<Socket>>, local: &Address) -> Arc<Self> {
+    pub(super) fn watch(door: &Arc<Door>, socket: &Arc<AsyncFd<Socket>>, local: &Address, is_mptcp: bool) -> Arc<Self> {
         let queue = Arc::new(Self {
             socket: Arc::clone(socket),
             local: local.clone(),
+            is_mptcp,
             overflows_before: listen_overflows(),
             told: Mutex::default(),
         });
@@ -115,7 +117,9 @@ impl Queue {
         let socket = self.socket.as_fd();
         let info = sys::tcp_info(socket).ok()?;
         let overflows = listen_overflows().zip(self.overflows_before).map(|(now, before)| now.saturating_sub(before));
-        Some(Figures { depth: info.unacked, limit: info.sacked, drops: sys::drops(socket).ok(), overflows })
+        // An MPTCP socket listens by a TCP socket inside the kernel, whose drops it does not tell.
+        let drops = if self.is_mptcp { None } else { sys::drops(socket).ok() };
+        Some(Figures { depth: info.unacked, limit: info.sacked, drops, overflows })
     }
 }
 

@@ -115,6 +115,12 @@ impl Stream {
         self.door.emit(event::Send { conn: Some(self.conn), bytes: bytes as u64, data: Payload(&[]) });
     }
 
+    /// Counts and reports bytes that went with the SYN.
+    pub(super) fn sent_before(&self, data: &[u8]) {
+        self.count_sent(data.len());
+        self.door.emit(event::Send { conn: Some(self.conn), bytes: data.len() as u64, data: Payload(data) });
+    }
+
     /// Reports that a step on this connection failed.
     pub(super) fn failed(&self, step: Step, errno: Errno) -> Failed {
         self.broke(step, &errno.into())
@@ -133,6 +139,14 @@ impl Stream {
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.open.as_ref().map_or(0, |open| open.received() + open.sent())
+    }
+
+    /// Returns whether the connection, which was to speak MPTCP, does; `None` where the kernel does
+    /// not tell.
+    #[must_use]
+    pub fn is_mptcp(&self) -> Option<bool> {
+        let socket = self.socket()?.get_ref();
+        super::mptcp(socket).map(|mptcp| mptcp == event::Mptcp::Negotiated)
     }
 
     /// Waits until there is something to recv, then until a slow reader of the events has made

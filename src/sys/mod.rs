@@ -137,6 +137,28 @@ pub fn drops(socket: BorrowedFd<'_>) -> io::Result<u64> {
     }
 }
 
+/// Returns whether a connection of an MPTCP socket speaks MPTCP, or has fallen back to TCP
+/// (MPTCP_INFO, linux/mptcp.h). A connection that came in as plain TCP does not know the option.
+///
+/// # Errors
+/// As getsockopt(2).
+pub fn is_mptcp(socket: BorrowedFd<'_>) -> io::Result<bool> {
+    const SOL_MPTCP: i32 = 284;
+    const MPTCP_INFO: i32 = 1;
+    const FLAGS: usize = 8;
+    const FALLBACK: u32 = 1;
+    let mut info = [0; FLAGS + size_of::<u32>()];
+    match get_bytes(socket, SOL_MPTCP, MPTCP_INFO, &mut info) {
+        Ok(_) => {
+            let flags = info[FLAGS..].try_into().map_or(0, u32::from_ne_bytes);
+            Ok(flags & FALLBACK == 0)
+        }
+        // As ip(7) and as ipv6(7) refuse a level that they do not know.
+        Err(error) if matches!(error.raw_os_error(), Some(libc::EOPNOTSUPP | libc::ENOPROTOOPT)) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
 /// What poll(2) says of the end of a connection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Hangup {

@@ -41,6 +41,10 @@ pub struct TcpInfo {
     pub busy: Option<Busy>,
     /// Bytes sent again, in total (Linux 4.19).
     pub bytes_retrans: Option<u64>,
+    /// Whether data came or went with the SYN and was acknowledged with it (TCPI_OPT_SYN_DATA).
+    pub is_syn_data_acked: bool,
+    /// Why a client's fast open did not work (enum tcp_fastopen_client_fail in linux/tcp.h).
+    pub fastopen_client_fail: u8,
     /// Whether the kernel gave less than this program can read.
     pub is_short: bool,
 }
@@ -57,8 +61,13 @@ pub struct Busy {
     pub sndbuf_limited: Duration,
 }
 
+/// TCPI_OPT_SYN_DATA (linux/tcp.h).
+const SYN_DATA: u8 = 32;
+
 /// Where the figures lie (linux/tcp.h).
 mod at {
+    pub(super) const OPTIONS: usize = 5;
+    pub(super) const BITS: usize = 7;
     pub(super) const UNACKED: usize = 24;
     pub(super) const SACKED: usize = 28;
     pub(super) const PMTU: usize = 60;
@@ -117,8 +126,15 @@ fn parse(bytes: &[u8]) -> Option<TcpInfo> {
         delivery_rate: long(at::DELIVERY_RATE).filter(|rate| *rate > 0),
         busy: busy(),
         bytes_retrans: long(at::BYTES_RETRANS),
+        is_syn_data_acked: bytes.get(at::OPTIONS)? & SYN_DATA != 0,
+        fastopen_client_fail: client_fail(*bytes.get(at::BITS)?),
         is_short: bytes.len() < at::END,
     })
+}
+
+/// Returns a field of two bits, which lies beside one of one bit.
+fn client_fail(bits: u8) -> u8 {
+    if cfg!(target_endian = "little") { (bits >> 1) & 3 } else { (bits >> 5) & 3 }
 }
 
 fn micros(value: u32) -> Duration {

@@ -197,6 +197,8 @@ pub(crate) struct Accept {
     pub(crate) conn: u64,
     pub(crate) peer: String,
     pub(crate) local: String,
+    pub(crate) fast_open: Option<bool>,
+    pub(crate) mptcp: Option<Mptcp>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -208,6 +210,26 @@ pub(crate) struct Connect {
     pub(crate) attempt: u32,
     pub(crate) duration_ns: u64,
     pub(crate) syn_retransmits: Option<u32>,
+    pub(crate) fast_open: Option<FastOpen>,
+    pub(crate) mptcp: Option<Mptcp>,
+}
+
+/// What became of data that was to go with the SYN.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum FastOpen {
+    DataAcknowledged,
+    CookieRequested,
+    Fallback,
+    NotTried,
+}
+
+/// What became of MPTCP.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Mptcp {
+    Negotiated,
+    Fallback,
 }
 
 #[derive(Clone, Debug, Deserialize)]

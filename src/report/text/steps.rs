@@ -110,6 +110,8 @@ fn append_accept(buffer: &mut Vec<u8>, accept: &Accept<'_>, is_verbose: bool) {
         say(buffer, format_args!(" on {}", accept.local));
     }
     let who = [
+        accept.fast_open.filter(|came| *came).map(|_| "data with the SYN".to_owned()),
+        accept.mptcp.map(|mptcp| format!("MPTCP {}", mptcp.name())),
         accept.pid.map(|pid| format!("pid {pid}")),
         accept.uid.map(|uid| format!("uid {uid}")),
         accept.gid.map(|gid| format!("gid {gid}")),
@@ -131,6 +133,12 @@ fn append_connect(buffer: &mut Vec<u8>, connect: &Connect<'_>) {
     }
     if let Some(syns @ 1..) = connect.syn_retransmits {
         say(buffer, format_args!(", {}", count(u64::from(syns), "SYN retransmit")));
+    }
+    if let Some(fast_open) = connect.fast_open {
+        say(buffer, format_args!(", fast open {}", fast_open.name()));
+    }
+    if let Some(mptcp) = connect.mptcp {
+        say(buffer, format_args!(", MPTCP {}", mptcp.name()));
     }
     buffer.push(b')');
 }

@@ -23,7 +23,17 @@ fn a_server_tells_its_steps() {
         event::Bind { local: &any }.into(),
         event::Listen { backlog: 5, effective_backlog: Some(5) }.into(),
         event::Listen { backlog: 9999, effective_backlog: Some(4096) }.into(),
-        event::Accept { conn: 1, peer: &peer, local: &any, pid: None, uid: None, gid: None }.into(),
+        event::Accept {
+            conn: 1,
+            peer: &peer,
+            local: &any,
+            fast_open: None,
+            mptcp: None,
+            pid: None,
+            uid: None,
+            gid: None,
+        }
+        .into(),
         recv(b"1"),
         send(b"welcome to server!"),
         event::Eof { conn: 1 }.into(),
@@ -70,7 +80,17 @@ fn verbose_tells_more() {
     let events = [
         event::Setsockopt { option: "SO_REUSEADDR", requested: &asked, effective: Some(&asked) }.into(),
         event::Setsockopt { option: "SO_RCVBUF", requested: &asked, effective: Some(&got) }.into(),
-        event::Accept { conn: 1, peer: &peer, local: &any, pid: None, uid: None, gid: None }.into(),
+        event::Accept {
+            conn: 1,
+            peer: &peer,
+            local: &any,
+            fast_open: None,
+            mptcp: None,
+            pid: None,
+            uid: None,
+            gid: None,
+        }
+        .into(),
         close().into(),
         event::Warning { name: "x", message: "y" }.into(),
     ];
@@ -104,8 +124,16 @@ fn a_client_tells_its_steps_and_passes_answers_on() {
         first_byte: one.figures(),
         ..Totals::default()
     };
-    let connect =
-        event::Connect { conn: 1, peer: &peer, local: Some(&local), attempt: 1, duration, syn_retransmits: Some(0) };
+    let connect = event::Connect {
+        conn: 1,
+        peer: &peer,
+        local: Some(&local),
+        attempt: 1,
+        duration,
+        syn_retransmits: Some(0),
+        fast_open: None,
+        mptcp: None,
+    };
     let before = Totals { connect: None, first_byte: None, ..totals.clone() };
     let addresses = ["::1".parse().unwrap(), "127.0.0.1".parse().unwrap()];
     let unix = [Address::UnixAbstract(b"x\x1b".to_vec()), Address::UnixUnnamed];
