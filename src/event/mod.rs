@@ -11,14 +11,16 @@ use serde::{Serialize, Serializer};
 use crate::error::ExitCode;
 
 mod step;
+mod tcp;
 mod told;
 mod total;
 mod value;
 
 pub use step::{
-    Accept, Bind, Close, Connect, Eof, FastOpen, HeldBack, How, IcmpError, Listen, Mptcp, OptionValue, Queue, Reason,
-    Recv, Resolve, Send, Setsockopt, Shutdown, Side, Socket, Tcp, TcpFigures, Timeout,
+    Accept, Bind, Close, Connect, Eof, How, IcmpError, Listen, OptionValue, Reason, Recv, Resolve, Send, Setsockopt,
+    Shutdown, Side, Socket, Timeout,
 };
+pub use tcp::{FastOpen, HeldBack, Mptcp, Queue, Tcp, TcpFigures};
 pub use told::{Check, CheckOutcome, Error, Start, Warning};
 pub use total::{Distribution, Interim, Outcome, Summary, Totals};
 pub use value::Payload;
