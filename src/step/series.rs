@@ -146,3 +146,55 @@ fn report(door: &Door, conn: u64, open: &Open, moved: u64) {
         figures,
     });
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+    use crate::address::Address;
+    use crate::error::ExitCode;
+    use crate::event::{Audience, Event, Reason, Stamp};
+    use crate::step::Stream;
+
+    /// Hears nothing.
+    struct Deaf;
+
+    impl Audience for Deaf {
+        fn wants(&self, _: Kind) -> bool {
+            false
+        }
+
+        fn hear(&mut self, _: Stamp, _: &Event<'_>) {}
+
+        fn is_full(&self) -> bool {
+            false
+        }
+
+        fn interim(&mut self, _: Stamp) {}
+
+        fn finish(&mut self, _: Stamp, code: ExitCode) -> ExitCode {
+            code
+        }
+    }
+
+    #[test]
+    fn what_is_closed_is_forgotten_and_what_did_not_move_is_known() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().unwrap();
+        let _inside = runtime.enter();
+        let door = Door::new(Instant::now(), Box::new(Deaf), Arc::default());
+        let door = Arc::new(door.watching());
+        let (ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+        ours.set_nonblocking(true).unwrap();
+        let socket = sys::watch_socket(Socket::from(std::os::fd::OwnedFd::from(ours))).unwrap();
+        let stream = Stream::new(Arc::clone(&door), socket, 7, Address::UnixUnnamed, Instant::now());
+        let watched = door.watched().unwrap();
+        stream.sent_before(b"hello");
+        assert_eq!(watched.moved(7).map(|(_, moved)| moved), Some(5));
+        assert_eq!(watched.moved(7).map(|(_, moved)| moved), Some(0));
+        stream.close(Reason::Local);
+        assert!(watched.moved(7).is_none() && watched.lock().is_empty());
+        let end = std::io::Read::read(&mut &theirs, &mut [0; 1]).unwrap();
+        assert_eq!(end, 0, "the descriptor is closed");
+    }
+}
