@@ -62,6 +62,7 @@ complete -c sockeye -n "__fish_sockeye_using_subcommand serve" -l mss -d 'Maximu
 complete -c sockeye -n "__fish_sockeye_using_subcommand serve" -l congestion -d 'Congestion algorithm (TCP_CONGESTION)' -r
 complete -c sockeye -n "__fish_sockeye_using_subcommand serve" -l user-timeout -d 'Give a connection up when sent data stays unacknowledged this long (TCP_USER_TIMEOUT)' -r
 complete -c sockeye -n "__fish_sockeye_using_subcommand serve" -l busy-poll -d 'Poll the device this long before waiting (SO_BUSY_POLL)' -r
+complete -c sockeye -n "__fish_sockeye_using_subcommand serve" -l report-every -d 'Report the totals so far each time this long has passed, and the TCP figures of every connection on which bytes moved' -r
 complete -c sockeye -n "__fish_sockeye_using_subcommand serve" -l format -d 'Report in this form' -r -f -a "text\t'For people'
 json\t'For scripts: one JSON object a line'"
 complete -c sockeye -n "__fish_sockeye_using_subcommand serve" -l events -d 'Write the JSON events to this file as well' -r -F
@@ -79,6 +80,8 @@ complete -c sockeye -n "__fish_sockeye_using_subcommand serve" -l broker -d 'Sen
 complete -c sockeye -n "__fish_sockeye_using_subcommand serve" -l relay -d 'Relay this terminal or pipe with one peer, both ways: stdin to it, what it sends to stdout'
 complete -c sockeye -n "__fish_sockeye_using_subcommand serve" -l reuse-port -d 'Let other sockets share the port (SO_REUSEPORT)'
 complete -c sockeye -n "__fish_sockeye_using_subcommand serve" -l no-delay -d 'Send small segments at once (TCP_NODELAY)'
+complete -c sockeye -n "__fish_sockeye_using_subcommand serve" -l fast-open -d 'Send the first MESSAGE with the SYN, and take such (TCP_FASTOPEN_CONNECT, TCP_FASTOPEN; RFC 7413)'
+complete -c sockeye -n "__fish_sockeye_using_subcommand serve" -l mptcp -d 'Speak MPTCP, with a peer that does too (IPPROTO_MPTCP; RFC 8684)'
 complete -c sockeye -n "__fish_sockeye_using_subcommand serve" -l dont-fragment -d 'Forbid fragmentation (IP_MTU_DISCOVER)'
 complete -c sockeye -n "__fish_sockeye_using_subcommand serve" -s j -l json -d 'Report as JSON, one object a line'
 complete -c sockeye -n "__fish_sockeye_using_subcommand serve" -s v -l verbose -d 'Report more: each setsockopt, sends of a relay, TCP figures'
@@ -116,6 +119,7 @@ complete -c sockeye -n "__fish_sockeye_using_subcommand connect" -l mss -d 'Maxi
 complete -c sockeye -n "__fish_sockeye_using_subcommand connect" -l congestion -d 'Congestion algorithm (TCP_CONGESTION)' -r
 complete -c sockeye -n "__fish_sockeye_using_subcommand connect" -l user-timeout -d 'Give a connection up when sent data stays unacknowledged this long (TCP_USER_TIMEOUT)' -r
 complete -c sockeye -n "__fish_sockeye_using_subcommand connect" -l busy-poll -d 'Poll the device this long before waiting (SO_BUSY_POLL)' -r
+complete -c sockeye -n "__fish_sockeye_using_subcommand connect" -l report-every -d 'Report the totals so far each time this long has passed, and the TCP figures of every connection on which bytes moved' -r
 complete -c sockeye -n "__fish_sockeye_using_subcommand connect" -l format -d 'Report in this form' -r -f -a "text\t'For people'
 json\t'For scripts: one JSON object a line'"
 complete -c sockeye -n "__fish_sockeye_using_subcommand connect" -l events -d 'Write the JSON events to this file as well' -r -F
@@ -132,6 +136,8 @@ complete -c sockeye -n "__fish_sockeye_using_subcommand connect" -l until-eof -d
 complete -c sockeye -n "__fish_sockeye_using_subcommand connect" -l hex-dump -d 'Show the bytes of each direction in hexadecimal, with offset and time'
 complete -c sockeye -n "__fish_sockeye_using_subcommand connect" -l reuse-port -d 'Let other sockets share the port (SO_REUSEPORT)'
 complete -c sockeye -n "__fish_sockeye_using_subcommand connect" -l no-delay -d 'Send small segments at once (TCP_NODELAY)'
+complete -c sockeye -n "__fish_sockeye_using_subcommand connect" -l fast-open -d 'Send the first MESSAGE with the SYN, and take such (TCP_FASTOPEN_CONNECT, TCP_FASTOPEN; RFC 7413)'
+complete -c sockeye -n "__fish_sockeye_using_subcommand connect" -l mptcp -d 'Speak MPTCP, with a peer that does too (IPPROTO_MPTCP; RFC 8684)'
 complete -c sockeye -n "__fish_sockeye_using_subcommand connect" -l dont-fragment -d 'Forbid fragmentation (IP_MTU_DISCOVER)'
 complete -c sockeye -n "__fish_sockeye_using_subcommand connect" -s j -l json -d 'Report as JSON, one object a line'
 complete -c sockeye -n "__fish_sockeye_using_subcommand connect" -s v -l verbose -d 'Report more: each setsockopt, sends of a relay, TCP figures'
@@ -162,6 +168,7 @@ complete -c sockeye -n "__fish_sockeye_using_subcommand unix-serve" -l count -d 
 complete -c sockeye -n "__fish_sockeye_using_subcommand unix-serve" -l max-connections -d 'Hold at most this many connections at once; further ones wait in the backlog' -r
 complete -c sockeye -n "__fish_sockeye_using_subcommand unix-serve" -l allow-uid -d 'Let only peers of this user in, a name or a number (repeatable; with --allow-gid either is enough)' -r
 complete -c sockeye -n "__fish_sockeye_using_subcommand unix-serve" -l allow-gid -d 'Let only peers of this group in, a name or a number; supplementary groups count (repeatable)' -r
+complete -c sockeye -n "__fish_sockeye_using_subcommand unix-serve" -l report-every -d 'Report the totals so far each time this long has passed, and the TCP figures of every connection on which bytes moved' -r
 complete -c sockeye -n "__fish_sockeye_using_subcommand unix-serve" -s s -l source -d 'Use this address of ours, and this port (serve: instead of ADDR)' -r
 complete -c sockeye -n "__fish_sockeye_using_subcommand unix-serve" -l interface -d 'Keep to this interface (SO_BINDTODEVICE)' -r
 complete -c sockeye -n "__fish_sockeye_using_subcommand unix-serve" -l recv-buffer -d 'Receive buffer in bytes (SO_RCVBUF; past the limit SO_RCVBUFFORCE where permitted)' -r
@@ -191,6 +198,8 @@ complete -c sockeye -n "__fish_sockeye_using_subcommand unix-serve" -l broker -d
 complete -c sockeye -n "__fish_sockeye_using_subcommand unix-serve" -l relay -d 'Relay this terminal or pipe with one peer, both ways: stdin to it, what it sends to stdout'
 complete -c sockeye -n "__fish_sockeye_using_subcommand unix-serve" -l reuse-port -d 'Let other sockets share the port (SO_REUSEPORT)'
 complete -c sockeye -n "__fish_sockeye_using_subcommand unix-serve" -l no-delay -d 'Send small segments at once (TCP_NODELAY)'
+complete -c sockeye -n "__fish_sockeye_using_subcommand unix-serve" -l fast-open -d 'Send the first MESSAGE with the SYN, and take such (TCP_FASTOPEN_CONNECT, TCP_FASTOPEN; RFC 7413)'
+complete -c sockeye -n "__fish_sockeye_using_subcommand unix-serve" -l mptcp -d 'Speak MPTCP, with a peer that does too (IPPROTO_MPTCP; RFC 8684)'
 complete -c sockeye -n "__fish_sockeye_using_subcommand unix-serve" -l dont-fragment -d 'Forbid fragmentation (IP_MTU_DISCOVER)'
 complete -c sockeye -n "__fish_sockeye_using_subcommand unix-serve" -s j -l json -d 'Report as JSON, one object a line'
 complete -c sockeye -n "__fish_sockeye_using_subcommand unix-serve" -s v -l verbose -d 'Report more: each setsockopt, sends of a relay, TCP figures'

@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use nix::fcntl::OFlag;
 use tokio::sync::Notify;
@@ -118,19 +118,22 @@ pub(crate) struct Stage {
     is_relay: bool,
     answers: bool,
     hex_dump: bool,
+    report_every: Option<Duration>,
 }
 
 /// The stage of `serve`.
 pub(crate) fn of_serve(serve: &Serve) -> Stage {
     let results = if serve.service.relay { Results::Peer } else { Results::Lines };
-    Stage { is_relay: serve.service.relay, ..Stage::new("serve", &serve.output, Tally::Server, results) }
+    let report_every = serve.series.report_every;
+    Stage { is_relay: serve.service.relay, report_every, ..Stage::new("serve", &serve.output, Tally::Server, results) }
 }
 
 /// The stage of `unix-serve`.
 pub(crate) fn of_unix_serve(serve: &UnixServe) -> Stage {
     let results = if serve.service.relay { Results::Peer } else { Results::Lines };
     let tally = if serve.kind == UnixType::Dgram { Tally::Datagrams } else { Tally::Server };
-    Stage { is_relay: serve.service.relay, ..Stage::new("unix-serve", &serve.output, tally, results) }
+    let report_every = serve.series.report_every;
+    Stage { is_relay: serve.service.relay, report_every, ..Stage::new("unix-serve", &serve.output, tally, results) }
 }
 
 /// The stage of `connect`.
@@ -149,6 +152,7 @@ pub(crate) fn of_connect(connect: &Connect) -> Stage {
         is_relay: connect.is_relay(),
         answers: !connect.messages.is_empty(),
         hex_dump: connect.hex_dump,
+        report_every: connect.series.report_every,
         ..stage
     }
 }
@@ -167,7 +171,17 @@ impl Stage {
             (false, false) => Steps::Shown,
         };
         let output = output.clone();
-        Self { command, output, tally, steps, results, is_relay: false, answers: false, hex_dump: false }
+        Self {
+            command,
+            output,
+            tally,
+            steps,
+            results,
+            is_relay: false,
+            answers: false,
+            hex_dump: false,
+            report_every: None,
+        }
     }
 
     /// Walks, and reports the walk from its `start` to its `summary`.
@@ -183,7 +197,8 @@ impl Stage {
             Err(error) => return streams.unwritten(&error).number(),
         };
         let wiring = Wiring { stats: Stats::new(self.tally), report: Some(report), failure };
-        let door = Arc::new(Door::new(started, Box::new(wiring), drained));
+        let door = Door::new(started, Box::new(wiring), drained);
+        let door = Arc::new(if self.report_every.is_some() { door.watching() } else { door });
         door.emit(event::Start { schema: SCHEMA, version: env!("CARGO_PKG_VERSION"), command: self.command });
         if let Some(error) = trouble {
             let failed = door.fail(&error);
@@ -192,6 +207,9 @@ impl Stage {
         let ran = crate::step::run(async {
             let walked = match stop.watch(&door, self.output.deadline) {
                 Ok(()) => {
+                    if let Some(every) = self.report_every {
+                        crate::step::report_every(&door, every);
+                    }
                     if let Ok(stdout) = streams.stdout.as_fd().try_clone_to_owned() {
                         stop.watch_reader(stdout);
                     }

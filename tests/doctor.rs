@@ -63,3 +63,36 @@ fn a_round_trip_that_fails_is_exit_1() {
     let failed: Vec<_> = run.all::<Check>().into_iter().filter(|check| check.outcome == CheckOutcome::Failed).collect();
     assert!(!failed.is_empty() && failed.iter().all(|check| check.hint.is_some()), "{}", run.dump());
 }
+
+#[test]
+fn fast_open_and_mptcp_are_told_as_the_kernel_has_them() {
+    for (bits, enabled, fast_open, mptcp) in [
+        (3, 1, (CheckOutcome::Ok, "client and server"), CheckOutcome::Ok),
+        (1, 1, (CheckOutcome::Ok, "client, not server"), CheckOutcome::Ok),
+        (0, 0, (CheckOutcome::Denied, "switched off"), CheckOutcome::Denied),
+    ] {
+        let net = Net::isolated()
+            .with(format!("echo {bits} >/proc/sys/net/ipv4/tcp_fastopen"))
+            .with(format!("echo {enabled} >/proc/sys/net/mptcp/enabled"))
+            .with("echo 77 >/proc/sys/net/core/somaxconn");
+        let run = Sockeye::new("doctor --json").under(net.prefix()).run().exits(0);
+        let of = |name: &str| {
+            let found = run.all::<Check>().into_iter().find(|check| check.name == name);
+            let check = found.unwrap_or_else(|| panic!("no {name} in\n{}", run.dump()));
+            (check.outcome, check.value.clone().unwrap())
+        };
+        assert_eq!(of("fast-open"), (fast_open.0, fast_open.1.to_owned()));
+        assert_eq!(of("mptcp").0, mptcp, "{}", run.dump());
+        assert!(of("somaxconn").1.starts_with("77 "), "{:?}", of("somaxconn"));
+    }
+}
+
+#[test]
+fn the_limits_of_the_buffers_are_those_of_the_kernel() {
+    let run = Sockeye::new("doctor --json").run().exits(0);
+    for (name, file) in [("recv-buffer", "rmem_max"), ("send-buffer", "wmem_max")] {
+        let most = std::fs::read_to_string(format!("/proc/sys/net/core/{file}")).unwrap();
+        let check = run.all::<Check>().into_iter().find(|check| check.name == name).unwrap();
+        assert!(check.value.as_ref().unwrap().starts_with(&format!("{} bytes", most.trim())), "{check:?}");
+    }
+}

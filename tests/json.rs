@@ -78,7 +78,7 @@ fn a_server_walks_its_steps_in_order() {
     let client = dial(Family::V4, server.port());
     drop(client);
     let run = server.finish().exits(0);
-    assert_eq!(run.names(), ["start", "socket", "bind", "listen", "accept", "eof", "close", "summary"]);
+    assert_eq!(run.names(), ["start", "socket", "bind", "listen", "accept", "queue", "eof", "close", "summary"]);
 }
 
 #[test]

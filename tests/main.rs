@@ -30,6 +30,19 @@ mod broker;
 // Who closes first, and how.
 mod half_close;
 
+// Why a connection ended as it did, and what held it back.
+mod why;
+
+// How a run goes while it goes.
+mod report_every;
+
+// A server that falls behind.
+mod accept_queue;
+
+// Data with the SYN, and TCP over several paths.
+mod fast_open;
+mod mptcp;
+
 // Every row of the table of exit codes that serve and connect can reach.
 mod exit_codes;
 

@@ -52,10 +52,11 @@ fn a_server_that_says_every_step() {
           [ELAPSED] bind 127.0.0.1:[PORT]
           [ELAPSED] listen backlog 5
           [ELAPSED] #1 accept 127.0.0.1:[PORT] on 127.0.0.1:[PORT]
+          [ELAPSED] queue 127.0.0.1:[PORT] depth 0, limit 5
           [ELAPSED] #1 recv 5 bytes "hello"
           [ELAPSED] #1 send 5 bytes "hello"
           [ELAPSED] #1 eof
-          [ELAPSED] #1 close (eof) 5 B in, 5 B out, [DURATION], rtt [DURATION], 0 retransmits
+          [ELAPSED] #1 close (eof) 5 B in, 5 B out, [DURATION], closed first by the peer, clean, rtt [DURATION], 0 retransmits
         -- exit 0
     "#]]
     .assert_eq(&run.block());

@@ -13,6 +13,7 @@ use super::output::{Format, Output};
 use super::patience::Patience;
 use super::port::{self, Port, PortList};
 use super::repeat::Repeat;
+use super::series::Series;
 use super::socket_options::SocketOptions;
 use super::target::{self, Host, Target, UnixType};
 use super::value;
@@ -46,7 +47,7 @@ With MESSAGEs: each is sent, an answer is awaited and printed, then the connecti
 Without: stdin goes to the peer and the peer's bytes to stdout, and at the end of stdin only our side is closed. \
 With --count a round that would begin while another goes on is left out; \
 an outage is the span from a target's first failed round to its next good one. \
-Ctrl-\\ (SIGQUIT) prints the totals so far.")]
+Ctrl-\\ (SIGQUIT) prints the totals so far, --report-every D prints them every D.")]
 pub struct Connect {
     /// HOST:PORT, HOST PORT, [V6%ZONE]:PORT, V6 PORT, unix:PATH or unix:@NAME, then the MESSAGEs
     #[arg(value_names = ["TARGET", "MESSAGE"], num_args = 1.., required = true)]
@@ -104,6 +105,9 @@ pub struct Connect {
     /// Options of the socket.
     #[command(flatten)]
     pub options: SocketOptions,
+    /// What to report while the run goes on.
+    #[command(flatten)]
+    pub series: Series,
     /// How to report.
     #[command(flatten)]
     pub output: Output,
@@ -152,6 +156,7 @@ impl Connect {
         if self.is_relay() && self.repeat.count.is_some() {
             return Err("--count needs a MESSAGE or --probe: a relay is one connection".to_owned());
         }
+        self.check_fast_open()?;
         if self.hex_dump && self.output.format() == Format::Json {
             return Err("--hex-dump is for text: with --json the events carry the bytes".to_owned());
         }
@@ -172,6 +177,23 @@ impl Connect {
             return Err("--on-peer-close cannot work with --type dgram: nobody is told of a close".to_owned());
         }
         Ok(())
+    }
+
+    /// Checks that there is something to send with the SYN, and nothing to wait for before.
+    fn check_fast_open(&self) -> Result<(), String> {
+        if !self.options.fast_open {
+            return Ok(());
+        }
+        match self.messages.first() {
+            None => Err("--fast-open sends the first MESSAGE with the SYN, and there is no MESSAGE".to_owned()),
+            Some(first) if first.is_empty() => {
+                Err("--fast-open sends the first MESSAGE with the SYN, and it is empty".to_owned())
+            }
+            Some(_) if self.send_delay.is_some() => {
+                Err("--fast-open sends the first MESSAGE with the SYN: --send-delay cannot hold it back".to_owned())
+            }
+            Some(_) => Ok(()),
+        }
     }
 
     /// Checks the socket options against the families of the targets.

@@ -6,6 +6,7 @@ use ipnet::{IpNet, Ipv4Net};
 use super::fault::Fault;
 use super::listen_address::ListenAddress;
 use super::output::Output;
+use super::series::Series;
 use super::service::Service;
 use super::socket_options::SocketOptions;
 
@@ -24,7 +25,7 @@ use super::socket_options::SocketOptions;
   sockeye serve [::1]:8080 --when-regex '^GET ' 'HTTP/1.0 204 x\\r\\n\\r\\n' --escape --messages 1
 
 What peers send is shown in the step lines on stderr, never on stdout. The run ends by Ctrl-C, --count or --deadline, \
-with exit code 0; Ctrl-\\ (SIGQUIT) prints the totals so far.")]
+with exit code 0; Ctrl-\\ (SIGQUIT) prints the totals so far, --report-every D prints them every D.")]
 #[command(override_usage = "sockeye serve [OPTIONS] [ADDR:]PORT")]
 pub struct Serve {
     /// Where to listen.
@@ -42,6 +43,9 @@ pub struct Serve {
     /// Options of the listening socket, which its connections inherit.
     #[command(flatten)]
     pub options: SocketOptions,
+    /// What to report while the run goes on.
+    #[command(flatten)]
+    pub series: Series,
     /// How to report.
     #[command(flatten)]
     pub output: Output,

@@ -68,6 +68,13 @@ pub struct SocketOptions {
     /// Give a connection up when sent data stays unacknowledged this long (TCP_USER_TIMEOUT)
     #[arg(long, value_name = "D", value_parser = value::milliseconds, allow_negative_numbers = true)]
     pub user_timeout: Option<u32>,
+    /// Send the first MESSAGE with the SYN, and take such (TCP_FASTOPEN_CONNECT, TCP_FASTOPEN;
+    /// RFC 7413)
+    #[arg(long)]
+    pub fast_open: bool,
+    /// Speak MPTCP, with a peer that does too (IPPROTO_MPTCP; RFC 8684)
+    #[arg(long)]
+    pub mptcp: bool,
     /// Forbid fragmentation (IP_MTU_DISCOVER)
     #[arg(long)]
     pub dont_fragment: bool,
@@ -91,6 +98,8 @@ impl SocketOptions {
             (self.mss.is_some(), "--mss"),
             (self.congestion.is_some(), "--congestion"),
             (self.user_timeout.is_some(), "--user-timeout"),
+            (self.fast_open, "--fast-open"),
+            (self.mptcp, "--mptcp"),
             (self.dont_fragment, "--dont-fragment"),
             (self.busy_poll.is_some(), "--busy-poll"),
         ]

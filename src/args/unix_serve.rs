@@ -9,6 +9,7 @@ use nix::unistd::{Group, User};
 
 use super::fault::Fault;
 use super::output::Output;
+use super::series::Series;
 use super::service::Service;
 use super::socket_options::SocketOptions;
 use super::target::{self, UnixType};
@@ -52,6 +53,9 @@ pub struct UnixServe {
     /// Let only peers of this group in, a name or a number; supplementary groups count (repeatable)
     #[arg(long, value_name = "GROUP", value_parser = group, help_heading = "Limits")]
     pub allow_gid: Vec<u32>,
+    /// Reports at times.
+    #[command(flatten)]
+    pub series: Series,
     /// Options of the socket.
     #[command(flatten)]
     pub options: SocketOptions,

@@ -25,6 +25,14 @@ pub(super) fn patience(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// Parses how often something is reported: at most a thousand times a second.
+pub(super) fn tick(text: &str) -> Result<Duration, String> {
+    match patience(text)? {
+        every if every < Duration::from_millis(1) => Err("a report comes at most every millisecond".to_owned()),
+        every => Ok(every),
+    }
+}
+
 /// Parses a size in bytes: `512`, `64KiB`, `1MiB`, `8k`, `5M`, `2GB`.
 pub(super) fn size(text: &str) -> Result<u64, String> {
     let text = text.trim();
@@ -260,6 +268,8 @@ mod tests {
         }
         assert!(patience("0").is_err());
         assert!(patience("0ms").is_err());
+        assert!(tick("0").is_err() && tick("999us").is_err());
+        assert_eq!(tick("1ms"), Ok(Duration::from_millis(1)));
     }
 
     #[test]

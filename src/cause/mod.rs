@@ -64,6 +64,12 @@ pub fn hint(error: &Error) -> Option<String> {
         (Step::Socket, Errno::EAFNOSUPPORT) => {
             "this kernel has no such family: it was left out or switched off".to_owned()
         }
+        (Step::Socket, Errno::EPROTONOSUPPORT | Errno::ENOPROTOOPT) => {
+            "this kernel has no such protocol, or it is switched off: MPTCP by net.mptcp.enabled".to_owned()
+        }
+        (Step::Setsockopt, Errno::EOPNOTSUPP | Errno::ENOPROTOOPT) => {
+            "this kernel does not take the option on such a socket: --mptcp excludes some".to_owned()
+        }
         (Step::Setsockopt, Errno::ENODEV) => "there is no such interface; `ip link` lists those there are".to_owned(),
         (Step::Setsockopt, Errno::EPERM) => {
             "this option needs the capability CAP_NET_ADMIN (CAP_NET_RAW for an interface): try sudo, or \
@@ -181,6 +187,12 @@ fn descriptors() -> String {
 #[must_use]
 pub fn lowest_port() -> Option<u16> {
     crate::sys::proc_number("/proc/sys/net/ipv4/ip_unprivileged_port_start")
+}
+
+/// Returns a number of the kernel's settings: `net/core/somaxconn`.
+#[must_use]
+pub fn sysctl(name: &str) -> Option<u64> {
+    std::fs::read_to_string(format!("/proc/sys/{name}")).ok()?.trim().parse().ok()
 }
 
 #[cfg(test)]

@@ -28,8 +28,8 @@ pub async fn run(doctor: Doctor, run: Run) -> ExitCode {
         ] {
             if only.is_none_or(|only| only == family) {
                 let began = now();
-                let result = tcp(&run.door, loopback, doctor.timeout).await;
-                worked &= report(&run.door, name, began, result);
+                let result = tcp(&run.door, loopback, SocketOptions::default(), doctor.timeout).await;
+                worked &= report(&run.door, name, began, result.map(|(trip, _)| trip));
             }
         }
         for (name, kind) in [
@@ -46,6 +46,7 @@ pub async fn run(doctor: Doctor, run: Run) -> ExitCode {
                 worked &= report(&run.door, name, began, result);
             }
         }
+        worked &= mptcp(&run.door, only, doctor.timeout).await;
     };
     tokio::select! {
         () = all => {}
@@ -70,13 +71,74 @@ fn limits(door: &Door) {
         Err(error) => (CheckOutcome::Failed, error.to_string()),
     };
     door.emit(Check { name: "descriptors", outcome, value: Some(&value), hint: None, duration: None });
+    setting(door, "somaxconn", "net/core/somaxconn", " connections in an accept queue");
+    setting(door, "recv-buffer", "net/core/rmem_max", " bytes at most, more needs CAP_NET_ADMIN");
+    setting(door, "send-buffer", "net/core/wmem_max", " bytes at most, more needs CAP_NET_ADMIN");
+    fast_open(door);
+}
+
+/// Tells a number of the kernel's settings.
+fn setting(door: &Door, name: &str, sysctl: &str, meaning: &str) {
+    let value = step::sysctl(sysctl).map(|value| format!("{value}{meaning}"));
+    let (outcome, hint) = match value {
+        Some(_) => (CheckOutcome::Ok, None),
+        None => (CheckOutcome::Absent, Some("this kernel or this namespace does not show it")),
+    };
+    door.emit(Check { name, outcome, value: value.as_deref(), hint, duration: None });
+}
+
+/// Tells who may use TCP Fast Open (RFC 7413).
+fn fast_open(door: &Door) {
+    let (outcome, value) = match step::fast_open() {
+        None => (CheckOutcome::Absent, "not in this kernel"),
+        Some(bits) => match (bits & step::FAST_OPEN_CLIENT != 0, bits & step::FAST_OPEN_SERVER != 0) {
+            (true, true) => (CheckOutcome::Ok, "client and server"),
+            (true, false) => (CheckOutcome::Ok, "client, not server"),
+            (false, true) => (CheckOutcome::Ok, "server, not client"),
+            (false, false) => (CheckOutcome::Denied, "switched off"),
+        },
+    };
+    let hint = match outcome {
+        CheckOutcome::Ok => None,
+        _ => Some("net.ipv4.tcp_fastopen: 1 for the client, 2 for the server, 3 for both"),
+    };
+    door.emit(Check { name: "fast-open", outcome, value: Some(value), hint, duration: None });
+}
+
+/// Goes there and back over MPTCP, where it is switched on; returns whether that worked or was not
+/// to be expected to.
+async fn mptcp(door: &Arc<Door>, only: Option<Family>, bound: Duration) -> bool {
+    let absent = match step::sysctl("net/mptcp/enabled") {
+        None => Some((CheckOutcome::Absent, "not in this kernel", "MPTCP needs Linux 5.6, built with CONFIG_MPTCP")),
+        Some(0) => Some((CheckOutcome::Denied, "switched off", "net.mptcp.enabled=1 switches it on")),
+        Some(_) => None,
+    };
+    if let Some((outcome, value, hint)) = absent {
+        door.emit(Check { name: "mptcp", outcome, value: Some(value), hint: Some(hint), duration: None });
+        return true;
+    }
+    let loopback = match only {
+        Some(Family::V6) => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        _ => IpAddr::V4(Ipv4Addr::LOCALHOST),
+    };
+    let began = now();
+    let words = SocketOptions { mptcp: true, ..SocketOptions::default() };
+    let result = match tcp(door, loopback, words, bound).await {
+        Ok((trip, Some(true))) => Ok(trip),
+        Ok(_) => Err(Trouble::FellBack),
+        Err(trouble) => Err(trouble),
+    };
+    report(door, "mptcp", began, result)
 }
 
 /// Reports a round trip; returns whether it worked or was not to be expected to.
 fn report(door: &Door, name: &str, began: Instant, result: Result<Duration, Trouble>) -> bool {
     let duration = Some(step::since(began));
     let (outcome, value, hint) = match result {
-        Ok(trip) => (CheckOutcome::Ok, format!("round trip {:.3} ms", trip.as_secs_f64() * 1e3), None),
+        Ok(trip) => {
+            let negotiated = if name == "mptcp" { "negotiated, " } else { "" };
+            (CheckOutcome::Ok, format!("{negotiated}round trip {:.3} ms", trip.as_secs_f64() * 1e3), None)
+        }
         Err(Trouble::Step(Failed { errno: Some(Errno::EAFNOSUPPORT | Errno::EADDRNOTAVAIL), .. })) => (
             CheckOutcome::Absent,
             "no loopback address".to_owned(),
@@ -90,6 +152,9 @@ fn report(door: &Door, name: &str, began: Instant, result: Result<Duration, Trou
         }
         Err(Trouble::Silent) => {
             (CheckOutcome::Failed, "no answer in time".to_owned(), Some("is lo up? `ip link show lo`"))
+        }
+        Err(Trouble::FellBack) => {
+            (CheckOutcome::Failed, "fell back to TCP".to_owned(), Some("does a firewall strip TCP options?"))
         }
         Err(Trouble::Damaged) => (CheckOutcome::Failed, "other bytes came back".to_owned(), None),
     };
@@ -105,6 +170,8 @@ enum Trouble {
     Silent,
     /// What came back is not what was sent.
     Damaged,
+    /// It worked, but not over MPTCP.
+    FellBack,
 }
 
 impl From<Failed> for Trouble {
@@ -113,25 +180,37 @@ impl From<Failed> for Trouble {
     }
 }
 
-/// Serves and connects over TCP on loopback, and returns how long a round trip took.
-async fn tcp(door: &Arc<Door>, loopback: IpAddr, bound: Duration) -> Result<Duration, Trouble> {
-    let words = SocketOptions::default();
+/// Serves and connects over TCP on loopback, and returns how long a round trip took, and whether
+/// MPTCP was spoken.
+async fn tcp(
+    door: &Arc<Door>,
+    loopback: IpAddr,
+    words: SocketOptions,
+    bound: Duration,
+) -> Result<(Duration, Option<bool>), Trouble> {
     let listen = ListenAddress { host: Some(Host::Ip(loopback, None)), port: 0 };
     let address = step::bind_address(door, &listen, None, bound).await?;
     let listener = step::listener(door, &address, 1, &words).await?;
-    connections(door, &listener, UnixType::Stream, bound).await
+    connections(door, &listener, &reach(UnixType::Stream, words, bound), bound).await
 }
 
 /// Serves and connects over unix sockets with connections, likewise.
 async fn unix(door: &Arc<Door>, kind: UnixType, bound: Duration) -> Result<Duration, Trouble> {
     let listener = step::unix_listener(door, &anywhere(kind), 1, &SocketOptions::default()).await?;
-    connections(door, &listener, kind, bound).await
+    let reach = reach(kind, SocketOptions::default(), bound);
+    connections(door, &listener, &reach, bound).await.map(|(trip, _)| trip)
 }
 
 /// Sends a unix datagram to a server and awaits its answer, likewise.
 async fn unix_datagrams(door: &Arc<Door>, bound: Duration) -> Result<Duration, Trouble> {
     let server = step::unix_datagram(door, &anywhere(UnixType::Dgram), &SocketOptions::default()).await?;
-    let client = step::connect(door, &[server.local().clone()], &reach(UnixType::Dgram, bound), &mut 0).await?;
+    let client = step::connect(
+        door,
+        &[server.local().clone()],
+        &reach(UnixType::Dgram, SocketOptions::default(), bound),
+        &mut 0,
+    )
+    .await?;
     let began = now();
     client.send_all(PING, Some(bound)).await?;
     let mut buffer = [0; PING.len()];
@@ -153,18 +232,19 @@ fn anywhere(kind: UnixType) -> UnixPlace {
     UnixPlace { address: Address::UnixUnnamed, kind, mode: 0, group: None }
 }
 
-fn reach(unix_type: UnixType, bound: Duration) -> Arc<Reach> {
-    Arc::new(Reach { source: None, options: SocketOptions::default(), unix_type, bound, is_explained: true })
+fn reach(unix_type: UnixType, options: SocketOptions, bound: Duration) -> Arc<Reach> {
+    Arc::new(Reach { source: None, options, unix_type, bound, first: None, is_explained: true })
 }
 
-/// Connects to a listener, sends there and back, and returns how long that took.
+/// Connects to a listener, sends there and back, and returns how long that took, and whether MPTCP
+/// was spoken.
 async fn connections(
     door: &Arc<Door>,
     listener: &Listener,
-    kind: UnixType,
+    reach: &Arc<Reach>,
     bound: Duration,
-) -> Result<Duration, Trouble> {
-    let client = step::connect(door, &[listener.local().clone()], &reach(kind, bound), &mut 0).await?;
+) -> Result<(Duration, Option<bool>), Trouble> {
+    let client = step::connect(door, &[listener.local().clone()], reach, &mut 0).await?;
     let server = loop {
         match within(Some(bound), listener.accept()).await.ok_or(Trouble::Silent)?? {
             Accepted::Connection(connection) => break connection.open()?,
@@ -176,12 +256,13 @@ async fn connections(
     pass(&client, &server, bound).await?;
     pass(&server, &client, bound).await?;
     let trip = step::since(began);
+    let is_mptcp = client.is_mptcp();
     client.shutdown()?;
     to_end(&server, bound).await?;
     server.close(Reason::Eof);
     to_end(&client, bound).await?;
     client.close(Reason::Eof);
-    Ok(trip)
+    Ok((trip, is_mptcp))
 }
 
 /// Sends from one end and takes it at the other.

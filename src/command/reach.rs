@@ -46,11 +46,13 @@ pub(super) async fn reach(
         }
         Target::Unix(address) => vec![address.clone()],
     };
+    let is_fast = connect.options.fast_open && step::is_fast_open_on(&run.door);
     let reach = Reach {
         source: step::source_address(&run.door, &connect.options)?,
         options: connect.options.clone(),
         unix_type: connect.unix_type(),
         bound: bounds.connect,
+        first: connect.messages.first().filter(|_| is_fast).map(|first| first[..].into()),
         // Of many targets the table tells enough, and its order is that of the answers.
         is_explained: connect.targets.len() == 1,
     };

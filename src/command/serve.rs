@@ -20,5 +20,6 @@ pub async fn run(serve: Serve, mut run: Run) -> ExitCode {
 async fn listen(serve: &Serve, run: &Run) -> Result<Listener, Failed> {
     let family = serve.output.family();
     let address = step::bind_address(&run.door, &serve.listen, family, RESOLVE).await?;
-    step::listener(&run.door, &address, serve.service.backlog(), &serve.options).await
+    let listener = step::listener(&run.door, &address, serve.service.backlog(), &serve.options).await?;
+    Ok(listener.watching_queue())
 }

@@ -87,9 +87,12 @@ impl<'a> Talk<'a> {
 
     async fn messages(&mut self) -> Result<(), Failed> {
         self.buffer = vec![0; self.connect.recv_size.get()];
+        // What went with the SYN is the begin of the first message.
+        let mut before = usize::try_from(self.stream.bytes()).unwrap_or(0);
         for message in &self.connect.messages {
             self.delay().await?;
-            self.stream.send_all(message, Some(self.connect.patience.answer())).await?;
+            let rest = &message[std::mem::take(&mut before).min(message.len())..];
+            self.stream.send_all(rest, Some(self.connect.patience.answer())).await?;
             let answer = self.answer().await?;
             self.answered += 1;
             match answer {

@@ -11,14 +11,16 @@ use serde::{Serialize, Serializer};
 use crate::error::ExitCode;
 
 mod step;
+mod tcp;
 mod told;
 mod total;
 mod value;
 
 pub use step::{
     Accept, Bind, Close, Connect, Descriptor, Eof, How, IcmpError, Listen, OptionValue, Reason, Recv, Resolve, Send,
-    Setsockopt, Shutdown, Socket, Tcp, Timeout, Unlink, UnlinkReason,
+    Setsockopt, Shutdown, Side, Socket, Timeout, Unlink, UnlinkReason,
 };
+pub use tcp::{FastOpen, HeldBack, Mptcp, Queue, Tcp, TcpFigures};
 pub use told::{Check, CheckOutcome, Error, Round, Start, Warning};
 pub use total::{Distribution, Interim, OutageSpan, Outcome, Summary, Totals};
 pub use value::Payload;
@@ -126,6 +128,8 @@ events! {
     Unlink['a] "unlink",
     /// A socket listens.
     Listen[] "listen",
+    /// How full an accept queue is: with each report, at its end, and when connections do not get in.
+    Queue['a] "queue",
     /// A connection came in.
     Accept['a] "accept",
     /// A connection was made.
@@ -142,6 +146,8 @@ events! {
     Timeout[] "timeout",
     /// A connection ended.
     Close[] "close",
+    /// How an open TCP connection goes, with each `--report-every`.
+    Tcp[] "tcp",
     /// An ICMP error came back.
     IcmpError['a] "icmp-error",
     /// A round of `--count` ended.

@@ -6,7 +6,8 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::value::{Payload, duration, nanoseconds, some_nanoseconds};
+use super::tcp::{FastOpen, Mptcp, TcpFigures};
+use super::value::{Payload, duration, nanoseconds};
 use crate::address::Address;
 use crate::error::Step;
 
@@ -31,7 +32,7 @@ pub struct Socket<'a> {
     /// `SOCK_STREAM`, `SOCK_DGRAM`, `SOCK_SEQPACKET`, `SOCK_RAW`.
     #[serde(rename = "type")]
     pub kind: &'a str,
-    /// `IPPROTO_TCP` and the like; absent where the family has only one.
+    /// `IPPROTO_TCP`, `IPPROTO_MPTCP` and the like; absent where the family has only one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub protocol: Option<&'a str>,
 }
@@ -124,6 +125,12 @@ pub struct Accept<'a> {
     /// Our end of the connection.
     #[schemars(with = "String")]
     pub local: &'a Address,
+    /// Whether data came with the SYN; absent where `--fast-open` was not asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fast_open: Option<bool>,
+    /// What became of MPTCP; absent where it was not asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mptcp: Option<Mptcp>,
     /// AF_UNIX: the peer's process (SO_PEERCRED, unix(7)).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pid: Option<i32>,
@@ -159,6 +166,13 @@ pub struct Connect<'a> {
     /// SYN segments that were sent again (TCP_INFO).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub syn_retransmits: Option<u32>,
+    /// What became of the data that was to go with the SYN; absent where `--fast-open` was not asked
+    /// for, or this machine does not permit it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fast_open: Option<FastOpen>,
+    /// What became of MPTCP; absent where it was not asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mptcp: Option<Mptcp>,
 }
 
 /// Fields of `send`.
@@ -334,27 +348,14 @@ impl Reason {
     }
 }
 
-/// What the kernel knows of a TCP connection (TCP_INFO, tcp(7)).
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
-pub struct Tcp {
-    /// Smoothed round-trip time.
-    #[serde(rename = "rtt_ns", serialize_with = "nanoseconds")]
-    #[schemars(schema_with = "duration")]
-    pub rtt: Duration,
-    /// Least round-trip time seen; absent before the first sample.
-    #[serde(rename = "min_rtt_ns", serialize_with = "some_nanoseconds", skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "duration")]
-    pub min_rtt: Option<Duration>,
-    /// Variation of the round-trip time.
-    #[serde(rename = "rttvar_ns", serialize_with = "nanoseconds")]
-    #[schemars(schema_with = "duration")]
-    pub rttvar: Duration,
-    /// Segments that were sent again, over the whole connection.
-    pub retransmits: u32,
-    /// Maximum segment size for sending, in bytes.
-    pub mss: u32,
-    /// Congestion window, in segments.
-    pub cwnd: u32,
+/// One end of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Side {
+    /// The peer.
+    Peer,
+    /// This program.
+    Local,
 }
 
 /// Fields of `close`.
@@ -364,6 +365,19 @@ pub struct Close {
     pub conn: u64,
     /// Why it ended.
     pub reason: Reason,
+    /// Who ended its side first, by a FIN or a reset; absent where the connection broke off
+    /// without either (ETIMEDOUT, say).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub closed_first: Option<Side>,
+    /// Who ended the connection by a reset; absent where nobody did. Our own close with bytes
+    /// unread makes the kernel send one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reset_by: Option<Side>,
+    /// Whether each end got all that the other sent, as far as this end knows: false after a reset,
+    /// a failure of the connection, or with bytes unread; absent where it is not known, because the
+    /// kernel still has bytes that the peer has not acknowledged, and goes on with them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub clean: Option<bool>,
     /// Bytes that recv gave, in total.
     pub bytes_received: u64,
     /// Bytes that send took, in total.
@@ -371,13 +385,16 @@ pub struct Close {
     /// Bytes that had arrived and were never read (SIOCINQ): they make the kernel send a reset.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bytes_unread: Option<u64>,
+    /// TCP: bytes that send took and the peer had not acknowledged (SIOCOUTQ, tcp(7)).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bytes_unacknowledged: Option<u64>,
     /// From accept or connect until close.
     #[serde(rename = "duration_ns", serialize_with = "nanoseconds")]
     #[schemars(schema_with = "duration")]
     pub duration: Duration,
     /// The kernel's figures of a TCP connection.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub tcp: Option<Tcp>,
+    pub tcp: Option<TcpFigures>,
 }
 
 /// Fields of `icmp-error`.

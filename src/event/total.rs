@@ -72,6 +72,15 @@ pub struct Totals {
     /// Connections, or datagrams, that were not let in.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub denied: Option<u64>,
+    /// `serve`: most connections that were seen waiting to be accepted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub accept_queue_max: Option<u64>,
+    /// `serve`: connection attempts that the listener dropped.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub listen_drops: Option<u64>,
+    /// `serve`: connection attempts that found an accept queue of this network namespace full.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub listen_overflows: Option<u64>,
     /// Connections that were reset.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub resets: Option<u64>,

@@ -23,17 +23,25 @@ pub mod unix;
 pub enum SocketKind {
     /// TCP over IPv4 or IPv6.
     Tcp(Family),
+    /// The same over several paths (RFC 8684), where both sides and the way permit it.
+    Mptcp(Family),
     /// A unix socket of a type.
     Unix(UnixType),
 }
 
 impl SocketKind {
+    /// Returns the kind of a TCP socket, over several paths where that is wanted.
+    #[must_use]
+    pub fn tcp(family: Family, mptcp: bool) -> Self {
+        if mptcp { Self::Mptcp(family) } else { Self::Tcp(family) }
+    }
+
     /// Returns the family.
     #[must_use]
     pub fn domain(self) -> Domain {
         match self {
-            Self::Tcp(Family::V4) => Domain::IPV4,
-            Self::Tcp(Family::V6) => Domain::IPV6,
+            Self::Tcp(Family::V4) | Self::Mptcp(Family::V4) => Domain::IPV4,
+            Self::Tcp(Family::V6) | Self::Mptcp(Family::V6) => Domain::IPV6,
             Self::Unix(_) => Domain::UNIX,
         }
     }
@@ -42,7 +50,7 @@ impl SocketKind {
     #[must_use]
     pub fn kind(self) -> Type {
         match self {
-            Self::Tcp(_) | Self::Unix(UnixType::Stream) => Type::STREAM,
+            Self::Tcp(_) | Self::Mptcp(_) | Self::Unix(UnixType::Stream) => Type::STREAM,
             Self::Unix(UnixType::Dgram) => Type::DGRAM,
             Self::Unix(UnixType::Seqpacket) => Type::SEQPACKET,
         }
@@ -53,6 +61,7 @@ impl SocketKind {
     pub fn protocol(self) -> Option<Protocol> {
         match self {
             Self::Tcp(_) => Some(Protocol::TCP),
+            Self::Mptcp(_) => Some(Protocol::MPTCP),
             Self::Unix(_) => None,
         }
     }
@@ -61,8 +70,8 @@ impl SocketKind {
     #[must_use]
     pub fn family_name(self) -> &'static str {
         match self {
-            Self::Tcp(Family::V4) => "AF_INET",
-            Self::Tcp(Family::V6) => "AF_INET6",
+            Self::Tcp(Family::V4) | Self::Mptcp(Family::V4) => "AF_INET",
+            Self::Tcp(Family::V6) | Self::Mptcp(Family::V6) => "AF_INET6",
             Self::Unix(_) => "AF_UNIX",
         }
     }
@@ -71,7 +80,7 @@ impl SocketKind {
     #[must_use]
     pub fn type_name(self) -> &'static str {
         match self {
-            Self::Tcp(_) | Self::Unix(UnixType::Stream) => "SOCK_STREAM",
+            Self::Tcp(_) | Self::Mptcp(_) | Self::Unix(UnixType::Stream) => "SOCK_STREAM",
             Self::Unix(UnixType::Dgram) => "SOCK_DGRAM",
             Self::Unix(UnixType::Seqpacket) => "SOCK_SEQPACKET",
         }
@@ -82,14 +91,21 @@ impl SocketKind {
     pub fn protocol_name(self) -> Option<&'static str> {
         match self {
             Self::Tcp(_) => Some("IPPROTO_TCP"),
+            Self::Mptcp(_) => Some("IPPROTO_MPTCP"),
             Self::Unix(_) => None,
         }
     }
 
-    /// Returns whether it speaks TCP.
+    /// Returns whether it speaks TCP, over several paths or one.
     #[must_use]
     pub fn is_tcp(self) -> bool {
-        matches!(self, Self::Tcp(_))
+        matches!(self, Self::Tcp(_) | Self::Mptcp(_))
+    }
+
+    /// Returns whether it is to speak MPTCP.
+    #[must_use]
+    pub fn is_mptcp(self) -> bool {
+        matches!(self, Self::Mptcp(_))
     }
 
     /// Returns whether it is a unix socket.

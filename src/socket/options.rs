@@ -85,6 +85,8 @@ impl Setting {
 #[must_use]
 pub fn icmp_errors_off(kind: SocketKind) -> Option<Setting> {
     match kind.domain() {
+        // An MPTCP socket refuses it.
+        _ if kind.is_mptcp() => None,
         Domain::IPV4 => Some(Setting::int("IP_RECVERR", IPPROTO_IP, libc::IP_RECVERR, 0)),
         Domain::IPV6 => Some(Setting::int("IPV6_RECVERR", IPPROTO_IPV6, libc::IPV6_RECVERR, 0)),
         _ => None,
@@ -95,6 +97,18 @@ pub fn icmp_errors_off(kind: SocketKind) -> Option<Setting> {
 #[must_use]
 pub fn pass_credentials() -> Setting {
     Setting::int("SO_PASSCRED", SOL_SOCKET, libc::SO_PASSCRED, 1)
+}
+
+/// Returns the call that lets a listener take data with the SYN, from so many at once.
+#[must_use]
+pub fn fast_open_queue(most: u32) -> Setting {
+    Setting::int("TCP_FASTOPEN", IPPROTO_TCP, libc::TCP_FASTOPEN, i32::try_from(most).unwrap_or(i32::MAX))
+}
+
+/// Returns the call that puts a connect off until the first send, whose data go with the SYN.
+#[must_use]
+pub fn fast_open_connect() -> Setting {
+    Setting::int("TCP_FASTOPEN_CONNECT", IPPROTO_TCP, libc::TCP_FASTOPEN_CONNECT, 1)
 }
 
 /// What a socket is for, where that decides an option.
@@ -128,7 +142,8 @@ pub fn settings(kind: SocketKind, role: Role, words: &SocketOptions) -> Vec<Sett
     let tcp = kind.is_tcp();
     if role == Role::Client {
         // Who sent the ICMP error that ends a connect; switched off again when it stands, because
-        // it makes an error of what TCP would live through (ip(7)).
+        // it makes an error of what TCP would live through (ip(7)). An MPTCP socket refuses it.
+        let tcp = tcp && !kind.is_mptcp();
         add(tcp && v4, "IP_RECVERR", IPPROTO_IP, libc::IP_RECVERR, Some(1));
         add(tcp && v6, "IPV6_RECVERR", IPPROTO_IPV6, libc::IPV6_RECVERR, Some(1));
     }

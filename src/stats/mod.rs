@@ -52,6 +52,7 @@ pub struct Stats {
     received: u64,
     truncated: u64,
     not_sent: u64,
+    queue: Queue,
     checks: Checks,
     resolve: Distribution,
     connect: Distribution,
@@ -59,6 +60,14 @@ pub struct Stats {
     rounds: Rounds,
     /// A client's connections that no byte came on yet, and since when they stand.
     silent: HashMap<u64, Duration>,
+}
+
+/// What was seen of the accept queue.
+#[derive(Clone, Copy, Debug, Default)]
+struct Queue {
+    deepest: Option<u64>,
+    drops: Option<u64>,
+    overflows: Option<u64>,
 }
 
 /// How many checks came out in each way.
@@ -91,6 +100,7 @@ impl Stats {
             received: 0,
             truncated: 0,
             not_sent: 0,
+            queue: Queue::default(),
             checks: Checks::default(),
             resolve: Distribution::default(),
             connect: Distribution::default(),
@@ -105,6 +115,13 @@ impl Stats {
         self.until(stamp.elapsed);
         match event {
             Event::Accept(_) => self.connections += 1,
+            Event::Queue(queue) => {
+                self.queue = Queue {
+                    deepest: self.queue.deepest.max(Some(u64::from(queue.depth))),
+                    drops: queue.drops.or(self.queue.drops),
+                    overflows: queue.overflows.or(self.queue.overflows),
+                };
+            }
             Event::Resolve(resolve) => self.resolve.record(resolve.duration),
             Event::Connect(connect) => {
                 self.connections += 1;
@@ -154,6 +171,7 @@ impl Stats {
             | Event::Listen(_)
             | Event::Eof(_)
             | Event::Shutdown(_)
+            | Event::Tcp(_)
             | Event::IcmpError(_)
             | Event::Interim(_)
             | Event::Summary(_) => {}
@@ -185,7 +203,13 @@ impl Stats {
     pub fn totals(&self) -> Totals {
         let every = Totals { errors: Some(self.errors), warnings: Some(self.warnings), ..Totals::default() };
         match self.tally {
-            Tally::Server => Totals { denied: Some(self.denied), ..self.streams(every) },
+            Tally::Server => Totals {
+                denied: Some(self.denied),
+                accept_queue_max: self.queue.deepest,
+                listen_drops: self.queue.drops,
+                listen_overflows: self.queue.overflows,
+                ..self.streams(every)
+            },
             Tally::Datagrams => Totals {
                 sent: Some(self.sent),
                 received: Some(self.received),
@@ -279,7 +303,13 @@ impl Checks {
 /// no step.
 fn took(event: &Event<'_>) -> Option<Duration> {
     match event {
-        Event::Start(_) | Event::Round(_) | Event::Warning(_) | Event::Interim(_) | Event::Summary(_) => None,
+        Event::Start(_)
+        | Event::Queue(_)
+        | Event::Round(_)
+        | Event::Tcp(_)
+        | Event::Warning(_)
+        | Event::Interim(_)
+        | Event::Summary(_) => None,
         Event::Resolve(resolve) => Some(resolve.duration),
         Event::Connect(connect) => Some(connect.duration),
         Event::Timeout(timeout) => Some(timeout.after),

@@ -20,9 +20,13 @@ fn close(conn: u64, reason: Reason) -> Event<'static> {
     Event::Close(event::Close {
         conn,
         reason,
+        closed_first: None,
+        reset_by: None,
+        clean: None,
         bytes_received: 1,
         bytes_sent: 2,
         bytes_unread: None,
+        bytes_unacknowledged: None,
         duration,
         tcp: None,
     })
@@ -38,11 +42,30 @@ fn send(conn: u64, data: &[u8]) -> Event<'_> {
 
 fn connect(conn: u64, peer: &Address, micros: u64) -> Event<'_> {
     let duration = Duration::from_micros(micros);
-    Event::Connect(event::Connect { conn, peer, local: Some(peer), attempt: 1, duration, syn_retransmits: None })
+    Event::Connect(event::Connect {
+        conn,
+        peer,
+        local: Some(peer),
+        attempt: 1,
+        duration,
+        syn_retransmits: None,
+        fast_open: None,
+        mptcp: None,
+    })
 }
 
 fn accept(conn: u64, peer: &Address) -> Event<'_> {
-    Event::Accept(event::Accept { conn, peer, local: peer, pid: None, uid: None, gid: None, process: None })
+    Event::Accept(event::Accept {
+        conn,
+        peer,
+        local: peer,
+        fast_open: None,
+        mptcp: None,
+        pid: None,
+        uid: None,
+        gid: None,
+        process: None,
+    })
 }
 
 #[test]
@@ -79,6 +102,19 @@ fn a_server_counts_what_came_and_went() {
     assert_eq!(stats.totals_so_far(), Totals { connections_open: Some(1), ..expected });
     assert_eq!(stats.duration(), Duration::from_micros(40));
     assert_eq!(stats.duration_so_far(Duration::from_micros(110)), Duration::from_micros(100));
+}
+
+#[test]
+fn a_server_keeps_the_deepest_queue_and_the_last_counts() {
+    let local = address();
+    let mut stats = Stats::new(Tally::Server);
+    assert_eq!((stats.totals().accept_queue_max, stats.totals().listen_drops), (None, None));
+    for (depth, drops, overflows) in [(0, Some(0), Some(0)), (6, Some(2), None), (1, Some(3), Some(1))] {
+        stats.record(stamp(1), &event::Queue { local: &local, depth, limit: 5, drops, overflows }.into());
+    }
+    let totals = stats.totals();
+    assert_eq!((totals.accept_queue_max, totals.listen_drops, totals.listen_overflows), (Some(6), Some(3), Some(1)));
+    assert_eq!(stats.duration(), Duration::ZERO, "a look is no step");
 }
 
 #[test]

@@ -11,13 +11,13 @@ use tokio::time::{Instant as Deadline, timeout_at};
 
 use super::open::{bind, open, set, set_options};
 use super::stream::Made;
-use super::{Door, Failed, Stream, now};
+use super::{Door, Failed, Stream, fast_open, now};
 use crate::address::Address;
 use crate::args::{Family, SocketOptions, UnixType};
 use crate::error::{Error, ExitCode, Step};
 use crate::event::{self, Kind};
 use crate::packet::icmp;
-use crate::socket::options::{Role, icmp_errors_off};
+use crate::socket::options::{Role, fast_open_connect, icmp_errors_off};
 use crate::socket::{self, Connecting, SocketKind};
 use crate::sys;
 
@@ -40,6 +40,9 @@ pub struct Reach {
     pub bound: Duration,
     /// The type of the socket, where the target is a unix socket.
     pub unix_type: UnixType,
+    /// What goes with the SYN (RFC 7413), where that was asked for. Then the addresses are tried one
+    /// after the other, for it must not reach two.
+    pub first: Option<Arc<[u8]>>,
     /// Whether the cause of a failure is looked for.
     pub is_explained: bool,
 }
@@ -78,6 +81,9 @@ pub(super) struct Won {
     attempt: u32,
     duration: Duration,
     opened: Instant,
+    /// How many bytes of what was to go with the SYN went, where that was tried.
+    carried: Option<usize>,
+    reach: Arc<Reach>,
 }
 
 /// An attempt that did not.
@@ -96,13 +102,19 @@ impl From<Failed> for Lost {
 
 impl Attempt {
     pub(super) async fn run(self) -> Result<Won, Lost> {
+        let mptcp = self.reach.options.mptcp;
         let kind = match &self.peer {
-            Address::Inet(inet) if inet.is_ipv4() => SocketKind::Tcp(Family::V4),
-            Address::Inet(_) => SocketKind::Tcp(Family::V6),
+            Address::Inet(inet) if inet.is_ipv4() => SocketKind::tcp(Family::V4, mptcp),
+            Address::Inet(_) => SocketKind::tcp(Family::V6, mptcp),
             _ => SocketKind::Unix(self.reach.unix_type),
         };
         let made = open(&self.door, kind)?;
         set_options(&self.door, &made, kind, Role::Client, &self.reach.options)?;
+        let mut carried = None;
+        if self.reach.first.is_some() && kind.is_tcp() {
+            set(&self.door, &made, &fast_open_connect())?;
+            carried = Some(0);
+        }
         if let Some(source) = &self.reach.source {
             bind(&self.door, &made, source).await?;
         } else if !kind.has_connections() {
@@ -122,6 +134,13 @@ impl Attempt {
             super::sleep(AGAIN).await;
             connecting = socket::connect(&made, &self.peer);
         }
+        // Where the kernel has a cookie it puts the connect off until it is given what to send.
+        if let (Some(first), Some(carried), Ok(Connecting::Done)) = (&self.reach.first, &mut carried, &connecting) {
+            connecting = fast_open::send_with_syn(&made, first).map(|bytes| {
+                *carried = bytes;
+                Connecting::InProgress
+            });
+        }
         let made = match connecting {
             Ok(_) => sys::watch_socket(made).map_err(|(made, error)| self.failed(&error, &made, began))?,
             Err(error) => return Err(self.failed(&error, &made, began)),
@@ -130,7 +149,16 @@ impl Attempt {
             self.wait(&made, began).await?;
         }
         let opened = now();
-        Ok(Won { socket: made, kind, peer: self.peer, attempt: self.number, duration: opened - began, opened })
+        Ok(Won {
+            socket: made,
+            kind,
+            peer: self.peer,
+            attempt: self.number,
+            duration: opened - began,
+            opened,
+            carried,
+            reach: self.reach,
+        })
     }
 
     /// Waits for a connect that goes on to end.
@@ -191,12 +219,18 @@ impl Won {
             local: (local != Address::UnixUnnamed).then_some(&local),
             attempt: self.attempt,
             duration: self.duration,
-            syn_retransmits: info.map(|info| info.total_retrans),
+            syn_retransmits: info.as_ref().map(|info| info.total_retrans),
+            fast_open: info.zip(self.carried).map(|(info, carried)| fast_open::outcome(&info, carried)),
+            mptcp: (is_told && self.kind.is_mptcp()).then(|| super::mptcp(self.socket.get_ref())).flatten(),
         });
         if let Some(setting) = icmp_errors_off(self.kind) {
             set(door, self.socket.get_ref(), &setting)?;
         }
         let made = Made { kind: self.kind, conn, peer: self.peer, opened: self.opened, is_accepted: false };
-        Ok(Stream::new(Arc::clone(door), self.socket, made))
+        let stream = Stream::new(Arc::clone(door), self.socket, made);
+        if let (Some(first), Some(carried @ 1..)) = (&self.reach.first, self.carried) {
+            stream.sent_before(&first[..carried]);
+        }
+        Ok(stream)
     }
 }

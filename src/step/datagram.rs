@@ -185,6 +185,8 @@ impl Datagram {
             attempt: 1,
             duration: opened - began,
             syn_retransmits: None,
+            fast_open: None,
+            mptcp: None,
         });
         let made = Made { kind, conn, peer, opened, is_accepted: true };
         Ok((Stream::new(door, socket, made), Name { _file: file }))

@@ -8,6 +8,7 @@ use nix::errno::Errno;
 use tokio::sync::Notify;
 
 use super::Cause;
+use super::series::Watched;
 use crate::error::{ExitCode, Step};
 use crate::event::{Audience, Event, Kind, Reason, Stamp};
 
@@ -23,6 +24,8 @@ pub struct Door {
     conns: AtomicU64,
     /// Why a connection ends that nobody ends any more.
     is_signalled: AtomicBool,
+    /// What is open, where a series of reports is wanted.
+    watched: Option<Watched>,
 }
 
 struct Inner {
@@ -31,6 +34,8 @@ struct Inner {
     last: Duration,
     /// Which failures were looked into.
     explained: Vec<(Step, Option<Errno>)>,
+    /// Which warnings that come once a run were given.
+    warned: Vec<&'static str>,
 }
 
 impl Door {
@@ -42,12 +47,29 @@ impl Door {
         Self {
             started,
             wanted,
-            inner: Mutex::new(Inner { audience: Some(audience), last: Duration::ZERO, explained: Vec::new() }),
+            inner: Mutex::new(Inner {
+                audience: Some(audience),
+                last: Duration::ZERO,
+                explained: Vec::new(),
+                warned: Vec::new(),
+            }),
             full: AtomicBool::new(false),
             drained,
             conns: AtomicU64::new(0),
             is_signalled: AtomicBool::new(true),
+            watched: None,
         }
+    }
+
+    /// Keeps in sight what is open, for [`report_every`](super::report_every).
+    #[must_use]
+    pub fn watching(self) -> Self {
+        Self { watched: Some(Watched::default()), ..self }
+    }
+
+    /// Returns what is open, where that is kept in sight.
+    pub(super) fn watched(&self) -> Option<&Watched> {
+        self.watched.as_ref()
     }
 
     /// Returns whether anyone will see events of this kind: what is costly to find out only for
@@ -96,6 +118,16 @@ impl Door {
             inner.explained.push((step, errno));
         }
         is_first
+    }
+
+    /// Emits a warning, unless one of this name was emitted so before.
+    pub(super) fn warn_once(&self, name: &'static str, message: &str) {
+        let mut inner = self.lock();
+        if !inner.warned.contains(&name) {
+            inner.warned.push(name);
+            drop(inner);
+            self.warn(name, message);
+        }
     }
 
     /// Sets why the connections that are still open now end.

@@ -10,12 +10,15 @@ use socket2::Socket;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
+use super::close::{self, Closing, Ending};
 use super::fail::{errno, on_connection};
 use super::open::set;
+use super::queue::{Queue, Why};
 use super::stream::Made;
 use super::unix::BoundFile;
 use super::{Door, Failed, Stream, now};
 use crate::address::Address;
+use crate::args::SocketOptions;
 use crate::error::{Error, Step};
 use crate::event::{self, Kind};
 use crate::socket::options::pass_credentials;
@@ -25,11 +28,23 @@ use crate::sys::{self, Credentials};
 /// A socket that listens.
 pub struct Listener {
     door: Arc<Door>,
-    socket: AsyncFd<Socket>,
+    socket: Arc<AsyncFd<Socket>>,
     kind: SocketKind,
     local: Address,
+    fast_open: bool,
+    mptcp: bool,
+    /// Where it is watched.
+    queue: Option<Arc<Queue>>,
     /// The file of a unix socket, gone with the listener.
     _file: Option<BoundFile>,
+}
+
+/// What a socket is that is to listen.
+pub(super) struct Bound {
+    pub(super) kind: SocketKind,
+    pub(super) local: Address,
+    /// The file of a unix socket.
+    pub(super) file: Option<BoundFile>,
 }
 
 /// What one accept came to.
@@ -54,19 +69,26 @@ pub struct Connection {
 }
 
 impl Listener {
-    pub(super) fn new(
-        door: Arc<Door>,
-        made: Socket,
-        kind: SocketKind,
-        local: Address,
-        file: Option<BoundFile>,
-    ) -> Result<Self, Failed> {
+    pub(super) fn new(door: Arc<Door>, made: Socket, bound: Bound, words: &SocketOptions) -> Result<Self, Failed> {
+        let SocketOptions { fast_open, mptcp, .. } = *words;
+        let Bound { kind, local, file } = bound;
         match sys::watch_socket(made) {
-            Ok(socket) => Ok(Self { door, socket, kind, local, _file: file }),
+            Ok(socket) => {
+                let socket = Arc::new(socket);
+                Ok(Self { door, socket, kind, local, fast_open, mptcp, queue: None, _file: file })
+            }
             Err((_, error)) => {
                 Err(door.fail(&Error::of_io(Step::Listen, &error, &local.to_string()).with_local(local)))
             }
         }
+    }
+
+    /// Begins to watch the accept queue: whoever does not get in is told of, and what became of it
+    /// when the listener ends.
+    #[must_use]
+    pub fn watching_queue(mut self) -> Self {
+        self.queue = Some(Queue::watch(&self.door, &self.socket, &self.local, self.mptcp));
+        self
     }
 
     /// Returns the address that the listener has.
@@ -90,14 +112,17 @@ impl Listener {
     fn connection(&self, made: Socket, peer: Address) -> Connection {
         let conn = self.door.next_conn();
         // The wildcard has many addresses, and only the kernel knows which one was meant.
-        let is_wanted = self.door.wants(Kind::Accept);
-        let local = if is_wanted { socket::local(&made) } else { Address::UnixUnnamed };
-        let whose = (is_wanted && self.kind.is_unix()).then(|| unix::peer_credentials(&made).ok()).flatten();
+        let is_told = self.door.wants(Kind::Accept);
+        let local = if is_told { socket::local(&made) } else { Address::UnixUnnamed };
+        let info = (self.fast_open && is_told).then(|| sys::tcp_info(made.as_fd()).ok()).flatten();
+        let whose = (is_told && self.kind.is_unix()).then(|| unix::peer_credentials(&made).ok()).flatten();
         let process = whose.and_then(|whose| unix::process_name(whose.pid));
         self.door.emit(event::Accept {
             conn,
             peer: &peer,
             local: &local,
+            fast_open: info.map(|info| info.is_syn_data_acked),
+            mptcp: (self.mptcp && is_told).then(|| super::mptcp(&made)).flatten(),
             pid: whose.map(|whose| whose.pid),
             uid: whose.map(|whose| whose.uid),
             gid: whose.map(|whose| whose.gid),
@@ -117,6 +142,14 @@ impl Listener {
                 let _reported = failed();
                 Ok(Accepted::Lost)
             }
+        }
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        if let Some(queue) = self.queue.take() {
+            queue.look(&self.door, Why::Report);
         }
     }
 }
@@ -162,22 +195,10 @@ impl Connection {
 
     /// Closes the connection at once.
     pub fn close(self, reason: event::Reason) {
-        // Only who has bytes unread resets the peer; that costs one call to find out.
-        let unread = sys::unread(self.socket.as_fd()).ok();
-        let tcp = self.door.wants(Kind::Close).then(|| super::stream::tcp_of(&self.socket)).flatten();
+        let audit = close::audit(&self.door, &self.socket, &Ending::default(), false);
         drop(self.socket);
-        super::stream::report_close(
-            &self.door,
-            self.kind,
-            &event::Close {
-                conn: self.conn,
-                reason,
-                bytes_received: 0,
-                bytes_sent: 0,
-                bytes_unread: unread,
-                duration: self.opened.elapsed(),
-                tcp,
-            },
-        );
+        let duration = self.opened.elapsed();
+        let closing = Closing { conn: self.conn, reason, bytes_received: 0, bytes_sent: 0, duration };
+        close::report(&self.door, self.kind, &closing, audit);
     }
 }

@@ -31,6 +31,24 @@ pub fn raise_descriptors() {
     }
 }
 
+/// What net.ipv4.tcp_fastopen allows a client (ip-sysctl.rst).
+pub const FAST_OPEN_CLIENT: u64 = 1;
+/// What it allows a server.
+pub const FAST_OPEN_SERVER: u64 = 2;
+
+/// Returns net.ipv4.tcp_fastopen.
+#[must_use]
+pub fn fast_open() -> Option<u64> {
+    sysctl("net/ipv4/tcp_fastopen")
+}
+
+/// Returns a number of the kernel's settings: `net/core/somaxconn`; `None` where it has none of that
+/// name.
+#[must_use]
+pub fn sysctl(name: &str) -> Option<u64> {
+    crate::cause::sysctl(name)
+}
+
 /// Returns the lowest port that needs no privilege (net.ipv4.ip_unprivileged_port_start, ip(7)).
 #[must_use]
 pub fn lowest_port() -> Option<u16> {

@@ -5,21 +5,28 @@
 //! [`sleep`], [`within`], [`Grid`], [`Stop`]).
 
 use std::future::Future;
+use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
+use crate::event::Mptcp;
+
 mod attempt;
+mod close;
 mod datagram;
 mod door;
 mod fail;
+mod fast_open;
 mod fault;
 mod listener;
 mod machine;
 mod open;
 mod pace;
+mod queue;
 mod race;
 mod resolve;
 mod round;
 mod runtime;
+mod series;
 mod source;
 mod splice;
 mod stdin;
@@ -31,14 +38,18 @@ pub use attempt::Reach;
 pub use datagram::{Datagram, Datagrammed, Name};
 pub use door::Door;
 pub use fail::Failed;
+pub use fast_open::is_fast_open_on;
 pub use listener::{Accepted, Connection, Listener};
-pub use machine::{descriptors, descriptors_for, lowest_port, raise_descriptors};
+pub use machine::{
+    FAST_OPEN_CLIENT, FAST_OPEN_SERVER, descriptors, descriptors_for, fast_open, lowest_port, raise_descriptors, sysctl,
+};
 pub use open::{bind_address, listener, source_address};
 pub use pace::Pace;
 pub use race::connect;
 pub use resolve::{resolve, resolve_host};
 pub use round::{Grid, round};
 pub use runtime::run;
+pub use series::report_every;
 pub use source::{Feed, Pattern};
 pub use splice::Spliced;
 pub use stdin::{Chunks, Stdin};
@@ -76,4 +87,10 @@ pub async fn within<T>(bound: Option<Duration>, future: impl Future<Output = T>)
         Some(bound) => tokio::time::timeout(bound, future).await.ok(),
         None => Some(future.await),
     }
+}
+
+/// Returns what became of MPTCP on a connection that was to speak it.
+fn mptcp(socket: &socket2::Socket) -> Option<Mptcp> {
+    let is_mptcp = crate::sys::is_mptcp(socket.as_fd()).ok()?;
+    Some(if is_mptcp { Mptcp::Negotiated } else { Mptcp::Fallback })
 }

@@ -8,8 +8,8 @@ use std::time::Duration;
 use nix::errno::Errno;
 use socket2::Socket;
 
-use super::unix::BoundFile;
-use super::{Door, Failed, Listener};
+use super::listener::Bound;
+use super::{Door, Failed, Listener, fast_open};
 use crate::address::Address;
 use crate::args::{Family, Host, ListenAddress, SocketOptions};
 use crate::error::{Error, ExitCode, Step};
@@ -182,26 +182,28 @@ pub async fn listener(
 }
 
 async fn listen(door: &Arc<Door>, at: &BindAddress, backlog: u32, words: &SocketOptions) -> Result<Listener, Failed> {
-    let kind = SocketKind::Tcp(at.family);
+    let kind = SocketKind::tcp(at.family, words.mptcp);
     let made = open(door, kind)?;
     let dual_stack = (at.family == Family::V6).then_some(at.dual_stack);
     set_options(door, &made, kind, Role::Listener { dual_stack }, words)?;
+    if words.fast_open && fast_open::is_on(door, fast_open::Use::Server) {
+        set(door, &made, &options::fast_open_queue(backlog))?;
+    }
     let local = bind(door, &made, &at.address).await?;
-    listening(door, made, kind, local, backlog, None)
+    listening(door, made, Bound { kind, local, file: None }, backlog, words)
 }
 
 /// Makes a bound socket listen.
 pub(super) fn listening(
     door: &Arc<Door>,
     made: Socket,
-    kind: SocketKind,
-    local: Address,
+    bound: Bound,
     backlog: u32,
-    file: Option<BoundFile>,
+    words: &SocketOptions,
 ) -> Result<Listener, Failed> {
     socket::listen(&made, backlog).map_err(|error| {
-        door.fail(&Error::of_io(Step::Listen, &error, &local.to_string()).with_local(local.clone()))
+        door.fail(&Error::of_io(Step::Listen, &error, &bound.local.to_string()).with_local(bound.local.clone()))
     })?;
-    door.emit(event::Listen { backlog, effective_backlog: socket::effective_backlog(&made, kind, backlog) });
-    Listener::new(Arc::clone(door), made, kind, local, file)
+    door.emit(event::Listen { backlog, effective_backlog: socket::effective_backlog(&made, bound.kind, backlog) });
+    Listener::new(Arc::clone(door), made, bound, words)
 }

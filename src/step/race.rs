@@ -46,8 +46,8 @@ pub async fn connect(
         }
         let is_another = match queue.pop_front() {
             Some(address) => {
-                race.start(address);
-                !queue.is_empty()
+                race.start(address, queue.len());
+                !queue.is_empty() && reach.first.is_none()
             }
             None => false,
         };
@@ -124,13 +124,17 @@ struct Race<'a> {
 }
 
 impl Race<'_> {
-    fn start(&mut self, peer: Address) {
+    fn start(&mut self, peer: Address, further: usize) {
         *self.attempts += 1;
+        // Where each is tried alone, none may use up the time of those after it.
+        let begin = Deadline::now();
+        let share = self.deadline.saturating_duration_since(begin) / u32::try_from(further + 1).unwrap_or(u32::MAX);
+        let deadline = if self.reach.first.is_some() { begin + share } else { self.deadline };
         let attempt = Attempt {
             door: Arc::clone(self.door),
             peer: peer.clone(),
             reach: Arc::clone(self.reach),
-            deadline: self.deadline,
+            deadline,
             number: *self.attempts,
         };
         let handle = self.running.spawn(attempt.run());

@@ -6,7 +6,7 @@ use std::mem::MaybeUninit;
 use std::net::Shutdown;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
@@ -15,26 +15,28 @@ use socket2::Socket;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
+use super::close::{self, Closing, Ending};
 use super::fail::on_connection;
+use super::series::Open;
 use super::{Door, Failed, now, within};
 use crate::address::Address;
 use crate::error::{Error, ExitCode, Step};
-use crate::event::{self, Descriptor, Event, How, Kind, Reason, Tcp};
+use crate::event::{self, Descriptor, How, Kind, Reason};
 use crate::socket::{self, SocketKind};
 use crate::sys::{self, Message, Wanted};
 
 /// A connection. Dropped without [`Stream::close`], it was ended by the end of the run.
 pub struct Stream {
     door: Arc<Door>,
-    socket: Option<AsyncFd<Socket>>,
+    /// `None` once it is closed.
+    open: Option<Arc<Open>>,
     kind: SocketKind,
     conn: u64,
     peer: Address,
     opened: Instant,
-    bytes_received: AtomicU64,
-    bytes_sent: AtomicU64,
     /// Whether the peer's end was read: then nothing is left unread.
     at_eof: AtomicBool,
+    ending: Ending,
     is_stalled: AtomicBool,
     /// Whether it came in, and was not made by us.
     is_accepted: bool,
@@ -82,16 +84,19 @@ pub enum Sent {
 
 impl Stream {
     pub(super) fn new(door: Arc<Door>, socket: AsyncFd<Socket>, made: Made) -> Self {
+        let open = Arc::new(Open::new(socket));
+        if let Some(watched) = door.watched() {
+            watched.add(made.conn, &open);
+        }
         Self {
             door,
-            socket: Some(socket),
+            open: Some(open),
             kind: made.kind,
             conn: made.conn,
             peer: made.peer,
             opened: made.opened,
-            bytes_received: AtomicU64::new(0),
-            bytes_sent: AtomicU64::new(0),
             at_eof: AtomicBool::new(false),
+            ending: Ending::default(),
             is_stalled: AtomicBool::new(false),
             is_accepted: made.is_accepted,
         }
@@ -102,7 +107,21 @@ impl Stream {
     }
 
     pub(super) fn socket(&self) -> Option<&AsyncFd<Socket>> {
-        self.socket.as_ref()
+        self.open.as_ref().map(|open| &open.socket)
+    }
+
+    /// Counts bytes that came.
+    fn count_received(&self, bytes: usize) {
+        if let Some(open) = &self.open {
+            open.bytes_received.fetch_add(bytes as u64, Ordering::Relaxed);
+        }
+    }
+
+    /// Counts bytes that went.
+    fn count_sent(&self, bytes: usize) {
+        if let Some(open) = &self.open {
+            open.bytes_sent.fetch_add(bytes as u64, Ordering::Relaxed);
+        }
     }
 
     pub(super) fn kind(&self) -> SocketKind {
@@ -112,19 +131,26 @@ impl Stream {
     /// Reports that the peer has closed its side.
     pub(super) fn ended(&self) {
         self.at_eof.store(true, Ordering::Relaxed);
+        self.ending.peer_ended();
         self.door.emit(event::Eof { conn: self.conn });
     }
 
     /// Counts and reports bytes that came without passing through this program.
     pub(super) fn received(&self, bytes: usize) {
-        self.bytes_received.fetch_add(bytes as u64, Ordering::Relaxed);
+        self.count_received(bytes);
         self.door.emit(event::Recv::on(self.conn, bytes, &[]));
     }
 
     /// Counts and reports bytes that went without passing through this program.
     pub(super) fn sent(&self, bytes: usize) {
-        self.bytes_sent.fetch_add(bytes as u64, Ordering::Relaxed);
+        self.count_sent(bytes);
         self.door.emit(event::Send::on(self.conn, bytes, &[]));
+    }
+
+    /// Counts and reports bytes that went with the SYN.
+    pub(super) fn sent_before(&self, data: &[u8]) {
+        self.count_sent(data.len());
+        self.door.emit(event::Send::on(self.conn, data.len(), data));
     }
 
     /// Reports that a step on this connection failed.
@@ -132,11 +158,12 @@ impl Stream {
         self.failed_io(step, &errno.into())
     }
 
-    /// Reports what a failed call on this connection gave.
+    /// Reports what a failed call on this connection gave, and keeps that for its close.
     pub(super) fn failed_io(&self, step: Step, error: &io::Error) -> Failed {
         if step == Step::Recv {
             self.at_eof.store(true, Ordering::Relaxed);
         }
+        self.ending.broke(error);
         self.door.fail(&on_connection(step, error, self.conn, &self.peer))
     }
 
@@ -169,7 +196,15 @@ impl Stream {
     /// Returns how many bytes went either way so far.
     #[must_use]
     pub fn bytes(&self) -> u64 {
-        self.bytes_received.load(Ordering::Relaxed) + self.bytes_sent.load(Ordering::Relaxed)
+        self.open.as_ref().map_or(0, |open| open.received() + open.sent())
+    }
+
+    /// Returns whether the connection, which was to speak MPTCP, does; `None` where the kernel does
+    /// not tell.
+    #[must_use]
+    pub fn is_mptcp(&self) -> Option<bool> {
+        let socket = self.socket()?.get_ref();
+        super::mptcp(socket).map(|mptcp| mptcp == event::Mptcp::Negotiated)
     }
 
     /// Waits until there is something to recv, then until a slow reader of the events has made
@@ -201,7 +236,7 @@ impl Stream {
 
     /// Waits until something has come, or the peer's end.
     async fn arrived(&self) {
-        if let Some(socket) = &self.socket {
+        if let Some(socket) = self.socket() {
             // An error of the wait is told by the recv that follows.
             poll_fn(|context| socket.poll_read_ready(context).map(drop)).await;
         }
@@ -210,7 +245,7 @@ impl Stream {
     /// Waits for a slow reader of the events, save for a connection's first bytes: when they come
     /// is measured.
     async fn room(&self) {
-        if self.door.is_full() && self.bytes_received.load(Ordering::Relaxed) > 0 {
+        if self.door.is_full() && self.open.as_ref().is_some_and(|open| open.received() > 0) {
             self.stall(true);
             // Boxed, so that ten thousand connections that do not wait here hold no room for it.
             Box::pin(self.door.room()).await;
@@ -235,7 +270,7 @@ impl Stream {
     /// # Errors
     /// The connection broke off; reported.
     pub async fn peer_closed(&self) -> Result<bool, Failed> {
-        let Some(socket) = &self.socket else { return Ok(true) };
+        let Some(socket) = self.socket() else { return Ok(true) };
         loop {
             poll_fn(|context| socket.poll_read_ready(context).map(drop)).await;
             let mut guard = match socket.poll_read_ready(&mut Context::from_waker(Waker::noop())) {
@@ -247,10 +282,7 @@ impl Stream {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => guard.clear_ready(),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 // Asking has taken the error from the socket, so it is told here.
-                Err(error) => {
-                    self.at_eof.store(true, Ordering::Relaxed);
-                    return Err(self.door.fail(&on_connection(Step::Recv, &error, self.conn, &self.peer)));
-                }
+                Err(error) => return Err(self.failed_io(Step::Recv, &error)),
             }
         }
     }
@@ -260,7 +292,7 @@ impl Stream {
     /// # Errors
     /// As recv(2), reported.
     pub fn recv(&self, buffer: &mut [u8]) -> Result<Recvd, Failed> {
-        let Some(socket) = &self.socket else { return Ok(Recvd::Eof) };
+        let Some(socket) = self.socket() else { return Ok(Recvd::Eof) };
         // The guard is taken before the call, so that what comes after it is a new edge.
         let mut guard = match socket.poll_read_ready(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(Ok(guard)) => guard,
@@ -288,10 +320,7 @@ impl Stream {
                 Ok(Recvd::Nothing)
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(Recvd::Nothing),
-            Err(error) => {
-                self.at_eof.store(true, Ordering::Relaxed);
-                Err(self.door.fail(&on_connection(Step::Recv, &error, self.conn, &self.peer)))
-            }
+            Err(error) => Err(self.failed_io(Step::Recv, &error)),
         }
     }
 
@@ -299,7 +328,7 @@ impl Stream {
     fn take(&self, mut socket: &Socket, buffer: &mut [u8]) -> io::Result<Taken> {
         let bytes = socket.read(buffer)?;
         if bytes > 0 {
-            self.bytes_received.fetch_add(bytes as u64, Ordering::Relaxed);
+            self.count_received(bytes);
             self.door.emit(event::Recv::on(self.conn, bytes, &buffer[..bytes]));
         }
         // Less than there was room for is all that there was.
@@ -321,7 +350,7 @@ impl Stream {
         if is_end {
             return Ok(Taken { bytes, is_end, is_all: false });
         }
-        self.bytes_received.fetch_add(bytes as u64, Ordering::Relaxed);
+        self.count_received(bytes);
         let is_datagram = !self.kind.has_connections();
         let descriptors = described(&message.descriptors);
         self.door.emit(event::Recv {
@@ -366,7 +395,7 @@ impl Stream {
     /// # Errors
     /// As send(2), reported.
     pub fn send(&self, parts: [&[u8]; 2]) -> Result<Sent, Failed> {
-        let Some(socket) = &self.socket else { return Ok(Sent::All) };
+        let Some(socket) = self.socket() else { return Ok(Sent::All) };
         let whole = parts[0].len() + parts[1].len();
         // An empty record is one too.
         if whole == 0 && !self.kind.has_records() {
@@ -383,7 +412,7 @@ impl Stream {
         };
         match sent {
             Ok(bytes) => {
-                self.bytes_sent.fetch_add(bytes as u64, Ordering::Relaxed);
+                self.count_sent(bytes);
                 // A part shows that the buffer is full: wait for the next edge.
                 if bytes < whole {
                     guard.clear_ready();
@@ -396,7 +425,7 @@ impl Stream {
                 Ok(Sent::Part(0))
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(Sent::Part(0)),
-            Err(error) => Err(self.door.fail(&on_connection(Step::Send, &error, self.conn, &self.peer))),
+            Err(error) => Err(self.failed_io(Step::Send, &error)),
         }
     }
 
@@ -431,7 +460,7 @@ impl Stream {
 
     /// Waits until the kernel takes more.
     async fn writable(&self) {
-        if let Some(socket) = &self.socket {
+        if let Some(socket) = self.socket() {
             poll_fn(|context| socket.poll_write_ready(context).map(drop)).await;
         }
     }
@@ -475,7 +504,7 @@ impl Stream {
         bound: Duration,
         ready: impl Fn() -> F,
     ) -> Result<(), Duration> {
-        let untaken = || self.socket.as_ref().and_then(|socket| sys::unsent(socket.get_ref().as_fd()).ok());
+        let untaken = || self.socket().and_then(|socket| sys::unacknowledged(socket.get_ref().as_fd()).ok());
         let tick = (bound / 16).max(Duration::from_millis(1));
         let (mut since, mut before) = (now(), untaken());
         while within(Some(tick.min(bound.saturating_sub(since.elapsed()))), ready()).await.is_none() {
@@ -499,7 +528,7 @@ impl Stream {
     /// Waits until the connection is broken, by a reset that came after the peer's end, say, and
     /// reports it.
     pub async fn broken(&self) -> Failed {
-        let Some(socket) = &self.socket else { return std::future::pending().await };
+        let Some(socket) = self.socket() else { return std::future::pending().await };
         loop {
             if let Ok(mut guard) = socket.ready(Interest::ERROR).await {
                 if let Ok(Some(error)) = guard.get_inner().take_error() {
@@ -537,13 +566,14 @@ impl Stream {
     /// # Errors
     /// As shutdown(2), reported.
     pub fn shutdown(&self) -> Result<(), Failed> {
-        let Some(socket) = &self.socket else { return Ok(()) };
+        let Some(socket) = self.socket() else { return Ok(()) };
+        self.ending.we_end(socket.get_ref());
         match socket.get_ref().shutdown(Shutdown::Write) {
             Ok(()) => {
                 self.door.emit(event::Shutdown { conn: self.conn, how: How::Write });
                 Ok(())
             }
-            Err(error) => Err(self.door.fail(&on_connection(Step::Shutdown, &error, self.conn, &self.peer))),
+            Err(error) => Err(self.failed_io(Step::Shutdown, &error)),
         }
     }
 
@@ -553,24 +583,20 @@ impl Stream {
     }
 
     fn end(&mut self, reason: Reason) {
-        let Some(socket) = self.socket.take().map(AsyncFd::into_inner) else { return };
-        let unread = if self.at_eof.load(Ordering::Relaxed) { Some(0) } else { sys::unread(socket.as_fd()).ok() };
-        let tcp = self.door.wants(Kind::Close).then(|| tcp_of(&socket)).flatten();
-        let duration = self.opened.elapsed();
-        drop(socket);
-        report_close(
-            &self.door,
-            self.kind,
-            &event::Close {
-                conn: self.conn,
-                reason,
-                bytes_received: self.bytes_received.load(Ordering::Relaxed),
-                bytes_sent: self.bytes_sent.load(Ordering::Relaxed),
-                bytes_unread: unread,
-                duration,
-                tcp,
-            },
-        );
+        let Some(open) = self.open.take() else { return };
+        if let Some(watched) = self.door.watched() {
+            watched.forget(self.conn);
+        }
+        let audit = close::audit(&self.door, open.socket.get_ref(), &self.ending, self.at_eof.load(Ordering::Relaxed));
+        let closing = Closing {
+            conn: self.conn,
+            reason,
+            bytes_received: open.received(),
+            bytes_sent: open.sent(),
+            duration: self.opened.elapsed(),
+        };
+        drop(open);
+        close::report(&self.door, self.kind, &closing, audit);
     }
 }
 
@@ -579,19 +605,6 @@ impl Drop for Stream {
         self.end(self.door.end());
     }
 }
-
-/// Reports a close, and what it does to the peer where bytes were left unread.
-pub(super) fn report_close(door: &Door, kind: SocketKind, close: &event::Close) {
-    if let Some(unread @ 1..) = close.bytes_unread
-        && close.reason != Reason::Signal
-    {
-        let seen = if kind.has_connections() { ": the peer sees a reset" } else { "" };
-        let message = format!("connection {} was closed with {unread} bytes unread{seen}", close.conn);
-        door.warn("unread-at-close", &message);
-    }
-    door.emit(Event::Close(close.clone()));
-}
-
 /// Says what descriptors are that a peer passed. They are closed when the message is dropped.
 pub(super) fn described(descriptors: &[OwnedFd]) -> Vec<Descriptor> {
     let describe = |fd| {
@@ -599,17 +612,4 @@ pub(super) fn described(descriptors: &[OwnedFd]) -> Vec<Descriptor> {
         Descriptor { kind, target }
     };
     descriptors.iter().map(describe).collect()
-}
-
-/// Returns the kernel's figures of a TCP socket.
-pub(super) fn tcp_of(made: &Socket) -> Option<Tcp> {
-    let info = sys::tcp_info(made.as_fd()).ok()?;
-    Some(Tcp {
-        rtt: info.rtt,
-        min_rtt: info.min_rtt,
-        rttvar: info.rttvar,
-        retransmits: info.total_retrans,
-        mss: info.snd_mss,
-        cwnd: info.snd_cwnd,
-    })
 }

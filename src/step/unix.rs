@@ -12,6 +12,7 @@ use nix::sys::stat::Mode;
 use socket2::Socket;
 
 use super::datagram::Datagram;
+use super::listener::Bound;
 use super::open::{listening, open, report_bind, set, set_options};
 use super::{Door, Failed, Listener};
 use crate::address::Address;
@@ -49,7 +50,7 @@ pub async fn unix_listener(
     // Until it listens, a connect to it is refused, as to a stale one.
     let lock = lock_folder(&at.address).await;
     let (local, file) = bind(door, &made, at).await?;
-    let listener = listening(door, made, kind, local, backlog, file);
+    let listener = listening(door, made, Bound { kind, local, file }, backlog, words);
     drop(lock);
     listener
 }

@@ -15,7 +15,7 @@ mod message;
 mod tcp_info;
 
 pub use message::{Credentials, Message, Wanted, recv_message};
-pub use tcp_info::{TcpInfo, tcp_info};
+pub use tcp_info::{Busy, TcpInfo, tcp_info};
 
 /// Accepts one connection as accept4(2) does, non-blocking and closed on exec, with its address.
 ///
@@ -116,16 +116,77 @@ pub fn proc_number<T: std::str::FromStr>(path: &str) -> Option<T> {
     std::fs::read_to_string(path).ok()?.trim().parse().ok()
 }
 
-/// Returns how many bytes were sent and are not taken yet: by the peer's kernel (SIOCOUTQ, tcp(7)),
-/// or on a unix socket by the peer.
+/// Returns how many bytes were given to the kernel and not acknowledged by the peer yet; of a unix
+/// socket, memory of what the peer has not read (SIOCOUTQ, tcp(7) and unix(7)).
 ///
 /// # Errors
 /// As ioctl(2).
-pub fn unsent(socket: BorrowedFd<'_>) -> io::Result<u64> {
+pub fn unacknowledged(socket: BorrowedFd<'_>) -> io::Result<u64> {
     let mut bytes: libc::c_int = 0;
     // SAFETY: TIOCOUTQ (the same number as SIOCOUTQ) writes one int to the pointer, which is valid.
     let result = unsafe { libc::ioctl(socket.as_raw_fd(), libc::TIOCOUTQ, &raw mut bytes) };
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(u64::try_from(bytes).unwrap_or(0)) }
+}
+
+/// Returns how many packets the kernel dropped on a socket: of a listener, connection attempts
+/// (SO_MEMINFO, SK_MEMINFO_DROPS in linux/sock_diag.h; Linux 4.12).
+///
+/// # Errors
+/// As getsockopt(2); an error where the kernel does not tell.
+pub fn drops(socket: BorrowedFd<'_>) -> io::Result<u64> {
+    /// asm-generic/socket.h.
+    const SO_MEMINFO: i32 = 55;
+    const DROPS: usize = libc::SK_MEMINFO_DROPS as usize;
+    let mut words = [0; (DROPS + 1) * size_of::<u32>()];
+    let len = get_bytes(socket, libc::SOL_SOCKET, SO_MEMINFO, &mut words)?;
+    match words[DROPS * size_of::<u32>()..].try_into() {
+        Ok(drops) if len == words.len() => Ok(u64::from(u32::from_ne_bytes(drops))),
+        _ => Err(io::ErrorKind::Unsupported.into()),
+    }
+}
+
+/// Returns whether a connection of an MPTCP socket speaks MPTCP, or has fallen back to TCP
+/// (MPTCP_INFO, linux/mptcp.h). A connection that came in as plain TCP does not know the option.
+///
+/// # Errors
+/// As getsockopt(2).
+pub fn is_mptcp(socket: BorrowedFd<'_>) -> io::Result<bool> {
+    const SOL_MPTCP: i32 = 284;
+    const MPTCP_INFO: i32 = 1;
+    const FLAGS: usize = 8;
+    const FALLBACK: u32 = 1;
+    let mut info = [0; FLAGS + size_of::<u32>()];
+    match get_bytes(socket, SOL_MPTCP, MPTCP_INFO, &mut info) {
+        Ok(_) => {
+            let flags = info[FLAGS..].try_into().map_or(0, u32::from_ne_bytes);
+            Ok(flags & FALLBACK == 0)
+        }
+        // As ip(7) and as ipv6(7) refuse a level that they do not know.
+        Err(error) if matches!(error.raw_os_error(), Some(libc::EOPNOTSUPP | libc::ENOPROTOOPT)) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// What poll(2) says of the end of a connection.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Hangup {
+    /// The peer has closed its sending side, whether or not that was read yet (POLLRDHUP).
+    pub is_peer_closed: bool,
+    /// An error waits to be taken (POLLERR).
+    pub has_error: bool,
+}
+
+/// Asks for the end of a connection, without waiting. nix's poll knows no POLLRDHUP.
+#[must_use]
+pub fn hangup(socket: BorrowedFd<'_>) -> Hangup {
+    let mut asked = libc::pollfd { fd: socket.as_raw_fd(), events: libc::POLLRDHUP, revents: 0 };
+    // SAFETY: the pointer is to one pollfd, which is valid to read and write, and so says the count.
+    let ready = unsafe { libc::poll(&raw mut asked, 1, 0) };
+    if ready <= 0 {
+        return Hangup::default();
+    }
+    let has = |event| asked.revents & event != 0;
+    Hangup { is_peer_closed: has(libc::POLLRDHUP), has_error: has(libc::POLLERR) }
 }
 
 /// Returns whether this process was started with the signal ignored, as nohup(1) does.

@@ -9,7 +9,7 @@ use jsonschema::Validator;
 use nix::errno::Errno;
 use serde_json::Value;
 
-use super::events::{Distribution, Event, Interim, Line, OutageSpan, Outcome, Reason, Round, Summary};
+use super::events::{Close, Distribution, Event, Interim, Line, OutageSpan, Outcome, Reason, Round, Side, Summary};
 
 /// Returns the schema as `sockeye schema` prints it.
 pub(crate) fn schema() -> &'static Value {
@@ -75,6 +75,9 @@ fn complaint(line: &Line) -> Option<String> {
         Event::Socket(fact) if fact.protocol.is_none() != (fact.family == "AF_UNIX") => {
             return Some("a protocol belongs to each family but AF_UNIX, which has only one".to_owned());
         }
+        Event::Close(fact) if contradicts_itself(fact) => {
+            return Some("who closed, by a reset or clean, and what was left do not agree".to_owned());
+        }
         Event::Bind(fact) => (0, None, vec![&fact.local]),
         Event::Accept(fact) => (0, None, vec![&fact.peer, &fact.local]),
         Event::Connect(fact) => (0, None, std::iter::once(&fact.peer).chain(&fact.local).collect()),
@@ -102,6 +105,16 @@ fn complaint(line: &Line) -> Option<String> {
         }
         _ => None,
     }
+}
+
+/// Returns whether the fields of a close that say how it ended contradict one another.
+fn contradicts_itself(close: &Close) -> bool {
+    let is_left = |bytes: Option<u64>| bytes.is_some_and(|bytes| bytes > 0);
+    let is_reset = close.reset_by.is_some();
+    (close.clean == Some(true) && (is_reset || is_left(close.bytes_unread) || is_left(close.bytes_unacknowledged)))
+        || (is_reset && (close.clean != Some(false) || close.closed_first.is_none()))
+        || (close.reset_by == Some(Side::Local) && !is_left(close.bytes_unread))
+        || (close.reason == Reason::Reset && close.reset_by != Some(Side::Peer))
 }
 
 /// Returns whether this is RFC 3339 in UTC with nanoseconds: `2026-11-22T10:11:12.123456789Z`.

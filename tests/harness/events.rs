@@ -66,6 +66,7 @@ events! {
     "bind" Bind,
     "unlink" Unlink,
     "listen" Listen,
+    "queue" Queue,
     "accept" Accept,
     "connect" Connect,
     "send" Send,
@@ -74,6 +75,7 @@ events! {
     "shutdown" Shutdown,
     "timeout" Timeout,
     "close" Close,
+    "tcp" Tcp,
     "icmp-error" IcmpError,
     "round" Round,
     "check" Check,
@@ -94,6 +96,7 @@ impl Event {
             Self::Eof(fact) => Some(fact.conn),
             Self::Shutdown(fact) => Some(fact.conn),
             Self::Close(fact) => Some(fact.conn),
+            Self::Tcp(fact) => Some(fact.conn),
             Self::Timeout(fact) => fact.conn,
             Self::Error(fact) => fact.conn,
             _ => None,
@@ -199,10 +202,22 @@ pub(crate) struct Listen {
 
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
+pub(crate) struct Queue {
+    pub(crate) local: String,
+    pub(crate) depth: u32,
+    pub(crate) limit: u32,
+    pub(crate) drops: Option<u64>,
+    pub(crate) overflows: Option<u64>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct Accept {
     pub(crate) conn: u64,
     pub(crate) peer: String,
     pub(crate) local: String,
+    pub(crate) fast_open: Option<bool>,
+    pub(crate) mptcp: Option<Mptcp>,
     pub(crate) pid: Option<i32>,
     pub(crate) uid: Option<u32>,
     pub(crate) gid: Option<u32>,
@@ -218,6 +233,26 @@ pub(crate) struct Connect {
     pub(crate) attempt: u32,
     pub(crate) duration_ns: u64,
     pub(crate) syn_retransmits: Option<u32>,
+    pub(crate) fast_open: Option<FastOpen>,
+    pub(crate) mptcp: Option<Mptcp>,
+}
+
+/// What became of data that was to go with the SYN.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum FastOpen {
+    DataAcknowledged,
+    CookieRequested,
+    Fallback,
+    NotTried,
+}
+
+/// What became of MPTCP.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Mptcp {
+    Negotiated,
+    Fallback,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -346,22 +381,74 @@ pub(crate) enum Reason {
 pub(crate) struct Close {
     pub(crate) conn: u64,
     pub(crate) reason: Reason,
+    pub(crate) closed_first: Option<Side>,
+    pub(crate) reset_by: Option<Side>,
+    pub(crate) clean: Option<bool>,
     pub(crate) bytes_received: u64,
     pub(crate) bytes_sent: u64,
     pub(crate) bytes_unread: Option<u64>,
+    pub(crate) bytes_unacknowledged: Option<u64>,
     pub(crate) duration_ns: u64,
-    pub(crate) tcp: Option<Tcp>,
+    pub(crate) tcp: Option<TcpFigures>,
+}
+
+/// An end of a connection.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Side {
+    Peer,
+    Local,
+}
+
+/// What held a transfer back.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum HeldBack {
+    Network,
+    PeerWindow,
+    SendBuffer,
 }
 
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Tcp {
+pub(crate) struct TcpFigures {
     pub(crate) rtt_ns: u64,
     pub(crate) min_rtt_ns: Option<u64>,
     pub(crate) rttvar_ns: u64,
     pub(crate) retransmits: u32,
+    pub(crate) bytes_retransmitted: Option<u64>,
     pub(crate) mss: u32,
+    pub(crate) pmtu: u32,
     pub(crate) cwnd: u32,
+    pub(crate) delivery_bytes_per_second: Option<u64>,
+    pub(crate) busy_ns: Option<u64>,
+    pub(crate) rwnd_limited_ns: Option<u64>,
+    pub(crate) sndbuf_limited_ns: Option<u64>,
+    pub(crate) held_back_by: Option<HeldBack>,
+}
+
+/// serde cannot both flatten and deny unknown fields, so the figures are written out once more.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Tcp {
+    pub(crate) conn: u64,
+    pub(crate) bytes_received: u64,
+    pub(crate) bytes_sent: u64,
+    pub(crate) bytes_unacknowledged: Option<u64>,
+    pub(crate) bytes_not_sent: Option<u64>,
+    pub(crate) rtt_ns: u64,
+    pub(crate) min_rtt_ns: Option<u64>,
+    pub(crate) rttvar_ns: u64,
+    pub(crate) retransmits: u32,
+    pub(crate) bytes_retransmitted: Option<u64>,
+    pub(crate) mss: u32,
+    pub(crate) pmtu: u32,
+    pub(crate) cwnd: u32,
+    pub(crate) delivery_bytes_per_second: Option<u64>,
+    pub(crate) busy_ns: Option<u64>,
+    pub(crate) rwnd_limited_ns: Option<u64>,
+    pub(crate) sndbuf_limited_ns: Option<u64>,
+    pub(crate) held_back_by: Option<HeldBack>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -475,6 +562,9 @@ macro_rules! with_totals {
             pub(crate) connections: Option<u64>,
             pub(crate) connections_open: Option<u64>,
             pub(crate) denied: Option<u64>,
+            pub(crate) accept_queue_max: Option<u64>,
+            pub(crate) listen_drops: Option<u64>,
+            pub(crate) listen_overflows: Option<u64>,
             pub(crate) resets: Option<u64>,
             pub(crate) sent: Option<u64>,
             pub(crate) received: Option<u64>,

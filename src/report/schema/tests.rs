@@ -32,6 +32,9 @@ fn with_examples(mut check: impl FnMut(&Event<'_>)) {
         connections: Some(0),
         connections_open: Some(0),
         denied: Some(0),
+        accept_queue_max: Some(0),
+        listen_drops: Some(0),
+        listen_overflows: Some(0),
         resets: Some(0),
         sent: Some(0),
         received: Some(0),
@@ -56,15 +59,51 @@ fn with_examples(mut check: impl FnMut(&Event<'_>)) {
         first_byte: full.figures(),
         round: full.figures(),
     };
-    let tcp = event::Tcp { rtt: duration, min_rtt: Some(duration), rttvar: duration, retransmits: 0, mss: 1, cwnd: 10 };
+    let tcp = event::TcpFigures {
+        rtt: duration,
+        min_rtt: Some(duration),
+        rttvar: duration,
+        retransmits: 0,
+        bytes_retransmitted: Some(0),
+        mss: 1,
+        pmtu: 1500,
+        cwnd: 10,
+        delivery_bytes_per_second: Some(1),
+        busy: Some(duration),
+        rwnd_limited: Some(duration),
+        sndbuf_limited: Some(duration),
+        held_back_by: Some(event::HeldBack::Network),
+    };
+    let old_tcp = event::TcpFigures {
+        min_rtt: None,
+        bytes_retransmitted: None,
+        delivery_bytes_per_second: None,
+        busy: None,
+        rwnd_limited: None,
+        sndbuf_limited: None,
+        held_back_by: None,
+        ..tcp.clone()
+    };
+    let progress = event::Tcp {
+        conn: 1,
+        bytes_received: 1,
+        bytes_sent: 2,
+        bytes_unacknowledged: Some(1),
+        bytes_not_sent: Some(0),
+        figures: tcp.clone(),
+    };
     let close = event::Close {
         conn: 1,
         reason: event::Reason::Eof,
+        closed_first: Some(event::Side::Peer),
+        reset_by: Some(event::Side::Local),
+        clean: Some(false),
         bytes_received: 0,
         bytes_sent: 0,
         bytes_unread: Some(1),
+        bytes_unacknowledged: Some(0),
         duration,
-        tcp: Some(tcp.clone()),
+        tcp: Some(tcp),
     };
     let error = event::Error {
         step: Step::Bind,
@@ -108,7 +147,7 @@ fn with_examples(mut check: impl FnMut(&Event<'_>)) {
         exit_code: 0,
         duration,
     };
-    let examples: [Event<'_>; 45] = [
+    let examples: [Event<'_>; 49] = [
         event::Start { schema: 1, version: "0.1.0", command: "serve" }.into(),
         event::Resolve { name: "localhost", addresses: &addresses, duration }.into(),
         event::Resolve { name: "localhost", addresses: &[], duration }.into(),
@@ -122,20 +161,54 @@ fn with_examples(mut check: impl FnMut(&Event<'_>)) {
         event::Unlink { local: &name, reason: event::UnlinkReason::End }.into(),
         event::Listen { backlog: 5, effective_backlog: Some(5) }.into(),
         event::Listen { backlog: 5, effective_backlog: None }.into(),
+        event::Queue { local: &peer, depth: 1, limit: 5, drops: Some(0), overflows: Some(0) }.into(),
+        event::Queue { local: &peer, depth: 1, limit: 5, drops: None, overflows: None }.into(),
         event::Accept {
             conn: 1,
             peer: &peer,
             local: &peer,
+            fast_open: Some(true),
+            mptcp: Some(event::Mptcp::Negotiated),
             pid: Some(-1),
             uid: Some(0),
             gid: Some(0),
             process: Some("x"),
         }
         .into(),
-        event::Accept { conn: 1, peer: &peer, local: &peer, pid: None, uid: None, gid: None, process: None }.into(),
-        event::Connect { conn: 1, peer: &peer, local: Some(&peer), attempt: 1, duration, syn_retransmits: Some(0) }
-            .into(),
-        event::Connect { conn: 1, peer: &peer, local: None, attempt: 1, duration, syn_retransmits: None }.into(),
+        event::Accept {
+            conn: 1,
+            peer: &peer,
+            local: &peer,
+            fast_open: None,
+            mptcp: None,
+            pid: None,
+            uid: None,
+            gid: None,
+            process: None,
+        }
+        .into(),
+        event::Connect {
+            conn: 1,
+            peer: &peer,
+            local: Some(&peer),
+            attempt: 1,
+            duration,
+            syn_retransmits: Some(0),
+            fast_open: Some(event::FastOpen::NotTried),
+            mptcp: Some(event::Mptcp::Fallback),
+        }
+        .into(),
+        event::Connect {
+            conn: 1,
+            peer: &peer,
+            local: None,
+            attempt: 1,
+            duration,
+            syn_retransmits: None,
+            fast_open: None,
+            mptcp: None,
+        }
+        .into(),
         event::Send::on(1, 2, "hé\n".as_bytes()).into(),
         event::Send::on(None, 0, b"").into(),
         event::Recv::on(1, 2, b"\xff\0").into(),
@@ -161,8 +234,19 @@ fn with_examples(mut check: impl FnMut(&Event<'_>)) {
         event::Timeout { conn: Some(1), step: Step::Recv, after: duration }.into(),
         event::Timeout { conn: None, step: Step::Resolve, after: duration }.into(),
         close.clone().into(),
-        event::Close { tcp: Some(event::Tcp { min_rtt: None, ..tcp }), ..close.clone() }.into(),
-        event::Close { bytes_unread: None, tcp: None, ..close }.into(),
+        event::Close { tcp: Some(old_tcp.clone()), ..close.clone() }.into(),
+        event::Close {
+            closed_first: None,
+            reset_by: None,
+            clean: None,
+            bytes_unread: None,
+            bytes_unacknowledged: None,
+            tcp: None,
+            ..close
+        }
+        .into(),
+        event::Tcp { figures: old_tcp, bytes_unacknowledged: None, bytes_not_sent: None, ..progress.clone() }.into(),
+        progress.into(),
         event::Round { conn: None, outcome: event::Outcome::Error, exit_code: 7, ..round.clone() }.into(),
         round.into(),
         event::Check { name: "x", outcome: check_failed, value: Some("1"), hint: Some("y"), duration: Some(duration) }

@@ -35,6 +35,8 @@ pub struct Text {
     stderr: Option<Output>,
     peer: PeerBytes,
     dump: HexDump,
+    /// What held a client's transfer back, for the end of its summary.
+    verdict: Option<String>,
 }
 
 /// What a word on a line means, and so its colour.
@@ -55,7 +57,7 @@ impl Text {
     #[must_use]
     pub fn new(settings: Settings, stdout: Output, stderr: Option<Output>) -> Self {
         let peer = PeerBytes::new(settings.stdout.terminal);
-        Self { settings, stdout, stderr, peer, dump: HexDump::default() }
+        Self { settings, stdout, stderr, peer, dump: HexDump::default(), verdict: None }
     }
 
     /// Returns whether events of this kind are shown.
@@ -81,9 +83,20 @@ impl Text {
                 return;
             }
         }
-        if self.tells(kind) {
+        if let (Event::Close(close), Tally::Client, Steps::Verbose) = (event, self.settings.tally, self.settings.steps)
+        {
+            self.verdict = close.tcp.as_ref().and_then(steps::verdict);
+        }
+        if self.tells(kind) && !self.is_idle(event) {
             let told = Told { stamp, event, offset, settings: &self.settings };
-            self.stderr().push(|buffer| told.append(buffer));
+            let verdict = self.verdict.as_deref().filter(|_| kind == Kind::Summary);
+            self.stderr().push(|buffer| {
+                told.append(buffer);
+                if let Some(verdict) = verdict {
+                    say(buffer, format_args!("the transfer was {verdict}"));
+                    buffer.push(b'\n');
+                }
+            });
         } else if self.is_line(kind) && !self.is_dull(event) {
             let told = Told { stamp, event, offset, settings: &self.settings };
             self.stdout.push(|buffer| told.append_result(buffer));
@@ -137,6 +150,14 @@ impl Text {
             Results::Probe { many } => (many || self.settings.tally == Tally::Rounds) && kind == Kind::Summary,
             Results::Peer | Results::None => false,
         }
+    }
+
+    /// Returns whether a step goes without saying: an accept queue into which all got, save where
+    /// more than usual is wanted.
+    fn is_idle(&self, event: &Event<'_>) -> bool {
+        let Event::Queue(queue) = event else { return false };
+        let is_well = queue.depth <= queue.limit && queue.drops.unwrap_or(0) == 0;
+        is_well && self.settings.steps != Steps::Verbose
     }
 
     /// Returns whether a result goes without saying: where only results are wanted, a check that is

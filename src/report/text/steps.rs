@@ -3,8 +3,8 @@
 use super::escape::append_preview;
 use super::say;
 use crate::event::{
-    Accept, Bind, Close, Connect, Event, How, IcmpError, Listen, OptionValue, Outcome, Recv, Resolve, Round, Send,
-    Setsockopt, Socket,
+    Accept, Bind, Close, Connect, Event, HeldBack, How, IcmpError, Listen, OptionValue, Outcome, Queue, Reason, Recv,
+    Resolve, Round, Send, Setsockopt, Side, Socket, Tcp, TcpFigures,
 };
 use crate::report::people::{bytes_short, count, duration};
 
@@ -17,6 +17,7 @@ pub(crate) fn append(buffer: &mut Vec<u8>, event: &Event<'_>, is_verbose: bool, 
         Event::Bind(bind) => append_bind(buffer, bind),
         Event::Unlink(unlink) => say(buffer, format_args!("unlink {} ({})", unlink.local, unlink.reason.name())),
         Event::Listen(listen) => append_listen(buffer, listen),
+        Event::Queue(queue) => append_queue(buffer, queue),
         Event::Accept(accept) => append_accept(buffer, accept, is_verbose),
         Event::Connect(connect) => append_connect(buffer, connect),
         Event::Send(send) => append_send(buffer, send, has_preview),
@@ -35,6 +36,7 @@ pub(crate) fn append(buffer: &mut Vec<u8>, event: &Event<'_>, is_verbose: bool, 
         Event::IcmpError(error) => append_icmp_error(buffer, error),
         Event::Close(close) => append_close(buffer, close, is_verbose),
         Event::Round(round) => append_round(buffer, round, is_verbose),
+        Event::Tcp(tcp) => append_progress(buffer, tcp),
         Event::Start(_)
         | Event::Check(_)
         | Event::Error(_)
@@ -93,6 +95,17 @@ fn append_listen(buffer: &mut Vec<u8>, listen: &Listen) {
     }
 }
 
+fn append_queue(buffer: &mut Vec<u8>, queue: &Queue<'_>) {
+    say(buffer, format_args!("queue {} depth {}, limit {}", queue.local, queue.depth, queue.limit));
+    if let Some(drops @ 1..) = queue.drops {
+        say(buffer, format_args!(", {drops} dropped"));
+        // Of all listeners: without a drop they are those of others.
+        if let Some(overflows @ 1..) = queue.overflows {
+            say(buffer, format_args!(", {}", count(overflows, "overflow")));
+        }
+    }
+}
+
 fn append_accept(buffer: &mut Vec<u8>, accept: &Accept<'_>, is_verbose: bool) {
     say(buffer, format_args!("#{} accept {}", accept.conn, accept.peer));
     if is_verbose {
@@ -100,6 +113,8 @@ fn append_accept(buffer: &mut Vec<u8>, accept: &Accept<'_>, is_verbose: bool) {
     }
     let who = [
         accept.process.map(str::to_owned),
+        accept.fast_open.filter(|came| *came).map(|_| "data with the SYN".to_owned()),
+        accept.mptcp.map(|mptcp| format!("MPTCP {}", mptcp.name())),
         accept.pid.map(|pid| format!("pid {pid}")),
         accept.uid.map(|uid| format!("uid {uid}")),
         accept.gid.map(|gid| format!("gid {gid}")),
@@ -121,6 +136,12 @@ fn append_connect(buffer: &mut Vec<u8>, connect: &Connect<'_>) {
     }
     if let Some(syns @ 1..) = connect.syn_retransmits {
         say(buffer, format_args!(", {}", count(u64::from(syns), "SYN retransmit")));
+    }
+    if let Some(fast_open) = connect.fast_open {
+        say(buffer, format_args!(", fast open {}", fast_open.name()));
+    }
+    if let Some(mptcp) = connect.mptcp {
+        say(buffer, format_args!(", MPTCP {}", mptcp.name()));
     }
     buffer.push(b')');
 }
@@ -183,10 +204,24 @@ fn append_close(buffer: &mut Vec<u8>, close: &Close, is_verbose: bool) {
     if let Some(unread @ 1..) = close.bytes_unread {
         say(buffer, format_args!(", {} unread", bytes_short(unread)));
     }
+    // Who closes right after an answer has seldom heard that it came.
+    let is_routine = matches!(close.reason, Reason::Eof | Reason::Limit | Reason::Local | Reason::Denied);
+    if let (Some(left @ 1..), true) = (close.bytes_unacknowledged, is_verbose || !is_routine) {
+        say(buffer, format_args!(", {} unacknowledged", bytes_short(left)));
+    }
     say(buffer, format_args!(", {}", duration(close.duration)));
+    let who = |side| if side == Side::Peer { "the peer" } else { "us" };
+    if let (Some(first), true) = (close.closed_first, is_verbose) {
+        say(buffer, format_args!(", closed first by {}", who(first)));
+    }
+    if let Some(side) = close.reset_by {
+        say(buffer, format_args!(", reset by {}", who(side)));
+    }
+    if is_verbose && close.clean == Some(true) {
+        say(buffer, format_args!(", clean"));
+    }
     if let (true, Some(tcp)) = (is_verbose, &close.tcp) {
-        let retransmits = count(u64::from(tcp.retransmits), "retransmit");
-        say(buffer, format_args!(", rtt {}, {retransmits}", duration(tcp.rtt)));
+        append_tcp(buffer, tcp);
     }
 }
 
@@ -200,4 +235,33 @@ fn append_round(buffer: &mut Vec<u8>, round: &Round<'_>, is_verbose: bool) {
         say(buffer, format_args!(", exit code {}", round.exit_code));
     }
     buffer.push(b')');
+}
+
+fn append_progress(buffer: &mut Vec<u8>, tcp: &Tcp) {
+    let (received, sent) = (bytes_short(tcp.bytes_received), bytes_short(tcp.bytes_sent));
+    say(buffer, format_args!("#{} tcp {received} in, {sent} out", tcp.conn));
+    if let Some(left @ 1..) = tcp.bytes_unacknowledged {
+        say(buffer, format_args!(", {} unacknowledged", bytes_short(left)));
+    }
+    append_tcp(buffer, &tcp.figures);
+}
+
+fn append_tcp(buffer: &mut Vec<u8>, tcp: &TcpFigures) {
+    let retransmits = count(u64::from(tcp.retransmits), "retransmit");
+    say(buffer, format_args!(", rtt {}, {retransmits}", duration(tcp.rtt)));
+    if let Some(verdict) = verdict(tcp) {
+        say(buffer, format_args!(", {verdict}"));
+    }
+}
+
+/// Returns what held a transfer back most, and for how long of the time that it took.
+pub(crate) fn verdict(tcp: &TcpFigures) -> Option<String> {
+    let busy = tcp.busy?;
+    let [rwnd, sndbuf] = [tcp.rwnd_limited, tcp.sndbuf_limited].map(Option::unwrap_or_default);
+    let (what, part) = match tcp.held_back_by? {
+        HeldBack::Network => ("the network", busy.saturating_sub(rwnd + sndbuf)),
+        HeldBack::PeerWindow => ("the peer's window", rwnd),
+        HeldBack::SendBuffer => ("our send buffer", sndbuf),
+    };
+    Some(format!("held back by {what} for {} of {}", duration(part), duration(busy)))
 }

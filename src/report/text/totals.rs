@@ -212,6 +212,9 @@ fn append_troubles(buffer: &mut Vec<u8>, totals: &Totals) {
     if let Some(denied @ 1..) = totals.denied {
         say(buffer, format_args!(", {denied} denied"));
     }
+    if let Some(dropped @ 1..) = totals.listen_drops {
+        say(buffer, format_args!(", {dropped} dropped before accept"));
+    }
     for (number, noun) in troubles {
         if let Some(number @ 1..) = number {
             say(buffer, format_args!(", {}", count(number, noun)));

@@ -60,17 +60,28 @@ fn close() -> event::Close {
     event::Close {
         conn: 1,
         reason: event::Reason::Limit,
+        closed_first: Some(event::Side::Local),
+        reset_by: Some(event::Side::Local),
+        clean: Some(false),
         bytes_received: 1,
         bytes_sent: 18,
         bytes_unread: Some(3),
+        bytes_unacknowledged: Some(18),
         duration: Duration::from_millis(2003),
-        tcp: Some(event::Tcp {
+        tcp: Some(event::TcpFigures {
             rtt: Duration::from_micros(41),
             min_rtt: None,
             rttvar: Duration::ZERO,
             retransmits: 2,
+            bytes_retransmitted: Some(2),
             mss: 1,
+            pmtu: 1500,
             cwnd: 1,
+            delivery_bytes_per_second: Some(1),
+            busy: Some(Duration::from_millis(1500)),
+            rwnd_limited: Some(Duration::from_millis(1200)),
+            sndbuf_limited: Some(Duration::ZERO),
+            held_back_by: Some(event::HeldBack::PeerWindow),
         }),
     }
 }

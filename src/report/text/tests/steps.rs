@@ -23,7 +23,18 @@ fn a_server_tells_its_steps() {
         event::Bind { local: &any, mode: None, gid: None }.into(),
         event::Listen { backlog: 5, effective_backlog: Some(5) }.into(),
         event::Listen { backlog: 9999, effective_backlog: Some(4096) }.into(),
-        event::Accept { conn: 1, peer: &peer, local: &any, pid: None, uid: None, gid: None, process: None }.into(),
+        event::Accept {
+            conn: 1,
+            peer: &peer,
+            local: &any,
+            fast_open: None,
+            mptcp: None,
+            pid: None,
+            uid: None,
+            gid: None,
+            process: None,
+        }
+        .into(),
         recv(b"1"),
         send(b"welcome to server!"),
         event::Eof { conn: 1 }.into(),
@@ -31,6 +42,9 @@ fn a_server_tells_its_steps() {
         event::Timeout { conn: Some(1), step: Step::Recv, after }.into(),
         close().into(),
         event::Warning { name: "x", message: "bytes unread" }.into(),
+        event::Queue { local: &any, depth: 5, limit: 5, drops: Some(0), overflows: Some(7) }.into(),
+        event::Queue { local: &any, depth: 6, limit: 5, drops: Some(0), overflows: None }.into(),
+        event::Queue { local: &any, depth: 6, limit: 5, drops: Some(2), overflows: Some(1) }.into(),
         event::Interim { duration, totals: &now }.into(),
         event::Summary { outcome: Outcome::Ok, exit_code: 0, duration, totals: &totals }.into(),
     ];
@@ -38,7 +52,7 @@ fn a_server_tells_its_steps() {
         Settings { results: Results::Lines, ..settings() },
         &events,
         expect![[r#"
-            served 3 connections in 15.00 ms: 8.4 MB in, 54 bytes out, 2 timeouts, 1 reset
+            served 3 connections in 18.00 ms: 8.4 MB in, 54 bytes out, 2 timeouts, 1 reset
         "#]],
         expect![[r#"
               0.002000 socket AF_INET6 SOCK_STREAM IPPROTO_TCP
@@ -51,9 +65,11 @@ fn a_server_tells_its_steps() {
               0.009000 #1 eof
               0.010000 #1 shutdown SHUT_WR
               0.011000 #1 timeout recv after 5.000 s
-              0.012000 #1 close (limit) 1 B in, 18 B out, 3 B unread, 2.003 s
+              0.012000 #1 close (limit) 1 B in, 18 B out, 3 B unread, 2.003 s, reset by us
             warning: bytes unread
-              0.014000 so far: served 3 connections in 4.200 s, 1 open: 8.4 MB in, 54 bytes out, 2 timeouts, 1 reset
+              0.015000 queue 127.0.0.1:8001 depth 6, limit 5
+              0.016000 queue 127.0.0.1:8001 depth 6, limit 5, 2 dropped, 1 overflow
+              0.017000 so far: served 3 connections in 4.200 s, 1 open: 8.4 MB in, 54 bytes out, 2 timeouts, 1 reset
         "#]],
     );
 }
@@ -65,7 +81,18 @@ fn verbose_tells_more() {
     let events = [
         event::Setsockopt { option: "SO_REUSEADDR", requested: &asked, effective: Some(&asked) }.into(),
         event::Setsockopt { option: "SO_RCVBUF", requested: &asked, effective: Some(&got) }.into(),
-        event::Accept { conn: 1, peer: &peer, local: &any, pid: None, uid: None, gid: None, process: None }.into(),
+        event::Accept {
+            conn: 1,
+            peer: &peer,
+            local: &any,
+            fast_open: None,
+            mptcp: None,
+            pid: None,
+            uid: None,
+            gid: None,
+            process: None,
+        }
+        .into(),
         close().into(),
         event::Warning { name: "x", message: "y" }.into(),
     ];
@@ -78,7 +105,7 @@ fn verbose_tells_more() {
               0.001000 setsockopt SO_REUSEADDR 65536
               0.002000 setsockopt SO_RCVBUF 65536, in force 131072
               0.003000 #1 accept 127.0.0.1:52114 on 127.0.0.1:8001
-              0.004000 #1 close (limit) 1 B in, 18 B out, 3 B unread, 2.003 s, rtt 0.041 ms, 2 retransmits
+              0.004000 #1 close (limit) 1 B in, 18 B out, 3 B unread, 18 B unacknowledged, 2.003 s, closed first by us, reset by us, rtt 0.041 ms, 2 retransmits, held back by the peer's window for 1.200 s of 1.500 s
             warning: y
         "#]],
     );
@@ -99,8 +126,16 @@ fn a_client_tells_its_steps_and_passes_answers_on() {
         first_byte: one.figures(),
         ..Totals::default()
     };
-    let connect =
-        event::Connect { conn: 1, peer: &peer, local: Some(&local), attempt: 1, duration, syn_retransmits: Some(0) };
+    let connect = event::Connect {
+        conn: 1,
+        peer: &peer,
+        local: Some(&local),
+        attempt: 1,
+        duration,
+        syn_retransmits: Some(0),
+        fast_open: None,
+        mptcp: None,
+    };
     let before = Totals { connect: None, first_byte: None, ..totals.clone() };
     let addresses = ["::1".parse().unwrap(), "127.0.0.1".parse().unwrap()];
     let unix = [Address::UnixAbstract(b"x\x1b".to_vec()), Address::UnixUnnamed];

@@ -1,0 +1,276 @@
+//! The step close: who ended the connection first, clean or by a reset, what was left, and what
+//! held it back.
+
+use std::io;
+use std::os::fd::AsFd;
+use std::sync::atomic::{AtomicU8, AtomicU16, Ordering};
+use std::time::Duration;
+
+use nix::errno::Errno;
+use socket2::Socket;
+
+use super::Door;
+use super::fail::errno;
+use crate::event::{self, Event, HeldBack, Kind, Reason, Side, TcpFigures};
+use crate::socket::SocketKind;
+use crate::sys;
+
+const NOBODY: u8 = 0;
+const PEER: u8 = 1;
+const LOCAL: u8 = 2;
+
+/// What is noted of a connection's end while it is used: small, for there may be ten thousand.
+#[derive(Debug, Default)]
+pub(super) struct Ending {
+    /// Who ended its side first, as far as that was seen.
+    first: AtomicU8,
+    /// The errno of the call that failed, 0 for none.
+    errno: AtomicU16,
+}
+
+impl Ending {
+    /// Notes that the peer's end was read.
+    pub(super) fn peer_ended(&self) {
+        self.note(PEER);
+    }
+
+    /// Notes that we are about to close our sending side: the peer's end may have come before,
+    /// unread.
+    pub(super) fn we_end(&self, socket: &Socket) {
+        if self.first.load(Ordering::Relaxed) == NOBODY {
+            self.note(if sys::hangup(socket.as_fd()).is_peer_closed { PEER } else { LOCAL });
+        }
+    }
+
+    /// Notes that a call on the connection failed; the first errno counts, unless it only says that
+    /// there is no connection any more.
+    pub(super) fn broke(&self, error: &io::Error) {
+        const NONE_YET: [u16; 2] = [0, Errno::ENOTCONN as u16];
+        if let Some(errno) = errno(error)
+            && NONE_YET.contains(&self.errno.load(Ordering::Relaxed))
+        {
+            self.errno.store(errno as u16, Ordering::Relaxed);
+        }
+    }
+
+    fn note(&self, side: u8) {
+        // The first counts.
+        let _other = self.first.compare_exchange(NOBODY, side, Ordering::Relaxed, Ordering::Relaxed);
+    }
+}
+
+/// What a connection came to: the fields of `close` that only the kernel can tell.
+#[derive(Debug, Default)]
+pub(super) struct Audit {
+    closed_first: Option<Side>,
+    reset_by: Option<Side>,
+    clean: Option<bool>,
+    unread: Option<u64>,
+    unacknowledged: Option<u64>,
+    tcp: Option<TcpFigures>,
+}
+
+/// Looks at a connection just before it is closed. What only the event tells is left out where
+/// nobody wants it; bytes unread are a warning too.
+pub(super) fn audit(door: &Door, socket: &Socket, ending: &Ending, at_eof: bool) -> Audit {
+    let unread = if at_eof { Some(0) } else { sys::unread(socket.as_fd()).ok() };
+    if !door.wants(Kind::Close) {
+        return Audit { unread, ..Audit::default() };
+    }
+    let tcp = tcp_figures(door, socket).map(|(figures, _)| figures);
+    // Of a unix socket the kernel tells memory, not bytes (unix(7)).
+    let unacknowledged = tcp.is_some().then(|| sys::unacknowledged(socket.as_fd()).ok()).flatten();
+    let hangup = sys::hangup(socket.as_fd());
+    if hangup.has_error
+        && let Ok(Some(error)) = socket.take_error()
+    {
+        ending.broke(&error);
+    }
+    let seen = Seen {
+        first: match ending.first.load(Ordering::Relaxed) {
+            PEER => Some(Side::Peer),
+            LOCAL => Some(Side::Local),
+            _ => None,
+        },
+        failure: match ending.errno.load(Ordering::Relaxed) {
+            0 => None,
+            number => Some(Errno::from_raw(i32::from(number))),
+        },
+        is_peer_closed: hangup.is_peer_closed,
+        unread: unread.unwrap_or(0),
+        unacknowledged: unacknowledged.unwrap_or(0),
+    };
+    let (closed_first, reset_by) = (seen.closed_first(), seen.reset_by());
+    Audit { closed_first, reset_by, clean: seen.clean(), unread, unacknowledged, tcp }
+}
+
+/// What was seen of a connection until its close, and what the kernel said then.
+#[derive(Clone, Copy, Debug)]
+struct Seen {
+    first: Option<Side>,
+    failure: Option<Errno>,
+    is_peer_closed: bool,
+    unread: u64,
+    unacknowledged: u64,
+}
+
+impl Seen {
+    fn reset_by(self) -> Option<Side> {
+        match self.failure {
+            // EPIPE is what a reset gives after the peer's end (tcp_reset() in net/ipv4/tcp_input.c).
+            Some(Errno::ECONNRESET | Errno::EPIPE) => Some(Side::Peer),
+            // A connection that has broken off resets nobody any more.
+            Some(_) => None,
+            None if self.unread > 0 => Some(Side::Local),
+            None => None,
+        }
+    }
+
+    fn closed_first(self) -> Option<Side> {
+        if self.first.is_some() {
+            return self.first;
+        }
+        match (self.failure, self.reset_by()) {
+            (Some(_), reset_by) => reset_by,
+            // The peer's end may have come without having been read.
+            (None, _) if self.is_peer_closed => Some(Side::Peer),
+            (None, _) => Some(Side::Local),
+        }
+    }
+
+    fn clean(self) -> Option<bool> {
+        if self.failure.is_some() || self.unread > 0 {
+            return Some(false);
+        }
+        (self.unacknowledged == 0).then_some(true)
+    }
+}
+
+/// A connection that ends, and what this program knows of it.
+pub(super) struct Closing {
+    pub(super) conn: u64,
+    pub(super) reason: Reason,
+    pub(super) bytes_received: u64,
+    pub(super) bytes_sent: u64,
+    pub(super) duration: Duration,
+}
+
+/// Reports a close, and what it does to the peer where bytes were left unread.
+pub(super) fn report(door: &Door, kind: SocketKind, closing: &Closing, audit: Audit) {
+    let Closing { conn, reason, bytes_received, bytes_sent, duration } = *closing;
+    if let Some(unread @ 1..) = audit.unread
+        && reason != Reason::Signal
+    {
+        let seen = if kind.has_connections() { ": the peer sees a reset" } else { "" };
+        let message = format!("connection {conn} was closed with {unread} bytes unread{seen}");
+        door.warn("unread-at-close", &message);
+    }
+    door.emit(Event::Close(event::Close {
+        conn,
+        reason,
+        closed_first: audit.closed_first,
+        reset_by: audit.reset_by,
+        clean: audit.clean,
+        bytes_received,
+        bytes_sent,
+        bytes_unread: audit.unread,
+        bytes_unacknowledged: audit.unacknowledged,
+        duration,
+        tcp: audit.tcp,
+    }));
+}
+
+/// Returns the kernel's figures of a TCP socket, and how many bytes wait to be sent. Where an older
+/// kernel leaves some out, a warning says so, once a run, to whoever wants to see much.
+pub(super) fn tcp_figures(door: &Door, socket: &Socket) -> Option<(TcpFigures, Option<u32>)> {
+    let info = sys::tcp_info(socket.as_fd()).ok()?;
+    if info.is_short && door.wants(Kind::Setsockopt) {
+        door.warn_once("tcp-info-short", "this kernel's TCP_INFO lacks figures that newer ones give: they are absent");
+    }
+    let figures = TcpFigures {
+        rtt: info.rtt,
+        min_rtt: info.min_rtt,
+        rttvar: info.rttvar,
+        retransmits: info.total_retrans,
+        bytes_retransmitted: info.bytes_retrans,
+        mss: info.snd_mss,
+        pmtu: info.pmtu,
+        cwnd: info.snd_cwnd,
+        delivery_bytes_per_second: info.delivery_rate,
+        busy: info.busy.map(|busy| busy.time),
+        rwnd_limited: info.busy.map(|busy| busy.rwnd_limited),
+        sndbuf_limited: info.busy.map(|busy| busy.sndbuf_limited),
+        held_back_by: info.busy.zip(info.data_segs_out).and_then(|(busy, segments)| held_back_by(busy, segments)),
+    };
+    Some((figures, info.notsent_bytes))
+}
+
+/// Returns which part of the busy time is the largest, the rest being the network's: round trips,
+/// the congestion window, loss. What fits into the first flight waits for a round trip at most.
+fn held_back_by(busy: sys::Busy, segments: u32) -> Option<HeldBack> {
+    /// Two ticks of the slowest clock that a kernel counts this by (HZ=100).
+    const LEAST: Duration = Duration::from_millis(20);
+    /// The initial congestion window, in segments (RFC 6928).
+    const FIRST_FLIGHT: u32 = 10;
+    if busy.time < LEAST {
+        return None;
+    }
+    let network = busy.time.saturating_sub(busy.rwnd_limited + busy.sndbuf_limited);
+    if busy.rwnd_limited > network.max(busy.sndbuf_limited) {
+        Some(HeldBack::PeerWindow)
+    } else if busy.sndbuf_limited > network {
+        Some(HeldBack::SendBuffer)
+    } else {
+        (segments > FIRST_FLIGHT).then_some(HeldBack::Network)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const QUIET: Seen = Seen { first: None, failure: None, is_peer_closed: false, unread: 0, unacknowledged: 0 };
+
+    fn told(seen: Seen) -> (Option<Side>, Option<Side>, Option<bool>) {
+        (seen.closed_first(), seen.reset_by(), seen.clean())
+    }
+
+    #[test]
+    fn who_closed_first_is_what_was_seen_first() {
+        let (peer, local) = (Some(Side::Peer), Some(Side::Local));
+        assert_eq!(told(QUIET), (local, None, Some(true)));
+        assert_eq!(told(Seen { is_peer_closed: true, ..QUIET }), (peer, None, Some(true)));
+        assert_eq!(told(Seen { first: local, is_peer_closed: true, ..QUIET }), (local, None, Some(true)));
+        assert_eq!(told(Seen { first: peer, ..QUIET }), (peer, None, Some(true)));
+        assert_eq!(told(Seen { unacknowledged: 1, ..QUIET }), (local, None, None));
+    }
+
+    #[test]
+    fn a_reset_is_somebodys_and_never_clean() {
+        let (peer, local) = (Some(Side::Peer), Some(Side::Local));
+        let reset = Seen { failure: Some(Errno::ECONNRESET), is_peer_closed: true, ..QUIET };
+        assert_eq!(told(reset), (peer, peer, Some(false)));
+        assert_eq!(told(Seen { first: local, ..reset }), (local, peer, Some(false)));
+        assert_eq!(told(Seen { unread: 1, ..reset }), (peer, peer, Some(false)));
+        assert_eq!(told(Seen { unread: 1, ..QUIET }), (local, local, Some(false)));
+        assert_eq!(told(Seen { unread: 1, is_peer_closed: true, ..QUIET }), (peer, local, Some(false)));
+        let silent = Seen { failure: Some(Errno::ETIMEDOUT), is_peer_closed: true, ..QUIET };
+        assert_eq!(told(silent), (None, None, Some(false)));
+    }
+
+    #[test]
+    fn the_largest_part_held_the_transfer_back() {
+        let of = |time, rwnd, sndbuf, segments| {
+            let [time, rwnd_limited, sndbuf_limited] = [time, rwnd, sndbuf].map(Duration::from_millis);
+            held_back_by(sys::Busy { time, rwnd_limited, sndbuf_limited }, segments)
+        };
+        assert_eq!(of(0, 0, 0, 0), None);
+        assert_eq!(of(19, 19, 0, 99), None);
+        assert_eq!(of(40, 0, 0, 10), None);
+        assert_eq!(of(40, 0, 0, 11), Some(HeldBack::Network));
+        assert_eq!(of(100, 60, 10, 1), Some(HeldBack::PeerWindow));
+        assert_eq!(of(100, 40, 50, 1), Some(HeldBack::SendBuffer));
+        assert_eq!(of(100, 33, 33, 11), Some(HeldBack::Network));
+        assert_eq!(of(100, 40, 40, 1), Some(HeldBack::SendBuffer));
+    }
+}

@@ -1,0 +1,197 @@
+//! Why a connection ended as it did, and what held it back: who closed first, clean or by a reset,
+//! what was left, and the kernel's own account of the time, against Python.
+
+use crate::harness::events::{Accept, Close, Eof, HeldBack, Recv, Side, TcpFigures};
+use crate::harness::net::{TempDir, dial, over_both_families, reset};
+use crate::harness::{Family, Finished, Peer, Sockeye};
+
+/// A server that accepts one connection and goes on as `script` says.
+fn server(family: Family, script: &str) -> Peer {
+    Peer::python_server(
+        &format!("server = listen(sys.argv[1])\npeer, _ = server.accept()\n{script}"),
+        &[&family.host()],
+    )
+}
+
+fn connect(family: Family, peer: &Peer) -> Sockeye {
+    Sockeye::new(format!("connect {} {} --json", family.host(), peer.port))
+}
+
+/// Returns who closed first, who reset, and whether it was clean, of the only connection of a run.
+#[track_caller]
+fn ending(run: &Finished) -> (Option<Side>, Option<Side>, Option<bool>) {
+    let close = run.one::<Close>();
+    (close.closed_first, close.reset_by, close.clean)
+}
+
+#[track_caller]
+fn figures(run: &Finished) -> TcpFigures {
+    run.one::<Close>().tcp.clone().unwrap_or_else(|| panic!("no TCP figures in\n{}", run.dump()))
+}
+
+const PEER: Option<Side> = Some(Side::Peer);
+const LOCAL: Option<Side> = Some(Side::Local);
+
+over_both_families! {
+    fn a_peer_that_closes_first_has_closed_first(family) {
+        let peer = server(family, "peer.sendall(b'bye')\npeer.close()");
+        let run = connect(family, &peer).stdin_piped().start();
+        run.wait_for::<Eof>();
+        let run = run.finish().exits(0);
+        assert_eq!(ending(&run), (PEER, None, Some(true)), "{}", run.dump());
+    }
+
+    fn a_peer_that_closes_after_us_has_not(family) {
+        let peer = server(family, "all_of(peer)\npeer.sendall(b'bye')\npeer.close()");
+        let run = connect(family, &peer).stdin("hello").run().exits(0);
+        assert_eq!(ending(&run), (LOCAL, None, Some(true)), "{}", run.dump());
+    }
+
+    fn an_end_of_the_peer_that_nobody_read_came_first_all_the_same(family) {
+        // TCP_CORK: answer and end come in one segment, of which the only recv takes the answer.
+        let peer = server(family, "exactly(peer, 5)\npeer.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 1)\npeer.sendall(b'bye')\npeer.shutdown(socket.SHUT_WR)\nsay(all_of(peer))");
+        let run = connect(family, &peer).args(["hello", "--recv-size", "3"]).run().exits(0);
+        assert!(run.all::<Eof>().is_empty() && run.all::<Recv>().len() == 1, "{}", run.dump());
+        assert_eq!(ending(&run), (PEER, None, Some(true)), "{}", run.dump());
+        assert_eq!(peer.lines(), ["b''"]);
+    }
+
+    fn we_close_first_where_the_peer_still_waits(family) {
+        let peer = server(family, "peer.sendall(exactly(peer, 5))\nsay(all_of(peer))");
+        let run = connect(family, &peer).arg("hello").run().exits(0);
+        let close = run.one::<Close>();
+        assert_eq!((close.closed_first, close.reset_by), (LOCAL, None), "{}", run.dump());
+        assert_eq!(close.clean, (close.bytes_unacknowledged == Some(0)).then_some(true));
+        assert_eq!(peer.lines(), ["b''"]);
+    }
+
+    fn a_reset_of_the_peer_is_the_peers(family) {
+        let peer = server(family, "exactly(peer, 5)\nreset(peer)");
+        let run = connect(family, &peer).arg("hello").run().exits(10);
+        assert_eq!(ending(&run), (PEER, PEER, Some(false)), "{}", run.dump());
+    }
+
+    fn a_reset_after_our_end_is_the_peers_and_we_closed_first(family) {
+        let peer = server(family, "all_of(peer)\nreset(peer)");
+        let run = connect(family, &peer).stdin("hello").run().exits(10);
+        assert_eq!(ending(&run), (LOCAL, PEER, Some(false)), "{}", run.dump());
+    }
+
+    fn what_we_leave_unread_makes_us_reset(family) {
+        let peer = server(family, "exactly(peer, 5)\npeer.sendall(b'0123456789')\ntry:\n    say(peer.recv(9))\nexcept ConnectionResetError:\n    say('reset')");
+        let run = connect(family, &peer).args(["hello", "--recv-size", "4"]).run().exits(0);
+        assert_eq!(ending(&run), (LOCAL, LOCAL, Some(false)), "{}", run.dump());
+        assert_eq!(run.one::<Close>().bytes_unread, Some(6));
+        assert_eq!(peer.lines(), ["reset"], "as the peer sees it");
+    }
+
+    fn a_server_tells_how_each_connection_ended(family) {
+        let server = Sockeye::new(format!("serve {} --json --count 3", family.at(0))).start();
+        let closes = dial(family, server.port());
+        let resets = dial(family, server.port());
+        server.wait_for_nth::<Accept>(2);
+        drop(closes);
+        reset(resets);
+        server.wait_for_nth::<Close>(2);
+        let denied = Peer::python(&format!("peer = dial('{}', {})\npeer.sendall(b'x')\nexactly(peer, 1)\npeer.close()", family.host(), server.port()), &[]);
+        denied.lines();
+        let run = server.finish().exits(0);
+        let of = |conn| {
+            let close = run.all::<Close>().into_iter().find(|close| close.conn == conn).unwrap();
+            (close.closed_first, close.reset_by, close.clean)
+        };
+        assert_eq!(of(1), (PEER, None, Some(true)));
+        assert_eq!(of(2), (PEER, PEER, Some(false)));
+        assert_eq!((of(3).0, of(3).1), (PEER, None));
+    }
+
+    fn bytes_that_the_peer_never_took_are_told(family) {
+        // The peer reads nothing: what its window and our buffer hold is not acknowledged.
+        let peer = server(family, "say('there')\ntold()");
+        let client = connect(family, &peer).args(["--idle-timeout", "1s"]).stdin(vec![b'x'; 32 << 20]).start();
+        let run = client.finish_by_itself().exits(8);
+        let close = run.one::<Close>();
+        let left = close.bytes_unacknowledged.unwrap();
+        assert!(left > 0 && left < close.bytes_sent, "{close:?}");
+        assert_eq!((close.closed_first, close.reset_by, close.clean), (LOCAL, None, None));
+        peer.finish();
+    }
+
+    fn a_peer_that_does_not_read_holds_back_by_its_window(family) {
+        let peer = server(family, "peer.recv(1)\nstart = time.monotonic()\ntime.sleep(1)\nsay(time.monotonic() - start)\nwhile peer.recv(1 << 20): pass");
+        let run = connect(family, &peer).stdin(vec![b'x'; 32 << 20]).run().exits(0);
+        let slept: f64 = peer.lines()[0].parse().unwrap();
+        let tcp = figures(&run);
+        assert_eq!(tcp.held_back_by, Some(HeldBack::PeerWindow), "{tcp:?}");
+        let limited = tcp.rwnd_limited_ns.unwrap() as f64 / 1e9;
+        assert!((0.6 * slept..slept + 1.5).contains(&limited), "{limited} s of {slept} s: {tcp:?}");
+        assert!(tcp.busy_ns.unwrap() >= tcp.rwnd_limited_ns.unwrap() + tcp.sndbuf_limited_ns.unwrap());
+    }
+
+    fn who_sent_nothing_was_not_held_back(family) {
+        let peer = server(family, "peer.sendall(b'bye')\npeer.close()");
+        let run = connect(family, &peer).stdin_piped().start();
+        run.wait_for::<Eof>();
+        let tcp = figures(&run.finish().exits(0));
+        assert_eq!((tcp.held_back_by, tcp.busy_ns, tcp.retransmits), (None, Some(0), 0), "{tcp:?}");
+        assert_eq!(tcp.bytes_retransmitted, Some(0));
+        assert!(tcp.pmtu > tcp.mss, "{tcp:?}");
+    }
+}
+
+#[test]
+fn a_unix_socket_knows_who_closed_first_too() {
+    let dir = TempDir::new();
+    let path = dir.path().join("x.sock");
+    let script = |then: &str| {
+        format!(
+            "server = socket.socket(socket.AF_UNIX)\nserver.bind(sys.argv[1])\nserver.listen()\nsay(1)\npeer, _ = server.accept()\n{then}"
+        )
+    };
+    // What came before the delay is over lies in the kernel, the end too: nobody reads that.
+    for (then, expected) in [
+        ("peer.sendall(b'bye')\npeer.shutdown(socket.SHUT_WR)\nsay(all_of(peer))", PEER),
+        ("peer.sendall(b'bye')\nsay(all_of(peer))", LOCAL),
+    ] {
+        let peer = Peer::python_server(&script(then), &[path.to_str().unwrap()]);
+        let run =
+            Sockeye::new(format!("connect unix:{} hello --send-delay 500ms --recv-size 3 --json", path.display()))
+                .run()
+                .exits(0);
+        assert!(run.all::<Eof>().is_empty(), "{}", run.dump());
+        assert_eq!(ending(&run), (expected, None, Some(true)), "{}", run.dump());
+        let close = run.one::<Close>();
+        assert!(close.tcp.is_none() && close.bytes_unacknowledged.is_none(), "{close:?}");
+        assert_eq!(peer.lines(), ["b'hello'"]);
+        std::fs::remove_file(&path).unwrap();
+    }
+}
+
+#[test]
+fn text_says_it_in_few_words_and_without_v_only_what_is_unusual() {
+    let verdict = |words: &[&str], script: &str| {
+        let peer = server(Family::V4, script);
+        let run = Sockeye::new(format!("connect 127.0.0.1 {}", peer.port)).args(words).stdin("hello").run();
+        peer.finish();
+        run.stderr()
+    };
+    let good = "all_of(peer)\npeer.close()";
+    let plain = verdict(&[], good);
+    assert!(
+        !plain.contains("closed first") && !plain.contains("clean") && !plain.contains("unacknowledged"),
+        "{plain}"
+    );
+    let verbose = verdict(&["-v"], good);
+    assert!(verbose.contains("closed first by us, clean, rtt "), "{verbose}");
+    let broken = verdict(&[], "all_of(peer)\nreset(peer)");
+    assert!(broken.contains(", reset by the peer"), "{broken}");
+}
+
+#[test]
+fn the_summary_of_a_client_says_what_held_it_back() {
+    let peer = server(Family::V4, "exactly(peer, 1)\ntime.sleep(0.5)\nwhile peer.recv(1 << 20): pass");
+    let run = Sockeye::new(format!("connect 127.0.0.1 {} -v", peer.port)).stdin(vec![b'x'; 32 << 20]).run().exits(0);
+    let text = run.stderr();
+    let last = text.lines().last().unwrap();
+    assert!(last.starts_with("the transfer was held back by the peer's window for "), "{text}");
+}
