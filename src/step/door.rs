@@ -80,11 +80,15 @@ impl Door {
 
     /// Emits an event. Never blocks: who can wait, waits for [`Door::room`] before the next one.
     pub fn emit<'a>(&self, event: impl Into<Event<'a>>) {
+        let event = event.into();
+        let is_wanted = self.wants(event.kind());
         let mut inner = self.lock();
-        let stamp = self.stamp(&mut inner);
+        let elapsed = self.elapsed(&mut inner);
+        // Nobody sees the time of an event that nobody sees: a clock less to be read.
+        let time = if is_wanted { SystemTime::now() } else { SystemTime::UNIX_EPOCH };
         let Some(audience) = &mut inner.audience else { return };
-        audience.hear(stamp, &event.into());
-        if audience.is_full() {
+        audience.hear(Stamp { time, elapsed }, &event);
+        if is_wanted && audience.is_full() {
             self.full.store(true, Ordering::Relaxed);
         }
     }
@@ -166,9 +170,13 @@ impl Door {
     }
 
     fn stamp(&self, inner: &mut Inner) -> Stamp {
+        Stamp { time: SystemTime::now(), elapsed: self.elapsed(inner) }
+    }
+
+    fn elapsed(&self, inner: &mut Inner) -> Duration {
         // The clock is monotonic; the maximum guards the promise against one that is not.
         inner.last = inner.last.max(self.started.elapsed());
-        Stamp { time: SystemTime::now(), elapsed: inner.last }
+        inner.last
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
