@@ -67,6 +67,15 @@ mod server;
 // What this machine permits.
 mod doctor;
 
+// Unix sockets with connections, of every type.
+mod unix;
+
+// Unix datagrams.
+mod unix_datagram;
+
+// What may stand at a path, and what becomes of it.
+mod unix_targets;
+
 // The events, their schema, and the reader itself.
 mod json;
 

@@ -56,14 +56,17 @@ impl std::fmt::Display for UnixHolder {
 /// Returns who has bound a path or an abstract name, the latter with its `@`. The kernel tells the
 /// path as it was written then: another way to write it is not found.
 pub(super) fn of_unix_name(name: &Path) -> Option<UnixHolder> {
-    let found = unix().ok()?.into_iter().find(|entry| entry.path.as_deref() == Some(name))?;
+    // Its connections have the same name, one that is not yet accepted no inode.
+    let all: Vec<_> = unix().ok()?.into_iter().filter(|entry| entry.path.as_deref() == Some(name)).collect();
+    let inodes: Vec<u64> = all.iter().map(|entry| entry.inode).filter(|inode| *inode != 0).collect();
+    let found = all.first()?;
     // Types by number, as socket(2) has them.
     let kind = match found.socket_type {
         1 => "stream",
         2 => "dgram",
         _ => "seqpacket",
     };
-    Some(UnixHolder { kind, process: of_inodes(&[found.inode]).remove(&found.inode) })
+    Some(UnixHolder { kind, process: of_inodes(&inodes).into_values().next() })
 }
 
 /// Returns name and id of the process that has each of the sockets open.

@@ -12,7 +12,7 @@ use tokio::io::unix::AsyncFd;
 
 use super::close::{self, Closing, Ending};
 use super::fail::{errno, on_connection};
-use super::open::set;
+use super::open::{set, set_options};
 use super::queue::{Queue, Why};
 use super::stream::Made;
 use super::unix::BoundFile;
@@ -21,22 +21,25 @@ use crate::address::Address;
 use crate::args::SocketOptions;
 use crate::error::{Error, Step};
 use crate::event::{self, Kind};
-use crate::socket::options::pass_credentials;
+use crate::socket::options::{Role, pass_credentials};
 use crate::socket::{self, SocketKind, unix};
 use crate::sys::{self, Credentials};
 
 /// A socket that listens.
 pub struct Listener {
+    /// The file of a unix socket, gone with the listener. It goes first: while the socket lives,
+    /// nobody takes the file for a stale one and puts another in its place.
+    _file: Option<BoundFile>,
     door: Arc<Door>,
     socket: Arc<AsyncFd<Socket>>,
     kind: SocketKind,
     local: Address,
     fast_open: bool,
     mptcp: bool,
+    /// What unix connections do not inherit: their options are set on each (unix(7)).
+    own: Option<Box<SocketOptions>>,
     /// Where it is watched.
     queue: Option<Arc<Queue>>,
-    /// The file of a unix socket, gone with the listener.
-    _file: Option<BoundFile>,
 }
 
 /// What a socket is that is to listen.
@@ -75,7 +78,9 @@ impl Listener {
         match sys::watch_socket(made) {
             Ok(socket) => {
                 let socket = Arc::new(socket);
-                Ok(Self { door, socket, kind, local, fast_open, mptcp, queue: None, _file: file })
+                let has_own = kind.is_unix() && (words.recv_buffer.is_some() || words.send_buffer.is_some());
+                let own = has_own.then(|| Box::new(words.clone()));
+                Ok(Self { _file: file, door, socket, kind, local, fast_open, mptcp, own, queue: None })
             }
             Err((_, error)) => {
                 Err(door.fail(&Error::of_io(Step::Listen, &error, &local.to_string()).with_local(local)))
@@ -116,18 +121,22 @@ impl Listener {
         let local = if is_told { socket::local(&made) } else { Address::UnixUnnamed };
         let info = (self.fast_open && is_told).then(|| sys::tcp_info(made.as_fd()).ok()).flatten();
         let whose = (is_told && self.kind.is_unix()).then(|| unix::peer_credentials(&made).ok()).flatten();
-        let process = whose.and_then(|whose| unix::process_name(whose.pid));
+        let process = whose.and_then(Credentials::seen_pid).and_then(unix::process_name);
         self.door.emit(event::Accept {
             conn,
             peer: &peer,
             local: &local,
             fast_open: info.map(|info| info.is_syn_data_acked),
             mptcp: (self.mptcp && is_told).then(|| super::mptcp(&made)).flatten(),
-            pid: whose.map(|whose| whose.pid),
+            pid: whose.and_then(Credentials::seen_pid),
             uid: whose.map(|whose| whose.uid),
             gid: whose.map(|whose| whose.gid),
             process: process.as_deref(),
         });
+        if let Some(words) = &self.own {
+            // A failure is this connection's own, and told.
+            let _told = set_options(&self.door, &made, self.kind, Role::Client, words);
+        }
         Connection { door: Arc::clone(&self.door), socket: made, kind: self.kind, conn, peer, opened: now() }
     }
 
