@@ -84,14 +84,17 @@ pub fn hint(error: &Error) -> Option<String> {
                 "the host answered that nobody listens there: is the server up, on this port and this address?"
                     .to_owned()
             }
-            Some(Address::UnixAbstract(_)) => "nobody has this abstract name: is the server up?".to_owned(),
+            Some(Address::UnixAbstract(_)) => {
+                "nobody listens on this abstract name with this type: is the server up?".to_owned()
+            }
             _ => "the file is there, but nobody listens on it: is the server up?".to_owned(),
         },
         (Step::Connect, Errno::EPROTOTYPE) => {
             "the socket there is of another type; --type stream, dgram or seqpacket chooses one".to_owned()
         }
         (Step::Bind, Errno::ENOENT) => "the folder of the path does not exist".to_owned(),
-        (Step::Bind, Errno::ENOTDIR) => "a part of the path is no folder".to_owned(),
+        (Step::Bind | Step::Connect, Errno::ENOTDIR) => "a part of the path is no folder".to_owned(),
+        (Step::Bind | Step::Connect, Errno::ELOOP) => "links of the path lead in a circle".to_owned(),
         (Step::Bind, Errno::EPERM) => "the group or the rights of the file may not be set by this user".to_owned(),
         (Step::Bind, Errno::EROFS) => "the path lies on a file system that is read-only".to_owned(),
         (Step::Send, Errno::EMSGSIZE) => {

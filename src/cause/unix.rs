@@ -27,7 +27,10 @@ pub(super) fn in_use(local: &Address) -> Option<String> {
 
 /// Says why a unix socket was not reached.
 pub(super) fn unreached(errno: Errno, peer: &Address) -> Option<String> {
-    if errno == Errno::EPROTOTYPE {
+    // Each type has abstract names of its own; a path is one for all.
+    let is_other =
+        errno == Errno::EPROTOTYPE || (errno == Errno::ECONNREFUSED && matches!(peer, Address::UnixAbstract(_)));
+    if is_other {
         let holder = holder::of_unix_name(&name(peer)?)?;
         return Some(format!("the socket there is of another type: {holder}; try --type {}", holder.kind));
     }

@@ -278,6 +278,11 @@ impl Stream {
                 Poll::Ready(Err(_)) | Poll::Pending => continue,
             };
             match guard.get_inner().peek(&mut [MaybeUninit::uninit()]) {
+                // A record may be empty, and of datagrams no end is told.
+                Ok(0) if self.kind.has_records() => {
+                    let hangup = sys::hangup(guard.get_inner().as_fd());
+                    return Ok(self.kind.has_connections() && hangup.is_peer_closed);
+                }
                 Ok(bytes) => return Ok(bytes == 0),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => guard.clear_ready(),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
