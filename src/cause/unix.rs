@@ -28,9 +28,11 @@ pub(super) fn in_use(local: &Address) -> Option<String> {
 /// Says why a unix socket was not reached.
 pub(super) fn unreached(errno: Errno, peer: &Address) -> Option<String> {
     // Each type has abstract names of its own; a path is one for all.
-    let is_other =
-        errno == Errno::EPROTOTYPE || (errno == Errno::ECONNREFUSED && matches!(peer, Address::UnixAbstract(_)));
-    if is_other {
+    if errno == Errno::ECONNREFUSED && matches!(peer, Address::UnixAbstract(_)) {
+        let holder = holder::of_unix_name(&name(peer)?)?;
+        return Some(format!("the name is held by {holder}: does it listen, and is that the --type to ask for?"));
+    }
+    if errno == Errno::EPROTOTYPE {
         let holder = holder::of_unix_name(&name(peer)?)?;
         return Some(format!("the socket there is of another type: {holder}; try --type {}", holder.kind));
     }
