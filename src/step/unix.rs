@@ -16,6 +16,7 @@ use super::open::{listening, open, report_bind, set, set_options};
 use super::{Door, Failed, Listener};
 use crate::address::Address;
 use crate::args::{SocketOptions, UnixType};
+use crate::cause;
 use crate::error::{Error, Step};
 use crate::event::{self, UnlinkReason};
 use crate::socket::options::{Role, pass_credentials};
@@ -82,8 +83,8 @@ async fn bind(door: &Arc<Door>, made: &Socket, at: &UnixPlace) -> Result<(Addres
     let Address::UnixPath(path) = &at.address else {
         return Ok((super::open::bind(door, made, &at.address).await?, None));
     };
-    // Without the group's rights until the group is the right one.
-    let first = if at.group.is_some() { at.mode & !0o070 } else { at.mode };
+    // Only the owner's rights until the group is the right one: its members are others until then.
+    let first = if at.group.is_some() { at.mode & 0o700 } else { at.mode };
     let mut bound = bind_with_mode(made, &at.address, first);
     if bound.as_ref().is_err_and(|error| error.raw_os_error() == Some(Errno::EADDRINUSE as i32))
         && remove_stale(door, path, &at.address)?
@@ -96,7 +97,14 @@ async fn bind(door: &Arc<Door>, made: &Socket, at: &UnixPlace) -> Result<(Addres
     if let Err(error) = bound {
         return Err(door.fail_explained(failed(&error, "")).await);
     }
-    let held = SocketFile::hold(path).map_err(|error| door.fail(&failed(&error, "")))?;
+    let held = match SocketFile::hold(path) {
+        Ok(held) => held,
+        // Out of descriptors, say: what was bound just now goes again.
+        Err(error) => {
+            let failed = door.fail(&failed(&error, ""));
+            return unlink(door, path, &at.address, UnlinkReason::End).and(Err(failed));
+        }
+    };
     let file = BoundFile { door: Arc::clone(door), path: path.clone(), address: at.address.clone(), held };
     if let Some(gid) = at.group {
         file.held.set_group(gid).map_err(|error| door.fail(&failed(&error, &format!(" group {gid}"))))?;
@@ -111,7 +119,7 @@ async fn bind(door: &Arc<Door>, made: &Socket, at: &UnixPlace) -> Result<(Addres
 /// Removes the file of a socket that nobody listens on; returns whether there was one.
 fn remove_stale(door: &Door, path: &Path, address: &Address) -> Result<bool, Failed> {
     let Ok(old) = SocketFile::hold(path) else { return Ok(false) };
-    if !old.is_socket() || !is_stale(path) || !old.is_at(path) {
+    if !old.is_socket() || !is_stale(path, || cause::listens(path)) || !old.is_at(path) {
         return Ok(false);
     }
     unlink(door, path, address, UnlinkReason::Stale).map(|()| true)
