@@ -3,7 +3,7 @@
 use super::Run;
 use super::relay::{self, Relay};
 use crate::address::Address;
-use crate::args::UnixServe;
+use crate::args::{Answer, UnixServe};
 use crate::behaviour;
 use crate::error::ExitCode;
 use crate::step::{self, Credentials, Datagram, Failed, Stdin, UnixPlace, now, since, within};
@@ -30,6 +30,8 @@ pub(super) async fn run(serve: &UnixServe, place: &UnixPlace, stdin: Option<Stdi
 
 async fn walk(serve: &UnixServe, socket: &Datagram, run: &Run) -> Result<ExitCode, Failed> {
     let service = &serve.service;
+    // Whoever is relayed is not answered by a rule.
+    let answer = if service.relay { &Answer::Discard } else { &service.answer };
     let mut buffer = vec![0; service.recv_size.get()];
     let (mut came, mut has_warned) = (0, false);
     let mut last = now();
@@ -41,7 +43,7 @@ async fn walk(serve: &UnixServe, socket: &Datagram, run: &Run) -> Result<ExitCod
         let Some(received) = socket.recv(&mut buffer, |whose| admits(serve, whose))? else { continue };
         last = now();
         came += u64::from(received.is_admitted);
-        let reply = received.is_admitted.then(|| behaviour::reply(&service.answer, &buffer[..received.bytes]));
+        let reply = received.is_admitted.then(|| behaviour::reply(answer, &buffer[..received.bytes]));
         if let Some(parts) = reply.flatten() {
             if received.from != Address::UnixUnnamed {
                 // A failure is this peer's own, and told.
@@ -59,12 +61,13 @@ async fn walk(serve: &UnixServe, socket: &Datagram, run: &Run) -> Result<ExitCod
 /// Relays stdin and stdout with whoever sends the first datagram that is let in. To a peer without
 /// a name nothing can be sent: it is only heard.
 async fn relay_one(serve: &UnixServe, socket: Datagram, stdin: Stdin, run: &Run) -> Result<ExitCode, Failed> {
+    let mut denied = vec![0; serve.service.recv_size.get()];
     let peer = loop {
         socket.readable().await;
         match socket.next_sender()? {
             None => {}
             Some((whose, peer)) if whose.is_none_or(|whose| admits(serve, whose)) => break peer,
-            Some(_) => drop(socket.recv(&mut [0], |whose| admits(serve, whose))?),
+            Some(_) => drop(socket.recv(&mut denied, |whose| admits(serve, whose))?),
         }
     };
     if peer == Address::UnixUnnamed {

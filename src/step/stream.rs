@@ -295,6 +295,12 @@ impl Stream {
         let has_records = self.kind.has_records();
         let message = self.message(socket, buffer)?;
         let bytes = message.bytes;
+        if let Some(from) = message.from.as_ref().map(socket::address)
+            && from != self.peer
+        {
+            self.foreign(&message, &from, &buffer[..bytes]);
+            return Err(io::ErrorKind::Interrupted.into());
+        }
         // A stream ends with 0 bytes; a record of 0 bytes has its sender's credentials, the end of
         // a stream of records has none; datagrams have no end.
         let is_end = bytes == 0
@@ -320,10 +326,24 @@ impl Stream {
         Ok(Taken { bytes, is_end, is_all })
     }
 
+    /// Reports a datagram that somebody else had sent before we kept to our peer.
+    fn foreign(&self, message: &Message, from: &Address, data: &[u8]) {
+        self.door.emit(event::Recv {
+            peer: Some(from),
+            truncated: Some(message.true_bytes > message.bytes),
+            datagram_bytes: Some(message.true_bytes as u64),
+            denied: true,
+            descriptors: &described(&message.descriptors),
+            ..event::Recv::on(None, message.bytes, data)
+        });
+    }
+
     /// Receives one message of a unix socket.
     fn message(&self, socket: &Socket, buffer: &mut [u8]) -> io::Result<Message> {
         let fd = socket.as_fd();
-        let wanted = Wanted { true_length: self.kind.has_records(), ..Wanted::default() };
+        // A server's datagrams may have come before it had one peer.
+        let from = self.is_accepted && !self.kind.has_connections();
+        let wanted = Wanted { true_length: self.kind.has_records(), from, ..Wanted::default() };
         if !self.is_client_of_records() {
             return sys::recv_message(fd, buffer, wanted);
         }

@@ -88,7 +88,9 @@ impl Text {
             let told = Told { stamp, event, offset, settings: &self.settings };
             self.stdout.push(|buffer| told.append_result(buffer));
         }
-        if let (Event::Recv(recv), Results::Peer) = (event, self.settings.results) {
+        if let (Event::Recv(recv), Results::Peer) = (event, self.settings.results)
+            && !recv.denied
+        {
             let peer = &mut self.peer;
             self.stdout.push(|buffer| peer.append(buffer, recv.data.0));
         }
