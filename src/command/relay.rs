@@ -12,6 +12,9 @@ use crate::error::{ExitCode, Step};
 use crate::event::{Kind, Reason};
 use crate::step::{self, Cause, Failed, Recvd, Spliced, Stdin, Stream, now};
 
+/// How long no datagram comes of those that were there when a send failed.
+const LEFTOVER: Duration = Duration::from_millis(10);
+
 /// How a relay ended without a failed step.
 enum End {
     /// Both sides are closed, or the peer's is and that is enough.
@@ -109,6 +112,12 @@ async fn both(
     match sent {
         // What we cannot read we cannot send: there is nothing to wait for.
         Err(failed) if failed.code == ExitCode::File => Err(failed),
+        // No end comes of datagrams: what the peer has sent is there already.
+        Err(failed) if !stream.has_end() => tokio::select! {
+            biased;
+            received = down => received.and(Err(failed)),
+            _ = idle(stream, Some(LEFTOVER)) => Err(failed),
+        },
         Ok(()) if !stream.has_end() => tokio::select! {
             received = down => received.map(|()| End::Closed),
             _ = idle(stream, linger) => Ok(End::Quiet),
