@@ -21,11 +21,12 @@ use crate::sys::{self, Credentials, Wanted};
 
 /// A datagram socket with a name of its own.
 pub struct Datagram {
+    /// Gone before the socket is, as that of a listener.
+    file: Option<BoundFile>,
     door: Arc<Door>,
     socket: AsyncFd<Socket>,
     kind: SocketKind,
     local: Address,
-    file: Option<BoundFile>,
 }
 
 /// A datagram that came.
@@ -88,7 +89,7 @@ impl Datagram {
             local: Some(&self.local),
             truncated: Some(message.true_bytes > message.bytes),
             datagram_bytes: Some(message.true_bytes as u64),
-            pid: whose.map(|whose| whose.pid),
+            pid: whose.and_then(Credentials::seen_pid),
             uid: whose.map(|whose| whose.uid),
             gid: whose.map(|whose| whose.gid),
             denied: !is_admitted,

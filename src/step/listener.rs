@@ -24,12 +24,13 @@ use crate::sys::{self, Credentials};
 
 /// A socket that listens.
 pub struct Listener {
+    /// The file of a unix socket, gone with the listener. It goes first: while the socket lives,
+    /// nobody takes the file for a stale one and puts another in its place.
+    _file: Option<BoundFile>,
     door: Arc<Door>,
     socket: AsyncFd<Socket>,
     kind: SocketKind,
     local: Address,
-    /// The file of a unix socket, gone with the listener.
-    _file: Option<BoundFile>,
 }
 
 /// What one accept came to.
@@ -93,12 +94,12 @@ impl Listener {
         let is_wanted = self.door.wants(Kind::Accept);
         let local = if is_wanted { socket::local(&made) } else { Address::UnixUnnamed };
         let whose = (is_wanted && self.kind.is_unix()).then(|| unix::peer_credentials(&made).ok()).flatten();
-        let process = whose.and_then(|whose| unix::process_name(whose.pid));
+        let process = whose.and_then(Credentials::seen_pid).and_then(unix::process_name);
         self.door.emit(event::Accept {
             conn,
             peer: &peer,
             local: &local,
-            pid: whose.map(|whose| whose.pid),
+            pid: whose.and_then(Credentials::seen_pid),
             uid: whose.map(|whose| whose.uid),
             gid: whose.map(|whose| whose.gid),
             process: process.as_deref(),

@@ -17,6 +17,14 @@ pub struct Credentials {
     pub gid: u32,
 }
 
+impl Credentials {
+    /// Returns the process, where it lies inside our process namespace.
+    #[must_use]
+    pub fn seen_pid(self) -> Option<i32> {
+        (self.pid != 0).then_some(self.pid)
+    }
+}
+
 /// What one recvmsg(2) gave.
 #[derive(Debug)]
 pub struct Message {
