@@ -526,6 +526,18 @@ say(peer.recv(9).decode())
 }
 
 #[test]
+fn a_start_on_a_name_that_is_taken_costs_who_lives_there_no_connection() {
+    for kind in CONNECTED {
+        let (_dir, path) = place();
+        let server = serve(&path, kind, "");
+        Sockeye::new(format!("unix-serve --json {path}")).run().exits(5);
+        python("reach(*sys.argv[1:]).close()", &[kind, &path]);
+        server.wait_for::<Close>();
+        assert_eq!(server.interrupt().exits(0).summary().connections, Some(1), "{kind}: only Python's");
+    }
+}
+
+#[test]
 fn of_two_that_start_at_once_one_gets_a_stale_name() {
     for _ in 0..10 {
         let (_dir, path) = place();

@@ -2,9 +2,10 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use procfs::net::{TcpNetEntry, TcpState, tcp, tcp6, unix};
+use procfs::net::{TcpNetEntry, TcpState, tcp, tcp6};
 use procfs::process::{FDTarget, all_processes};
 
 use crate::address::Address;
@@ -53,20 +54,55 @@ impl std::fmt::Display for UnixHolder {
     }
 }
 
-/// Returns who has bound a path or an abstract name, the latter with its `@`. The kernel tells the
-/// path as it was written then: another way to write it is not found.
+/// Returns who has bound a path or an abstract name, the latter with its `@`: who listens, where
+/// somebody does. The kernel tells the path as it was written then: another way to write it is not
+/// found.
 pub(super) fn of_unix_name(name: &Path) -> Option<UnixHolder> {
-    // Its connections have the same name, one that is not yet accepted no inode.
-    let all: Vec<_> = unix().ok()?.into_iter().filter(|entry| entry.path.as_deref() == Some(name)).collect();
-    let inodes: Vec<u64> = all.iter().map(|entry| entry.inode).filter(|inode| *inode != 0).collect();
-    let found = all.first()?;
+    let mut found = with_unix_name(name);
+    // What a server has accepted has its name too.
+    found.sort_by_key(|socket| !socket.listens);
+    let kind = found.first()?.kind;
+    let inodes: Vec<u64> = found.iter().map(|socket| socket.inode).filter(|inode| *inode != 0).collect();
+    let mut processes = of_inodes(&inodes);
+    Some(UnixHolder { kind, process: inodes.iter().find_map(|inode| processes.remove(inode)) })
+}
+
+/// Returns whether somebody listens on a path, without asking there.
+pub(super) fn listens(name: &Path) -> bool {
+    with_unix_name(name).iter().any(|socket| socket.listens)
+}
+
+/// A line of the kernel's table of unix sockets.
+struct UnixSocket {
+    /// Its type, as `--type` names it.
+    kind: &'static str,
+    listens: bool,
+    /// 0 where it was not accepted yet.
+    inode: u64,
+}
+
+/// Returns the sockets of a name (proc_pid_net(5)). procfs has neither their flags nor names with
+/// blanks or without UTF-8.
+fn with_unix_name(name: &Path) -> Vec<UnixSocket> {
+    let table = std::fs::read("/proc/self/net/unix").unwrap_or_default();
+    table.split(|byte| *byte == b'\n').filter_map(|line| unix_socket(line, name.as_os_str().as_bytes())).collect()
+}
+
+/// Reads a line: number, users, protocol, flags, type, state, inode, name.
+fn unix_socket(line: &[u8], name: &[u8]) -> Option<UnixSocket> {
+    /// __SO_ACCEPTCON (linux/net.h): it listens.
+    const LISTENS: u32 = 1 << 16;
+    let front = line.strip_suffix(name)?.strip_suffix(b" ")?;
+    let words: Vec<&str> = std::str::from_utf8(front).ok()?.split_ascii_whitespace().collect();
+    let [_, _, _, flags, kind, _, inode] = words[..] else { return None };
     // Types by number, as socket(2) has them.
-    let kind = match found.socket_type {
-        1 => "stream",
-        2 => "dgram",
+    let kind = match kind {
+        "0001" => "stream",
+        "0002" => "dgram",
         _ => "seqpacket",
     };
-    Some(UnixHolder { kind, process: of_inodes(&inodes).into_values().next() })
+    let flags = u32::from_str_radix(flags, 16).ok()?;
+    Some(UnixSocket { kind, listens: flags & LISTENS != 0, inode: inode.parse().ok()? })
 }
 
 /// Returns name and id of the process that has each of the sockets open.
@@ -86,4 +122,21 @@ fn of_inodes(inodes: &[u64]) -> HashMap<u64, (String, i32)> {
         }
     }
     found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_found_whatever_bytes_it_has() {
+        let line = |name: &[u8]| [b"0000000000000000: 00000002 00000000 00010000 0005 01 4711 ", name].concat();
+        for name in [&b"/run/x"[..], b"/run/a b", b"@n\xff"] {
+            let found = unix_socket(&line(name), name).unwrap();
+            assert_eq!((found.kind, found.listens, found.inode), ("seqpacket", true, 4711));
+        }
+        assert!(unix_socket(&line(b"/run/x"), b"x").is_none(), "only the whole name");
+        assert!(unix_socket(&line(b"/run/a b"), b"b").is_none(), "only the whole name");
+        assert!(unix_socket(b"", b"x").is_none());
+    }
 }

@@ -6,6 +6,7 @@ mod holder;
 mod unix;
 
 use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
 
 use nix::errno::Errno;
 
@@ -31,6 +32,13 @@ pub fn investigate(error: &Error) -> Option<String> {
         _ => None,
     };
     found.or_else(|| hint(error))
+}
+
+/// Returns whether somebody is known to listen on a unix path, as it is written: it is looked up,
+/// and who listens is not asked.
+#[must_use]
+pub fn listens(path: &Path) -> bool {
+    holder::listens(path)
 }
 
 /// Returns what a failure usually means, and what to try next: cheap.

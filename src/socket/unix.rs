@@ -151,9 +151,10 @@ pub fn bind_with_mode(socket: &Socket, address: &Address, mode: u32) -> io::Resu
 }
 
 /// Returns whether nobody listens on the socket file at a path: a connect to it is refused. One
-/// of another type that does not refuse is live, and so is one that nobody may ask.
+/// of another type that does not refuse is live, and so is one that nobody may ask. `listens` says
+/// whether somebody is known to listen there, so that who counts connections is not asked by one.
 #[must_use]
-pub fn is_stale(path: &Path) -> bool {
+pub fn is_stale(path: &Path, listens: impl Fn() -> bool) -> bool {
     // A datagram socket is asked first: it costs a server of connections none.
     for kind in [UnixType::Dgram, UnixType::Stream, UnixType::Seqpacket] {
         let Ok(asking) = super::socket(SocketKind::Unix(kind)) else { return false };
@@ -161,7 +162,7 @@ pub fn is_stale(path: &Path) -> bool {
             Ok(Connecting::Done | Connecting::InProgress) => return false,
             Err(error) => match error.raw_os_error().map(Errno::from_raw) {
                 Some(Errno::ECONNREFUSED) => return true,
-                Some(Errno::EPROTOTYPE) => {}
+                Some(Errno::EPROTOTYPE) if !listens() => {}
                 _ => return false,
             },
         }

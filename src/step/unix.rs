@@ -17,6 +17,7 @@ use super::open::{listening, open, report_bind, set, set_options};
 use super::{Door, Failed, Listener};
 use crate::address::Address;
 use crate::args::{SocketOptions, UnixType};
+use crate::cause;
 use crate::error::{Error, Step};
 use crate::event::{self, UnlinkReason};
 use crate::socket::options::{Role, pass_credentials};
@@ -119,7 +120,7 @@ async fn bind(door: &Arc<Door>, made: &Socket, at: &UnixPlace) -> Result<(Addres
 /// Removes the file of a socket that nobody listens on; returns whether there was one.
 fn remove_stale(door: &Door, path: &Path, address: &Address) -> Result<bool, Failed> {
     let Ok(old) = SocketFile::hold(path) else { return Ok(false) };
-    if !old.is_socket() || !is_stale(path) || !old.is_at(path) {
+    if !old.is_socket() || !is_stale(path, || cause::listens(path)) || !old.is_at(path) {
         return Ok(false);
     }
     unlink(door, path, address, UnlinkReason::Stale).map(|()| true)
