@@ -173,7 +173,7 @@ impl Attempt {
     /// Makes an error of what connect(2) gave; an ICMP error that made it so is reported.
     fn failed(&self, error: &std::io::Error, made: &Socket, began: Instant) -> Lost {
         let error = Error::of_io(Step::Connect, error, &self.peer.to_string());
-        let error = error.with_peer(self.peer.clone()).with_took(began.elapsed());
+        let error = from_here(error.with_peer(self.peer.clone()).with_took(began.elapsed()), made);
         let Some(icmp) = socket::icmp::icmp_error(made) else { return Lost::Error(error) };
         let name = match icmp.from.is_ipv4() {
             true => icmp::name_v4(icmp.kind, icmp.code),
@@ -183,6 +183,11 @@ impl Attempt {
         self.door.emit(event::IcmpError { target: &self.peer, from, kind, code, name, mtu });
         let whose = if self.peer.ip() == Some(from) { "the host itself" } else { "a router or firewall on the way" };
         let hint = format!("{from} said so by ICMP {name} (type {kind}, code {code}): {whose}");
+        let error = match error.exit_code() {
+            // Of some errors of ICMPv6 the kernel makes EACCES: still it was not this machine that refused.
+            ExitCode::Permission => error.with_exit_code(ExitCode::Unreachable),
+            _ => error,
+        };
         Lost::Error(error.with_hint(hint))
     }
 
@@ -197,7 +202,15 @@ impl Attempt {
         };
         let message = format!("connect {}: no answer within {:.3} s{again}", self.peer, after.as_secs_f64());
         let error = Error::of_kind(Step::Connect, ExitCode::NoAnswer, message);
-        Lost::Error(error.with_peer(self.peer.clone()).with_took(after))
+        Lost::Error(from_here(error.with_peer(self.peer.clone()).with_took(after), made))
+    }
+}
+
+/// Adds from which address and port it was tried, which is what a firewall's log has too.
+fn from_here(error: Error, made: &Socket) -> Error {
+    match socket::local(made) {
+        local @ Address::Inet(inet) if inet.port() != 0 => error.with_local(local),
+        _ => error,
     }
 }
 
