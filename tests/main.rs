@@ -70,6 +70,9 @@ mod doctor;
 // Unix sockets with connections, of every type.
 mod unix;
 
+// The files of unix sockets.
+mod unix_file;
+
 // Unix datagrams.
 mod unix_datagram;
 

@@ -204,3 +204,58 @@ server.sendto(b"bye", whose)
     server.finish();
     assert_eq!(run.one::<Error>().errno.as_deref(), Some("ECONNREFUSED"));
 }
+
+#[test]
+fn a_broker_gives_what_one_sends_to_all_others() {
+    let script = r#"
+peers = [reach("dgram", sys.argv[1]) for _ in range(3)]
+for number, peer in enumerate(peers):
+    peer.send(b"from %d" % number)
+# Whoever came before hears of each that comes.
+say([peers[0].recv(99).decode() for _ in range(2)], peers[1].recv(99).decode())
+peers[1].close()
+peers[0].send(b"again")
+say(peers[2].recv(99).decode())
+"#;
+    let (lines, server, _held) = served("--broker", script);
+    assert_eq!(lines, ["['from 1', 'from 2'] from 2", "again"]);
+    server.wait_for_nth::<Recv>(4);
+    server.wait_for::<Error>();
+    let run = server.interrupt().exits(0);
+    assert_eq!(run.one::<Error>().errno.as_deref(), Some("ECONNREFUSED"), "who is gone is told once and forgotten");
+}
+
+#[test]
+fn a_delay_holds_up_only_the_answer() {
+    let script = r#"
+one, two = reach("dgram", sys.argv[1]), reach("dgram", sys.argv[1])
+began = time.monotonic()
+one.send(b"one")
+two.send(b"two")
+say(one.recv(9).decode(), two.recv(9).decode())
+took = time.monotonic() - began
+say(0.3 <= took < 0.6 or took)
+"#;
+    let (lines, server, _held) = served("--fault delay=300ms --count 2", script);
+    assert_eq!(lines, ["one two", "True"]);
+    let run = server.finish_by_itself().exits(0);
+    assert_eq!(run.summary().sent, Some(2), "what was held back is sent before the end");
+}
+
+#[test]
+fn a_server_that_hangs_lets_its_queue_fill() {
+    let script = r#"
+peer = make("dgram")
+peer.settimeout(0.3)
+count = 0
+try:
+    while True:
+        peer.sendto(b"x", sys.argv[1])
+        count += 1
+except (TimeoutError, BlockingIOError):
+    say(count > 0)
+"#;
+    let (lines, server, _held) = served("--fault hang", script);
+    assert_eq!(lines, ["True"]);
+    assert_eq!(server.interrupt().exits(0).summary().received, Some(0));
+}

@@ -118,12 +118,17 @@ impl Service {
             (self.max_connections.is_some(), "--max-connections"),
             (self.on_peer_close.is_some(), "--on-peer-close"),
             (self.source_bytes.is_some(), "--source-bytes"),
-            (self.broker, "--broker"),
-            (self.fault.is_some(), "--fault"),
         ];
-        match of_connections.into_iter().find(|(is_given, _)| *is_given) {
-            Some((_, option)) => Err(format!("{option} is for connections, and --type dgram has none")),
-            None => Ok(()),
+        if let Some((_, option)) = of_connections.into_iter().find(|(is_given, _)| *is_given) {
+            return Err(format!("{option} is for connections, and --type dgram has none"));
+        }
+        match self.fault {
+            None | Some(Fault::Delay(_)) => Ok(()),
+            Some(Fault::Hang) if self.timeout.is_some() || self.count.is_some() => {
+                Err("--timeout and --count would do nothing: --fault hang takes no datagram".to_owned())
+            }
+            Some(Fault::Hang) => Ok(()),
+            Some(fault) => Err(format!("--fault {} is for connections, and --type dgram has none", fault.name())),
         }
     }
 

@@ -220,7 +220,8 @@ async fn unix_datagrams(door: &Arc<Door>, bound: Duration) -> Result<Duration, T
             break received;
         }
     };
-    server.answer(&received, [&[], &buffer[..received.bytes]])?;
+    let Some(from) = &received.from else { return Err(Trouble::Damaged) };
+    server.send_to(from, [&[], &buffer[..received.bytes]])?;
     take(&client, bound).await?;
     let trip = step::since(began);
     client.close(Reason::Local);

@@ -34,11 +34,17 @@ pub struct Datagram {
 pub struct Datagrammed {
     /// Bytes of it that lie in the buffer.
     pub bytes: usize,
-    /// Who sent it.
-    pub from: Address,
+    /// Who sent it; `None` where the sender has no name.
+    pub from: Option<Sender>,
     /// Whether its sender is let in.
     pub is_admitted: bool,
-    raw: Option<SockAddr>,
+}
+
+/// Who has sent a datagram, and can be sent one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sender {
+    address: Address,
+    raw: SockAddr,
 }
 
 impl Datagram {
@@ -96,7 +102,8 @@ impl Datagram {
             descriptors: &descriptors,
             ..event::Recv::on(None, message.bytes, &buffer[..message.bytes])
         });
-        Ok(Some(Datagrammed { bytes: message.bytes, from, is_admitted, raw: message.from }))
+        let from = message.from.filter(|_| from != Address::UnixUnnamed).map(|raw| Sender { address: from, raw });
+        Ok(Some(Datagrammed { bytes: message.bytes, from, is_admitted }))
     }
 
     /// Returns who has sent the next datagram, which stays to be received: the process, as far as
@@ -132,26 +139,25 @@ impl Datagram {
         }
     }
 
-    /// Answers a datagram with the parts as one. A peer whose queue is full loses it: nobody else
-    /// waits for that peer.
+    /// Sends the parts as one datagram. A peer whose queue is full loses it: nobody else waits for
+    /// that peer.
     ///
     /// # Errors
     /// As sendmsg(2), reported; the socket is as good as before.
-    pub fn answer(&self, received: &Datagrammed, parts: [&[u8]; 2]) -> Result<(), Failed> {
-        let Some(to) = &received.raw else { return Ok(()) };
+    pub fn send_to(&self, to: &Sender, parts: [&[u8]; 2]) -> Result<(), Failed> {
         let parts_of = [IoSlice::new(parts[0]), IoSlice::new(parts[1])];
-        match self.socket.get_ref().send_to_vectored(&parts_of, to) {
+        match self.socket.get_ref().send_to_vectored(&parts_of, &to.raw) {
             Ok(bytes) => {
                 let joined = if self.door.wants(Kind::Send) { parts.concat() } else { Vec::new() };
                 self.door.emit(event::Send {
-                    peer: Some(&received.from),
+                    peer: Some(&to.address),
                     ..event::Send::on(None, bytes, &joined[..bytes.min(joined.len())])
                 });
                 Ok(())
             }
             Err(error) => {
-                let error = Error::of_io(Step::Send, &error, &received.from.to_string());
-                Err(self.door.fail(&error.with_peer(received.from.clone())))
+                let error = Error::of_io(Step::Send, &error, &to.address.to_string());
+                Err(self.door.fail(&error.with_peer(to.address.clone())))
             }
         }
     }

@@ -35,7 +35,7 @@ mod stream;
 mod unix;
 
 pub use attempt::Reach;
-pub use datagram::{Datagram, Datagrammed, Name};
+pub use datagram::{Datagram, Datagrammed, Name, Sender};
 pub use door::Door;
 pub use fail::Failed;
 pub use fast_open::is_fast_open_on;
