@@ -462,6 +462,7 @@ fn exit_8_a_firewall_that_drops_and_the_syns_that_were_sent_again() {
             again => format!("{again} SYNs sent again"),
         };
         assert!(stderr.contains(&again), "{again}: {stderr}");
+        assert!(stderr.contains("no answer yet, 1 SYN sent again after 1."), "told while it waits: {stderr}");
     }
 }
 

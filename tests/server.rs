@@ -13,7 +13,7 @@ use socket2::{Domain, Socket, Type};
 use crate::harness::check::{self, Asked};
 use crate::harness::events::{Accept, Bind, Close, Error, Event, Listen, Reason, Recv, Step};
 use crate::harness::net::{self, dial, over_both_families, raise_descriptor_limit, reset};
-use crate::harness::{Family, Running, Sockeye, require};
+use crate::harness::{Family, Peer, Running, Sockeye, require};
 
 fn serve(rest: &str) -> Running {
     Sockeye::new(format!("serve 0 --json {rest}")).start()
@@ -444,4 +444,27 @@ fn a_slow_reader_of_the_json_makes_the_server_wait_and_loses_no_line() {
     check::check_run(&lines, 0, Asked::default(), began);
     let received: u64 = lines.iter().map(|line| if let Event::Recv(recv) = &line.event { recv.bytes } else { 0 }).sum();
     assert_eq!(received, sent as u64);
+}
+
+over_both_families! {
+    fn a_thousand_clients_leave_no_descriptor(family) {
+        for words in ["--echo", "--discard", "--source-bytes 10", "--broker", "--messages 1", "--report-every 50ms"] {
+            let server = Sockeye::new(format!("serve 0 --json {words}")).start();
+            let port = server.port();
+            let descriptors = || std::fs::read_dir(format!("/proc/{}/fd", server.pid())).unwrap().count();
+            drop(dial(family, port));
+            server.wait_for::<Close>();
+            let before = descriptors();
+            let script = r#"
+for _ in range(5):
+    peers = [dial(sys.argv[1], sys.argv[2]) for _ in range(200)]
+    [peer.sendall(b"x") for peer in peers]
+    [reset(peer) if number % 3 == 0 else peer.close() for number, peer in enumerate(peers)]
+"#;
+            Peer::python(script, &[&family.host(), &port.to_string()]).lines();
+            server.wait_for_nth::<Close>(1001);
+            assert_eq!(descriptors(), before, "{words}");
+            server.interrupt().exits(0);
+        }
+    }
 }

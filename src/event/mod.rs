@@ -18,7 +18,7 @@ mod value;
 
 pub use step::{
     Accept, Bind, Close, Connect, Descriptor, Eof, How, IcmpError, Listen, OptionValue, Reason, Recv, Resolve, Send,
-    Setsockopt, Shutdown, Side, Socket, Timeout, Unlink, UnlinkReason,
+    Setsockopt, Shutdown, Side, Socket, SynRetransmit, Timeout, Unlink, UnlinkReason,
 };
 pub use tcp::{FastOpen, HeldBack, Mptcp, Queue, Tcp, TcpFigures};
 pub use told::{Check, CheckOutcome, Error, Round, Start, Warning};
@@ -132,6 +132,8 @@ events! {
     Queue['a] "queue",
     /// A connection came in.
     Accept['a] "accept",
+    /// Nobody answers a connect: a SYN was sent again.
+    SynRetransmit['a] "syn-retransmit",
     /// A connection was made.
     Connect['a] "connect",
     /// Bytes went to the kernel.

@@ -175,6 +175,22 @@ pub struct Connect<'a> {
     pub mptcp: Option<Mptcp>,
 }
 
+/// Fields of `syn-retransmit`.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct SynRetransmit<'a> {
+    /// Whom we try to connect to.
+    #[schemars(with = "String")]
+    pub peer: &'a Address,
+    /// Which attempt it is, as in `connect`.
+    pub attempt: u32,
+    /// SYN segments that were sent again so far (TCP_INFO in SYN_SENT).
+    pub retransmits: u32,
+    /// How long after the call of connect(2) that was seen.
+    #[serde(rename = "after_ns", serialize_with = "nanoseconds")]
+    #[schemars(schema_with = "duration")]
+    pub after: Duration,
+}
+
 /// Fields of `send`.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct Send<'a> {

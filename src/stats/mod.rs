@@ -173,6 +173,7 @@ impl Stats {
             | Event::Shutdown(_)
             | Event::Tcp(_)
             | Event::IcmpError(_)
+            | Event::SynRetransmit(_)
             | Event::Interim(_)
             | Event::Summary(_) => {}
         }
@@ -326,6 +327,7 @@ fn took(event: &Event<'_>) -> Option<Duration> {
         | Event::Recv(_)
         | Event::Eof(_)
         | Event::Shutdown(_)
+        | Event::SynRetransmit(_)
         | Event::IcmpError(_) => Some(Duration::ZERO),
         Event::Error(error) => Some(error.duration.unwrap_or_default()),
     }

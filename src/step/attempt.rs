@@ -24,6 +24,10 @@ use crate::sys;
 /// How long to wait before a full queue is tried again.
 const AGAIN: Duration = Duration::from_millis(5);
 
+/// How often a connect that nobody answers is looked at: a SYN is sent again after a second at the
+/// earliest (RFC 6298, 2.1).
+const LOOK: Duration = Duration::from_millis(100);
+
 /// Returns whether the accept queue of a unix socket was full (connect(2), EAGAIN).
 fn is_queue_full(connecting: &std::io::Result<Connecting>) -> bool {
     connecting.as_ref().is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock)
@@ -163,11 +167,32 @@ impl Attempt {
 
     /// Waits for a connect that goes on to end.
     async fn wait(&self, made: &AsyncFd<Socket>, began: Instant) -> Result<(), Lost> {
-        let ended = timeout_at(self.deadline, poll_fn(|context| made.poll_write_ready(context).map(drop))).await;
-        if ended.is_err() {
-            return Err(self.timed_out(made.get_ref(), began));
+        let mut told = 0;
+        loop {
+            let look = self.deadline.min(Deadline::now() + LOOK);
+            if timeout_at(look, poll_fn(|context| made.poll_write_ready(context).map(drop))).await.is_ok() {
+                break;
+            }
+            if Deadline::now() >= self.deadline {
+                return Err(self.timed_out(made.get_ref(), began));
+            }
+            self.tell_retransmits(made.get_ref(), began, &mut told);
         }
         socket::connect_result(made.get_ref()).map_err(|error| self.failed(&error, made.get_ref(), began))
+    }
+
+    /// Reports, while nothing answers, each SYN that was sent again since it was last asked.
+    fn tell_retransmits(&self, made: &Socket, began: Instant, told: &mut u32) {
+        if !self.door.wants(Kind::SynRetransmit) {
+            return;
+        }
+        // Of a unix socket there is no such figure.
+        let Ok(retransmits) = sys::tcp_info(made.as_fd()).map(|info| info.total_retrans) else { return };
+        if retransmits > *told {
+            *told = retransmits;
+            let (attempt, after) = (self.number, began.elapsed());
+            self.door.emit(event::SynRetransmit { peer: &self.peer, attempt, retransmits, after });
+        }
     }
 
     /// Makes an error of what connect(2) gave; an ICMP error that made it so is reported.

@@ -76,6 +76,7 @@ events! {
     "timeout" Timeout,
     "close" Close,
     "tcp" Tcp,
+    "syn-retransmit" SynRetransmit,
     "icmp-error" IcmpError,
     "round" Round,
     "check" Check,
@@ -449,6 +450,15 @@ pub(crate) struct Tcp {
     pub(crate) rwnd_limited_ns: Option<u64>,
     pub(crate) sndbuf_limited_ns: Option<u64>,
     pub(crate) held_back_by: Option<HeldBack>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SynRetransmit {
+    pub(crate) peer: String,
+    pub(crate) attempt: u32,
+    pub(crate) retransmits: u32,
+    pub(crate) after_ns: u64,
 }
 
 #[derive(Clone, Debug, Deserialize)]

@@ -147,7 +147,7 @@ fn with_examples(mut check: impl FnMut(&Event<'_>)) {
         exit_code: 0,
         duration,
     };
-    let examples: [Event<'_>; 49] = [
+    let examples: [Event<'_>; 50] = [
         event::Start { schema: 1, version: "0.1.0", command: "serve" }.into(),
         event::Resolve { name: "localhost", addresses: &addresses, duration }.into(),
         event::Resolve { name: "localhost", addresses: &[], duration }.into(),
@@ -252,6 +252,7 @@ fn with_examples(mut check: impl FnMut(&Event<'_>)) {
         event::Check { name: "x", outcome: check_failed, value: Some("1"), hint: Some("y"), duration: Some(duration) }
             .into(),
         event::Check { name: "x", outcome: check_failed, value: None, hint: None, duration: None }.into(),
+        event::SynRetransmit { peer: &peer, attempt: 1, retransmits: 2, after: duration }.into(),
         event::IcmpError { mtu: None, ..icmp.clone() }.into(),
         icmp.into(),
         error.into(),

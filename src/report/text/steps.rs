@@ -4,7 +4,7 @@ use super::escape::append_preview;
 use super::say;
 use crate::event::{
     Accept, Bind, Close, Connect, Event, HeldBack, How, IcmpError, Listen, OptionValue, Outcome, Queue, Reason, Recv,
-    Resolve, Round, Send, Setsockopt, Side, Socket, Tcp, TcpFigures,
+    Resolve, Round, Send, Setsockopt, Side, Socket, SynRetransmit, Tcp, TcpFigures,
 };
 use crate::report::people::{bytes_short, count, duration};
 
@@ -33,6 +33,7 @@ pub(crate) fn append(buffer: &mut Vec<u8>, event: &Event<'_>, is_verbose: bool, 
             append_conn(buffer, timeout.conn);
             say(buffer, format_args!("timeout {} after {}", timeout.step, duration(timeout.after)));
         }
+        Event::SynRetransmit(again) => append_syn_retransmit(buffer, again),
         Event::IcmpError(error) => append_icmp_error(buffer, error),
         Event::Close(close) => append_close(buffer, close, is_verbose),
         Event::Round(round) => append_round(buffer, round, is_verbose),
@@ -58,6 +59,11 @@ fn append_resolve(buffer: &mut Vec<u8>, resolve: &Resolve<'_>) {
         say(buffer, format_args!("{} {address}", if at == 0 { "" } else { "," }));
     }
     say(buffer, format_args!(" ({})", duration(resolve.duration)));
+}
+
+fn append_syn_retransmit(buffer: &mut Vec<u8>, again: &SynRetransmit<'_>) {
+    let (syns, after) = (count(u64::from(again.retransmits), "SYN"), duration(again.after));
+    say(buffer, format_args!("connect {}: no answer yet, {syns} sent again after {after}", again.peer));
 }
 
 fn append_icmp_error(buffer: &mut Vec<u8>, error: &IcmpError<'_>) {
