@@ -1,10 +1,7 @@
 //! One connection, client or server, of any family: send, recv, shutdown, close.
 
-use std::future::poll_fn;
 use std::io::{self, IoSlice, Read};
-use std::mem::MaybeUninit;
 use std::net::Shutdown;
-use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Waker};
@@ -12,18 +9,21 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use socket2::Socket;
-use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 use super::close::{self, Closing, Ending};
 use super::fail::on_connection;
 use super::series::Open;
-use super::{Door, Failed, now, within};
+use super::{Door, Failed};
 use crate::address::Address;
 use crate::error::{Error, ExitCode, Step};
-use crate::event::{self, Descriptor, How, Kind, Reason};
-use crate::socket::{self, SocketKind};
-use crate::sys::{self, Message, Wanted};
+use crate::event::{self, How, Kind, Reason};
+use crate::socket::SocketKind;
+
+mod unix;
+mod wait;
+
+pub(super) use unix::described;
 
 /// A connection. Dropped without [`Stream::close`], it was ended by the end of the run.
 pub struct Stream {
@@ -207,91 +207,6 @@ impl Stream {
         super::mptcp(socket).map(|mptcp| mptcp == event::Mptcp::Negotiated)
     }
 
-    /// Waits until there is something to recv, then until a slow reader of the events has made
-    /// room: only then is more taken from the network.
-    pub async fn readable(&self) {
-        self.arrived().await;
-        self.room().await;
-    }
-
-    /// Waits as [`Stream::readable`] does, at most for a duration where there is one; returns how
-    /// long it has waited where that passed. The wait for room is not the peer's silence, so it is
-    /// not bounded.
-    ///
-    /// # Errors
-    /// The time is over.
-    pub async fn readable_within(&self, bound: Option<Duration>) -> Result<(), Duration> {
-        match bound {
-            Some(bound) => {
-                let began = now();
-                // Boxed, because a timer is large and most waits of a server have none.
-                let ready = Box::pin(tokio::time::timeout(bound, self.arrived())).await;
-                ready.map_err(|_| began.elapsed())?;
-            }
-            None => self.arrived().await,
-        }
-        self.room().await;
-        Ok(())
-    }
-
-    /// Waits until something has come, or the peer's end.
-    async fn arrived(&self) {
-        if let Some(socket) = self.socket() {
-            // An error of the wait is told by the recv that follows.
-            poll_fn(|context| socket.poll_read_ready(context).map(drop)).await;
-        }
-    }
-
-    /// Waits for a slow reader of the events, save for a connection's first bytes: when they come
-    /// is measured.
-    async fn room(&self) {
-        if self.door.is_full() && self.open.as_ref().is_some_and(|open| open.received() > 0) {
-            self.stall(true);
-            // Boxed, so that ten thousand connections that do not wait here hold no room for it.
-            Box::pin(self.door.room()).await;
-            self.stall(false);
-        }
-    }
-
-    /// Notes whether what has come waits for our own output.
-    pub(super) fn stall(&self, is_stalled: bool) {
-        self.is_stalled.store(is_stalled, Ordering::Relaxed);
-    }
-
-    /// Returns whether what has come waits for our own output: then the peer is not silent.
-    #[must_use]
-    pub fn is_stalled(&self) -> bool {
-        self.is_stalled.load(Ordering::Relaxed)
-    }
-
-    /// Waits until the peer has closed its side or something has come, and returns whether it has
-    /// closed.
-    ///
-    /// # Errors
-    /// The connection broke off; reported.
-    pub async fn peer_closed(&self) -> Result<bool, Failed> {
-        let Some(socket) = self.socket() else { return Ok(true) };
-        loop {
-            poll_fn(|context| socket.poll_read_ready(context).map(drop)).await;
-            let mut guard = match socket.poll_read_ready(&mut Context::from_waker(Waker::noop())) {
-                Poll::Ready(Ok(guard)) => guard,
-                Poll::Ready(Err(_)) | Poll::Pending => continue,
-            };
-            match guard.get_inner().peek(&mut [MaybeUninit::uninit()]) {
-                // A record may be empty, and of datagrams no end is told.
-                Ok(0) if self.kind.has_records() => {
-                    let hangup = sys::hangup(guard.get_inner().as_fd());
-                    return Ok(self.kind.has_connections() && hangup.is_peer_closed);
-                }
-                Ok(bytes) => return Ok(bytes == 0),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => guard.clear_ready(),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                // Asking has taken the error from the socket, so it is told here.
-                Err(error) => return Err(self.failed_io(Step::Recv, &error)),
-            }
-        }
-    }
-
     /// Takes what has come, at most what the buffer holds, with one recv(2).
     ///
     /// # Errors
@@ -338,81 +253,6 @@ impl Stream {
         }
         // Less than there was room for is all that there was.
         Ok(Taken { bytes, is_end: bytes == 0, is_all: bytes < buffer.len() })
-    }
-
-    /// Takes what a unix socket has, with the descriptors that come along.
-    fn take_message(&self, socket: &Socket, buffer: &mut [u8]) -> io::Result<Taken> {
-        let has_records = self.kind.has_records();
-        let message = self.message(socket, buffer)?;
-        let bytes = message.bytes;
-        if let Some(from) = message.from.as_ref().map(socket::address)
-            && from != self.peer
-        {
-            self.foreign(&message, &from, &buffer[..bytes]);
-            return Err(io::ErrorKind::Interrupted.into());
-        }
-        // A stream ends with 0 bytes; a record of 0 bytes has its sender's credentials, the end of
-        // a stream of records has none; datagrams have no end.
-        let is_end = bytes == 0
-            && match has_records {
-                true => self.kind.has_connections() && message.credentials.is_none(),
-                false => !buffer.is_empty(),
-            };
-        if is_end {
-            return Ok(Taken { bytes, is_end, is_all: false });
-        }
-        self.count_received(bytes);
-        let is_datagram = !self.kind.has_connections();
-        let descriptors = described(&message.descriptors);
-        self.door.emit(event::Recv {
-            peer: is_datagram.then_some(&self.peer),
-            truncated: has_records.then_some(message.true_bytes > bytes),
-            datagram_bytes: has_records.then_some(message.true_bytes as u64),
-            descriptors: &descriptors,
-            ..event::Recv::on(self.conn, bytes, &buffer[..bytes])
-        });
-        // A recv ends at descriptors, and at the end of a record, whatever is behind them.
-        let is_all = !has_records && descriptors.is_empty() && bytes < buffer.len();
-        Ok(Taken { bytes, is_end, is_all })
-    }
-
-    /// Reports a datagram that somebody else had sent before we kept to our peer.
-    fn foreign(&self, message: &Message, from: &Address, data: &[u8]) {
-        self.door.emit(event::Recv {
-            peer: Some(from),
-            truncated: Some(message.true_bytes > message.bytes),
-            datagram_bytes: Some(message.true_bytes as u64),
-            denied: true,
-            descriptors: &described(&message.descriptors),
-            ..event::Recv::on(None, message.bytes, data)
-        });
-    }
-
-    /// Receives one message of a unix socket.
-    fn message(&self, socket: &Socket, buffer: &mut [u8]) -> io::Result<Message> {
-        let fd = socket.as_fd();
-        // A server's datagrams may have come before it had one peer.
-        let from = self.is_accepted && !self.kind.has_connections();
-        let wanted = Wanted { true_length: self.kind.has_records(), from, ..Wanted::default() };
-        if !self.is_client_of_records() {
-            return sys::recv_message(fd, buffer, wanted);
-        }
-        // Credentials tell an empty record from the end. Switched on for good they would give our
-        // unnamed socket a name at its next send (unix(7), "Autobind"), so only for this question.
-        let peeked = sys::recv_message(fd, &mut [], Wanted { peek: true, ..wanted })?;
-        if peeked.true_bytes > 0 {
-            return sys::recv_message(fd, buffer, wanted);
-        }
-        socket::unix::pass_credentials(socket, true)?;
-        let message = sys::recv_message(fd, buffer, wanted);
-        socket::unix::pass_credentials(socket, false)?;
-        message
-    }
-
-    /// Returns whether it is our end of a connection of records: a server's end has credentials
-    /// switched on when it is accepted.
-    fn is_client_of_records(&self) -> bool {
-        self.kind.has_records() && self.kind.has_connections() && !self.is_accepted
     }
 
     /// Sends as much of the parts, in their order, as the kernel takes at once.
@@ -483,87 +323,6 @@ impl Stream {
         }
     }
 
-    /// Waits until the kernel takes more.
-    async fn writable(&self) {
-        if let Some(socket) = self.socket() {
-            poll_fn(|context| socket.poll_write_ready(context).map(drop)).await;
-        }
-    }
-
-    /// Waits until the kernel takes more. A peer that takes nothing is waited for at most for a
-    /// duration, where there is one.
-    ///
-    /// # Errors
-    /// The time is over; reported.
-    pub async fn writable_within(&self, bound: Option<Duration>) -> Result<(), Failed> {
-        match bound {
-            Some(bound) => Box::pin(self.unless_idle(bound, || self.writable()))
-                .await
-                .map_err(|after| self.timed_out(Step::Send, after)),
-            None => {
-                self.writable().await;
-                Ok(())
-            }
-        }
-    }
-
-    /// Waits as [`Stream::readable_within`] does; but a peer that still takes what was sent to it
-    /// is not silent.
-    ///
-    /// # Errors
-    /// The time is over.
-    pub async fn readable_unless_idle(&self, bound: Option<Duration>) -> Result<(), Duration> {
-        match bound {
-            Some(bound) => Box::pin(self.unless_idle(bound, || self.arrived())).await?,
-            None => self.arrived().await,
-        }
-        self.room().await;
-        Ok(())
-    }
-
-    /// Waits until a connection is ready, at most for a duration in which its peer takes nothing.
-    /// The kernel tells that there is room only once there is a lot: so a slow peer is known by
-    /// what it has acknowledged (SIOCOUTQ), looked at sixteen times in each span.
-    async fn unless_idle<F: Future<Output = ()>>(
-        &self,
-        bound: Duration,
-        ready: impl Fn() -> F,
-    ) -> Result<(), Duration> {
-        let untaken = || self.socket().and_then(|socket| sys::unacknowledged(socket.get_ref().as_fd()).ok());
-        let tick = (bound / 16).max(Duration::from_millis(1));
-        let (mut since, mut before) = (now(), untaken());
-        while within(Some(tick.min(bound.saturating_sub(since.elapsed()))), ready()).await.is_none() {
-            let after = untaken();
-            if after < before {
-                (since, before) = (now(), after);
-            } else if since.elapsed() >= bound {
-                return Err(since.elapsed());
-            }
-        }
-        Ok(())
-    }
-
-    /// Waits until a slow reader of the events has made room, where it is to be told what is sent.
-    pub async fn room_to_send(&self) {
-        if self.door.is_full() && self.door.wants(Kind::Send) {
-            Box::pin(self.door.room()).await;
-        }
-    }
-
-    /// Waits until the connection is broken, by a reset that came after the peer's end, say, and
-    /// reports it.
-    pub async fn broken(&self) -> Failed {
-        let Some(socket) = self.socket() else { return std::future::pending().await };
-        loop {
-            if let Ok(mut guard) = socket.ready(Interest::ERROR).await {
-                if let Ok(Some(error)) = guard.get_inner().take_error() {
-                    return self.failed_io(Step::Recv, &error);
-                }
-                guard.clear_ready();
-            }
-        }
-    }
-
     /// Reports that a wait on this connection ended without what it waited for.
     pub fn timeout(&self, step: Step, after: Duration) {
         self.door.emit(event::Timeout { conn: Some(self.conn), step, after });
@@ -629,12 +388,4 @@ impl Drop for Stream {
     fn drop(&mut self) {
         self.end(self.door.end());
     }
-}
-/// Says what descriptors are that a peer passed. They are closed when the message is dropped.
-pub(super) fn described(descriptors: &[OwnedFd]) -> Vec<Descriptor> {
-    let describe = |fd| {
-        let (kind, target) = socket::unix::describe(fd);
-        Descriptor { kind, target }
-    };
-    descriptors.iter().map(describe).collect()
 }

@@ -1,0 +1,98 @@
+//! What only unix sockets give with a recv: records with their true length, and descriptors.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+
+use socket2::Socket;
+
+use super::{Stream, Taken};
+use crate::address::Address;
+use crate::event::{self, Descriptor};
+use crate::socket;
+use crate::sys::{self, Message, Wanted};
+
+impl Stream {
+    /// Takes what a unix socket has, with the descriptors that come along.
+    pub(super) fn take_message(&self, socket: &Socket, buffer: &mut [u8]) -> io::Result<Taken> {
+        let has_records = self.kind.has_records();
+        let message = self.message(socket, buffer)?;
+        let bytes = message.bytes;
+        if let Some(from) = message.from.as_ref().map(socket::address)
+            && from != self.peer
+        {
+            self.foreign(&message, &from, &buffer[..bytes]);
+            return Err(io::ErrorKind::Interrupted.into());
+        }
+        // A stream ends with 0 bytes; a record of 0 bytes has its sender's credentials, the end of
+        // a stream of records has none; datagrams have no end.
+        let is_end = bytes == 0
+            && match has_records {
+                true => self.kind.has_connections() && message.credentials.is_none(),
+                false => !buffer.is_empty(),
+            };
+        if is_end {
+            return Ok(Taken { bytes, is_end, is_all: false });
+        }
+        self.count_received(bytes);
+        let is_datagram = !self.kind.has_connections();
+        let descriptors = described(&message.descriptors);
+        self.door.emit(event::Recv {
+            peer: is_datagram.then_some(&self.peer),
+            truncated: has_records.then_some(message.true_bytes > bytes),
+            datagram_bytes: has_records.then_some(message.true_bytes as u64),
+            descriptors: &descriptors,
+            ..event::Recv::on(self.conn, bytes, &buffer[..bytes])
+        });
+        // A recv ends at descriptors, and at the end of a record, whatever is behind them.
+        let is_all = !has_records && descriptors.is_empty() && bytes < buffer.len();
+        Ok(Taken { bytes, is_end, is_all })
+    }
+
+    /// Reports a datagram that somebody else had sent before we kept to our peer.
+    fn foreign(&self, message: &Message, from: &Address, data: &[u8]) {
+        self.door.emit(event::Recv {
+            peer: Some(from),
+            truncated: Some(message.true_bytes > message.bytes),
+            datagram_bytes: Some(message.true_bytes as u64),
+            denied: true,
+            descriptors: &described(&message.descriptors),
+            ..event::Recv::on(None, message.bytes, data)
+        });
+    }
+
+    /// Receives one message of a unix socket.
+    fn message(&self, socket: &Socket, buffer: &mut [u8]) -> io::Result<Message> {
+        let fd = socket.as_fd();
+        // A server's datagrams may have come before it had one peer.
+        let from = self.is_accepted && !self.kind.has_connections();
+        let wanted = Wanted { true_length: self.kind.has_records(), from, ..Wanted::default() };
+        if !self.is_client_of_records() {
+            return sys::recv_message(fd, buffer, wanted);
+        }
+        // Credentials tell an empty record from the end. Switched on for good they would give our
+        // unnamed socket a name at its next send (unix(7), "Autobind"), so only for this question.
+        let peeked = sys::recv_message(fd, &mut [], Wanted { peek: true, ..wanted })?;
+        if peeked.true_bytes > 0 {
+            return sys::recv_message(fd, buffer, wanted);
+        }
+        socket::unix::pass_credentials(socket, true)?;
+        let message = sys::recv_message(fd, buffer, wanted);
+        socket::unix::pass_credentials(socket, false)?;
+        message
+    }
+
+    /// Returns whether it is our end of a connection of records: a server's end has credentials
+    /// switched on when it is accepted.
+    fn is_client_of_records(&self) -> bool {
+        self.kind.has_records() && self.kind.has_connections() && !self.is_accepted
+    }
+}
+
+/// Says what descriptors are that a peer passed. They are closed when the message is dropped.
+pub(in crate::step) fn described(descriptors: &[OwnedFd]) -> Vec<Descriptor> {
+    let describe = |fd| {
+        let (kind, target) = socket::unix::describe(fd);
+        Descriptor { kind, target }
+    };
+    descriptors.iter().map(describe).collect()
+}

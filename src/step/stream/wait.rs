@@ -1,0 +1,185 @@
+//! The waits of a connection: until something comes, until more is taken, until it breaks.
+
+use std::future::poll_fn;
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::AsFd;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use tokio::io::Interest;
+
+use super::Stream;
+use crate::error::Step;
+use crate::event::Kind;
+use crate::step::{Failed, now, within};
+use crate::sys;
+
+impl Stream {
+    /// Waits until there is something to recv, then until a slow reader of the events has made
+    /// room: only then is more taken from the network.
+    pub async fn readable(&self) {
+        self.arrived().await;
+        self.room().await;
+    }
+
+    /// Waits as [`Stream::readable`] does, at most for a duration where there is one; returns how
+    /// long it has waited where that passed. The wait for room is not the peer's silence, so it is
+    /// not bounded.
+    ///
+    /// # Errors
+    /// The time is over.
+    pub async fn readable_within(&self, bound: Option<Duration>) -> Result<(), Duration> {
+        match bound {
+            Some(bound) => {
+                let began = now();
+                // Boxed, because a timer is large and most waits of a server have none.
+                let ready = Box::pin(tokio::time::timeout(bound, self.arrived())).await;
+                ready.map_err(|_| began.elapsed())?;
+            }
+            None => self.arrived().await,
+        }
+        self.room().await;
+        Ok(())
+    }
+
+    /// Waits until something has come, or the peer's end.
+    async fn arrived(&self) {
+        if let Some(socket) = self.socket() {
+            // An error of the wait is told by the recv that follows.
+            poll_fn(|context| socket.poll_read_ready(context).map(drop)).await;
+        }
+    }
+
+    /// Waits for a slow reader of the events, save for a connection's first bytes: when they come
+    /// is measured.
+    async fn room(&self) {
+        if self.door.is_full() && self.open.as_ref().is_some_and(|open| open.received() > 0) {
+            self.stall(true);
+            // Boxed, so that ten thousand connections that do not wait here hold no room for it.
+            Box::pin(self.door.room()).await;
+            self.stall(false);
+        }
+    }
+
+    /// Notes whether what has come waits for our own output.
+    pub(in crate::step) fn stall(&self, is_stalled: bool) {
+        self.is_stalled.store(is_stalled, Ordering::Relaxed);
+    }
+
+    /// Returns whether what has come waits for our own output: then the peer is not silent.
+    #[must_use]
+    pub fn is_stalled(&self) -> bool {
+        self.is_stalled.load(Ordering::Relaxed)
+    }
+
+    /// Waits until the peer has closed its side or something has come, and returns whether it has
+    /// closed.
+    ///
+    /// # Errors
+    /// The connection broke off; reported.
+    pub async fn peer_closed(&self) -> Result<bool, Failed> {
+        let Some(socket) = self.socket() else { return Ok(true) };
+        loop {
+            poll_fn(|context| socket.poll_read_ready(context).map(drop)).await;
+            let mut guard = match socket.poll_read_ready(&mut Context::from_waker(Waker::noop())) {
+                Poll::Ready(Ok(guard)) => guard,
+                Poll::Ready(Err(_)) | Poll::Pending => continue,
+            };
+            match guard.get_inner().peek(&mut [MaybeUninit::uninit()]) {
+                // A record may be empty, and of datagrams no end is told.
+                Ok(0) if self.kind.has_records() => {
+                    let hangup = sys::hangup(guard.get_inner().as_fd());
+                    return Ok(self.kind.has_connections() && hangup.is_peer_closed);
+                }
+                Ok(bytes) => return Ok(bytes == 0),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => guard.clear_ready(),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                // Asking has taken the error from the socket, so it is told here.
+                Err(error) => return Err(self.failed_io(Step::Recv, &error)),
+            }
+        }
+    }
+
+    /// Waits until the kernel takes more.
+    async fn writable(&self) {
+        if let Some(socket) = self.socket() {
+            poll_fn(|context| socket.poll_write_ready(context).map(drop)).await;
+        }
+    }
+
+    /// Waits until the kernel takes more. A peer that takes nothing is waited for at most for a
+    /// duration, where there is one.
+    ///
+    /// # Errors
+    /// The time is over; reported.
+    pub async fn writable_within(&self, bound: Option<Duration>) -> Result<(), Failed> {
+        match bound {
+            Some(bound) => Box::pin(self.unless_idle(bound, || self.writable()))
+                .await
+                .map_err(|after| self.timed_out(Step::Send, after)),
+            None => {
+                self.writable().await;
+                Ok(())
+            }
+        }
+    }
+
+    /// Waits as [`Stream::readable_within`] does; but a peer that still takes what was sent to it
+    /// is not silent.
+    ///
+    /// # Errors
+    /// The time is over.
+    pub async fn readable_unless_idle(&self, bound: Option<Duration>) -> Result<(), Duration> {
+        match bound {
+            Some(bound) => Box::pin(self.unless_idle(bound, || self.arrived())).await?,
+            None => self.arrived().await,
+        }
+        self.room().await;
+        Ok(())
+    }
+
+    /// Waits until a connection is ready, at most for a duration in which its peer takes nothing.
+    /// The kernel tells that there is room only once there is a lot: so a slow peer is known by
+    /// what it has acknowledged (SIOCOUTQ), looked at sixteen times in each span.
+    async fn unless_idle<F: Future<Output = ()>>(
+        &self,
+        bound: Duration,
+        ready: impl Fn() -> F,
+    ) -> Result<(), Duration> {
+        let untaken = || self.socket().and_then(|socket| sys::unacknowledged(socket.get_ref().as_fd()).ok());
+        let tick = (bound / 16).max(Duration::from_millis(1));
+        let (mut since, mut before) = (now(), untaken());
+        while within(Some(tick.min(bound.saturating_sub(since.elapsed()))), ready()).await.is_none() {
+            let after = untaken();
+            if after < before {
+                (since, before) = (now(), after);
+            } else if since.elapsed() >= bound {
+                return Err(since.elapsed());
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits until a slow reader of the events has made room, where it is to be told what is sent.
+    pub async fn room_to_send(&self) {
+        if self.door.is_full() && self.door.wants(Kind::Send) {
+            Box::pin(self.door.room()).await;
+        }
+    }
+
+    /// Waits until the connection is broken, by a reset that came after the peer's end, say, and
+    /// reports it.
+    pub async fn broken(&self) -> Failed {
+        let Some(socket) = self.socket() else { return std::future::pending().await };
+        loop {
+            if let Ok(mut guard) = socket.ready(Interest::ERROR).await {
+                if let Ok(Some(error)) = guard.get_inner().take_error() {
+                    return self.failed_io(Step::Recv, &error);
+                }
+                guard.clear_ready();
+            }
+        }
+    }
+}
