@@ -44,7 +44,7 @@ pub struct Datagrammed {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sender {
     address: Address,
-    raw: SockAddr,
+    raw: Box<SockAddr>,
 }
 
 impl Datagram {
@@ -86,7 +86,7 @@ impl Datagram {
     ) -> Result<Option<Datagrammed>, Failed> {
         let wanted = Wanted { true_length: true, from: true, ..Wanted::default() };
         let Some(message) = self.message(buffer, wanted)? else { return Ok(None) };
-        let from = message.from.as_ref().map_or(Address::UnixUnnamed, socket::address);
+        let from = message.from.as_deref().map_or(Address::UnixUnnamed, socket::address);
         let whose = message.credentials;
         let is_admitted = whose.is_none_or(admits);
         let descriptors = described(&message.descriptors);
@@ -115,7 +115,7 @@ impl Datagram {
         let wanted = Wanted { true_length: true, from: true, peek: true };
         let message = self.message(&mut [], wanted)?;
         Ok(message.map(|message| {
-            let from = message.from.as_ref().map_or(Address::UnixUnnamed, socket::address);
+            let from = message.from.as_deref().map_or(Address::UnixUnnamed, socket::address);
             (message.credentials, from)
         }))
     }

@@ -32,8 +32,8 @@ pub struct Message {
     pub bytes: usize,
     /// The true length of a datagram or record, in bytes; of a stream the same as `bytes`.
     pub true_bytes: usize,
-    /// Who sent it, where that was asked for.
-    pub from: Option<SockAddr>,
+    /// Who sent it, where that was asked for; boxed, for it is large and mostly absent.
+    pub from: Option<Box<SockAddr>>,
     /// Descriptors that came with it, closed on exec.
     pub descriptors: Vec<OwnedFd>,
     /// Who sent it, where SO_PASSCRED is on. The end of a stream of records has none: so it is told
@@ -93,7 +93,7 @@ pub fn recv_message(socket: BorrowedFd<'_>, buffer: &mut [u8], wanted: Wanted) -
                 Ok((received, header))
             })
         }?;
-        (received, header, Some(from))
+        (received, header, Some(Box::new(from)))
     } else {
         let (received, header) = call(std::ptr::null_mut(), 0)?;
         (received, header, None)

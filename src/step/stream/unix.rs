@@ -17,7 +17,7 @@ impl Stream {
         let has_records = self.kind.has_records();
         let message = self.message(socket, buffer)?;
         let bytes = message.bytes;
-        if let Some(from) = message.from.as_ref().map(socket::address)
+        if let Some(from) = message.from.as_deref().map(socket::address)
             && from != self.peer
         {
             self.foreign(&message, &from, &buffer[..bytes]);
