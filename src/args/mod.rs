@@ -6,7 +6,7 @@
 use std::ffi::OsString;
 
 use clap::error::ErrorKind;
-use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 pub mod answer;
 pub mod connect;
@@ -80,8 +80,8 @@ pub enum Command {
     UnixServe(Box<UnixServe>),
     /// Show what this machine permits, with a real round trip through each kind of socket
     ///
-    /// A line of a table, or a `check` event, for each thing looked at. All traffic stays on
-    /// loopback. Exits with 0 if every round trip that this machine permits worked, else with 1.
+    /// A line of a table, or a `check` event, for each thing looked at. All traffic stays on loopback.
+    /// Exits with 0 if every round trip that this machine permits worked, else with 1.
     Doctor(Doctor),
     /// Print the completion script of a shell
     Completions(Completions),
@@ -119,7 +119,7 @@ impl Command {
         {
             clap::Command::new("sockeye").version(env!("CARGO_PKG_VERSION")).try_get_matches_from(words)?;
         }
-        let mut clap = Cli::command();
+        let mut clap = definition(words.get(1));
         let matches = clap.try_get_matches_from_mut(words)?;
         let mut command = Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut clap))?.command;
         let checked = match &mut command {
@@ -143,9 +143,37 @@ impl Command {
     }
 }
 
+/// Returns the definition that a command line needs: where its first word names a subcommand, the
+/// others are not built.
+fn definition(word: Option<&OsString>) -> clap::Command {
+    fn only<A: Args>(name: &'static str) -> clap::Command {
+        let root = clap::Command::new("sockeye").version(env!("CARGO_PKG_VERSION")).propagate_version(true);
+        root.max_term_width(100).subcommand(A::augment_args(clap::Command::new(name)))
+    }
+    match word.and_then(|word| word.to_str()) {
+        Some("serve") => only::<Serve>("serve"),
+        Some("connect") => only::<Connect>("connect"),
+        Some("unix-serve") => only::<UnixServe>("unix-serve"),
+        Some("doctor") => only::<Doctor>("doctor"),
+        _ => Cli::command(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_subcommand_alone_is_what_it_is_among_the_others() {
+        for name in ["serve", "connect", "unix-serve", "doctor"] {
+            let told = |mut clap: clap::Command, rest: &str| {
+                clap.try_get_matches_from_mut(["sockeye", name, rest]).unwrap_err().to_string()
+            };
+            for rest in ["--help", "-h", "--version", "--no-such-option", "--deadline=x"] {
+                assert_eq!(told(definition(Some(&name.into())), rest), told(Cli::command(), rest), "{name} {rest}");
+            }
+        }
+    }
 
     #[test]
     fn the_definition_is_consistent() {
