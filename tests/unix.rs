@@ -206,6 +206,37 @@ fn bulk_goes_both_ways_unchanged() {
 }
 
 #[test]
+fn answers_wait_for_a_peer_that_reads_late() {
+    let script = r#"
+peer = reach(sys.argv[2], sys.argv[1])
+sent = b""
+# Until both ways are full: the server takes no more than it can answer.
+peer.settimeout(0.3)
+try:
+    while True:
+        part = bytes([len(sent) // 1000 % 251]) * 1000
+        sent += part[:peer.send(part)]
+except TimeoutError:
+    peer.settimeout(60)
+peer.shutdown(socket.SHUT_WR)
+got = b""
+while part := peer.recv(65536):
+    got += part
+say(got == sent, len(sent))
+"#;
+    for kind in CONNECTED {
+        let (_dir, path) = place();
+        let server = serve(&path, kind, "");
+        let line = python(script, &[&path, kind]).remove(0);
+        let (is_whole, sent) = line.split_once(' ').unwrap();
+        assert_eq!(is_whole, "True", "{kind}");
+        let run = server.interrupt().exits(0);
+        assert_eq!(run.summary().bytes_sent, Some(sent.parse().unwrap()), "{kind}");
+        assert!(run.summary().bytes_sent > Some(50_000), "{kind}: {line}");
+    }
+}
+
+#[test]
 fn a_relay_keeps_the_records() {
     let (_dir, path) = place();
     let mut server =

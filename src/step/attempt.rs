@@ -146,7 +146,9 @@ impl Attempt {
             });
         }
         let made = match connecting {
-            Ok(_) => sys::watch_socket(made).map_err(|(made, error)| self.failed(&error, &made, began))?,
+            Ok(_) => {
+                sys::watch_socket(made, sys::BOTH_WAYS).map_err(|(made, error)| self.failed(&error, &made, began))?
+            }
             Err(error) => return Err(self.failed(&error, &made, began)),
         };
         if connecting.is_ok_and(|connecting| connecting == Connecting::InProgress) {
@@ -264,7 +266,14 @@ impl Won {
         if let Some(setting) = icmp_errors_off(self.kind) {
             set(door, self.socket.get_ref(), &setting)?;
         }
-        let made = Made { kind: self.kind, conn, peer: self.peer, opened: self.opened, is_accepted: false };
+        let made = Made {
+            kind: self.kind,
+            conn,
+            peer: self.peer,
+            opened: self.opened,
+            is_accepted: false,
+            tells_of_room: true,
+        };
         let stream = Stream::new(Arc::clone(door), self.socket, made);
         if let (Some(first), Some(carried @ 1..)) = (&self.reach.first, self.carried) {
             stream.sent_before(&first[..carried]);

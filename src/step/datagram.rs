@@ -55,7 +55,7 @@ impl Datagram {
         local: Address,
         file: Option<BoundFile>,
     ) -> Result<Self, Failed> {
-        match sys::watch_socket(made) {
+        match sys::watch_socket(made, sys::BOTH_WAYS) {
             Ok(socket) => Ok(Self { door, socket, kind, local, file }),
             Err((_, error)) => {
                 Err(door.fail(&Error::of_io(Step::Bind, &error, &local.to_string()).with_local(local.clone())))
@@ -195,7 +195,7 @@ impl Datagram {
             fast_open: None,
             mptcp: None,
         });
-        let made = Made { kind, conn, peer, opened, is_accepted: true };
+        let made = Made { kind, conn, peer, opened, is_accepted: true, tells_of_room: true };
         Ok((Stream::new(door, socket, made), Name { _file: file }))
     }
 }

@@ -125,13 +125,14 @@ mod tests {
             let door = Arc::new(Door::new(Instant::now(), Box::new(recorder), Arc::new(Notify::new())));
             let (ours, theirs) = Socket::pair(Domain::UNIX, SocketKind::Unix(kind).kind(), None).unwrap();
             ours.set_nonblocking(true).unwrap();
-            let ours = sys::watch_socket(ours).unwrap();
+            let ours = sys::watch_socket(ours, sys::BOTH_WAYS).unwrap();
             let made = Made {
                 kind: SocketKind::Unix(kind),
                 conn: 1,
                 peer: Address::UnixUnnamed,
                 opened: Instant::now(),
                 is_accepted: true,
+                tells_of_room: true,
             };
             let stream = Stream::new(Arc::clone(&door), ours, made);
             walk(stream, theirs, door).await;

@@ -75,7 +75,7 @@ impl Listener {
     pub(super) fn new(door: Arc<Door>, made: Socket, bound: Bound, words: &SocketOptions) -> Result<Self, Failed> {
         let SocketOptions { fast_open, mptcp, .. } = *words;
         let Bound { kind, local, file } = bound;
-        match sys::watch_socket(made) {
+        match sys::watch_socket(made, Interest::READABLE) {
             Ok(socket) => {
                 let socket = Arc::new(socket);
                 let has_own = kind.is_unix() && (words.recv_buffer.is_some() || words.send_buffer.is_some());
@@ -192,8 +192,14 @@ impl Connection {
             Self { door, socket, kind, conn, peer, opened }.close(event::Reason::Local);
             return Err(failed);
         }
-        match sys::watch_socket(socket) {
-            Ok(socket) => Ok(Stream::new(door, socket, Made { kind, conn, peer, opened, is_accepted: true })),
+        // A unix socket tells of room with each answer that the peer takes, wanted or not: an event
+        // for every answer. TCP does so only to one who has met a full buffer.
+        let tells_of_room = !kind.is_unix();
+        let interest = if tells_of_room { sys::BOTH_WAYS } else { Interest::READABLE };
+        match sys::watch_socket(socket, interest) {
+            Ok(socket) => {
+                Ok(Stream::new(door, socket, Made { kind, conn, peer, opened, is_accepted: true, tells_of_room }))
+            }
             Err((socket, error)) => {
                 let failed = door.fail(&on_connection(Step::Accept, &error, conn, &peer));
                 Self { door, socket, kind, conn, peer, opened }.close(event::Reason::Local);

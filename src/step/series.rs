@@ -189,13 +189,14 @@ mod tests {
         let door = Arc::new(door.watching());
         let (ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
         ours.set_nonblocking(true).unwrap();
-        let socket = sys::watch_socket(Socket::from(std::os::fd::OwnedFd::from(ours))).unwrap();
+        let socket = sys::watch_socket(Socket::from(std::os::fd::OwnedFd::from(ours)), sys::BOTH_WAYS).unwrap();
         let made = Made {
             kind: SocketKind::Unix(UnixType::Stream),
             conn: 7,
             peer: Address::UnixUnnamed,
             opened: Instant::now(),
             is_accepted: true,
+            tells_of_room: true,
         };
         let stream = Stream::new(Arc::clone(&door), socket, made);
         let watched = door.watched().unwrap();

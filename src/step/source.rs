@@ -4,7 +4,6 @@
 //! memfd_create(2)), which all connections share; else each send(2) is shown with its data.
 
 use std::os::fd::OwnedFd;
-use std::task::{Context, Poll, Waker};
 
 use nix::errno::Errno;
 use nix::sys::memfd::{MFdFlags, memfd_create};
@@ -96,10 +95,7 @@ impl Feed<'_> {
 
     fn send_file(&mut self, file: &OwnedFd, most: usize) -> Result<usize, Failed> {
         let Some(socket) = self.stream.socket() else { return Ok(0) };
-        let mut guard = match socket.poll_write_ready(&mut Context::from_waker(Waker::noop())) {
-            Poll::Ready(Ok(guard)) => guard,
-            Poll::Ready(Err(_)) | Poll::Pending => return Ok(0),
-        };
+        let Some(mut turn) = self.stream.turn_to_send() else { return Ok(0) };
         let at = (self.sent % FILE as u64) as usize;
         let mut offset = at as libc::off_t;
         match sendfile(socket.get_ref(), file, Some(&mut offset), most.min(FILE - at)) {
@@ -109,7 +105,7 @@ impl Feed<'_> {
             }
             Err(Errno::EINTR) => Ok(0),
             Err(Errno::EAGAIN) => {
-                guard.clear_ready();
+                turn.met_a_full_buffer();
                 Ok(0)
             }
             Err(Errno::EINVAL | Errno::ENOSYS) => {

@@ -126,7 +126,7 @@ impl Stream {
     /// # Errors
     /// As read(2) and send(2), reported.
     pub async fn splice_from(&self, stdin: &io::Stdin) -> Result<Spliced, Failed> {
-        let (true, Some(socket)) = (self.is_bytes(), self.socket()) else { return Ok(Spliced::Unsupported) };
+        let (true, Some(socket)) = (self.is_bytes(), self.writer()) else { return Ok(Spliced::Unsupported) };
         match kind(stdin) {
             Some(SFlag::S_IFREG) => self.send_file(socket, stdin).await,
             Some(SFlag::S_IFIFO) => {

@@ -42,10 +42,13 @@ pub fn accept(listener: BorrowedFd<'_>) -> io::Result<(OwnedFd, SockAddr)> {
 ///
 /// # Errors
 /// As epoll_ctl(2), with the socket.
-pub fn watch_socket(socket: Socket) -> Result<AsyncFd<Socket>, (Socket, io::Error)> {
+pub fn watch_socket(socket: Socket, interest: Interest) -> Result<AsyncFd<Socket>, (Socket, io::Error)> {
     // SAFETY: a Socket keeps one descriptor for life, and AsyncFd owns it until after deregistering.
-    unsafe { AsyncFd::register(socket) }.map_err(AsyncFdRegisterError::into_parts)
+    unsafe { AsyncFd::register_with_interest(socket, interest) }.map_err(AsyncFdRegisterError::into_parts)
 }
+
+/// To be told both of what comes and of room to send.
+pub const BOTH_WAYS: Interest = Interest::READABLE.add(Interest::WRITABLE);
 
 /// Lets the runtime tell when a descriptor is ready. Files refuse it (EPERM).
 ///

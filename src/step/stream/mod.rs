@@ -2,8 +2,8 @@
 
 use std::io::{self, IoSlice, Read};
 use std::net::Shutdown;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
@@ -40,6 +40,11 @@ pub struct Stream {
     is_stalled: AtomicBool,
     /// Whether it came in, and was not made by us.
     is_accepted: bool,
+    /// Whether a recv has left open if a record more has come.
+    may_have_more: AtomicBool,
+    /// What tells of room to send, where the socket itself is only watched for what comes.
+    writer: OnceLock<Box<AsyncFd<Socket>>>,
+    tells_of_room: bool,
 }
 
 /// How a connection came to be.
@@ -50,6 +55,8 @@ pub(super) struct Made {
     pub(super) opened: Instant,
     /// Whether it came in, and was not made by us.
     pub(super) is_accepted: bool,
+    /// Whether its socket is watched for room to send too, and not only for what comes.
+    pub(super) tells_of_room: bool,
 }
 
 /// What one recv took.
@@ -99,6 +106,9 @@ impl Stream {
             ending: Ending::default(),
             is_stalled: AtomicBool::new(false),
             is_accepted: made.is_accepted,
+            may_have_more: AtomicBool::new(false),
+            writer: OnceLock::new(),
+            tells_of_room: made.tells_of_room,
         }
     }
 
@@ -232,6 +242,8 @@ impl Stream {
                 // vain.
                 if is_all {
                     guard.clear_ready();
+                } else if self.kind.has_records() {
+                    self.may_have_more.store(true, Ordering::Relaxed);
                 }
                 Ok(Recvd::Data(bytes))
             }
@@ -266,27 +278,25 @@ impl Stream {
         if whole == 0 && !self.kind.has_records() {
             return Ok(Sent::All);
         }
-        let mut guard = match socket.poll_write_ready(&mut Context::from_waker(Waker::noop())) {
-            Poll::Ready(Ok(guard)) => guard,
-            Poll::Ready(Err(_)) | Poll::Pending => return Ok(Sent::Part(0)),
-        };
+        let socket = socket.get_ref();
+        let Some(mut turn) = self.turn_to_send() else { return Ok(Sent::Part(0)) };
         let sent = if parts[0].is_empty() {
-            guard.get_inner().send(parts[1])
+            socket.send(parts[1])
         } else {
-            guard.get_inner().send_vectored(&[IoSlice::new(parts[0]), IoSlice::new(parts[1])])
+            socket.send_vectored(&[IoSlice::new(parts[0]), IoSlice::new(parts[1])])
         };
         match sent {
             Ok(bytes) => {
                 self.count_sent(bytes);
                 // A part shows that the buffer is full: wait for the next edge.
                 if bytes < whole {
-                    guard.clear_ready();
+                    turn.met_a_full_buffer();
                 }
                 self.report_sent(parts, bytes);
                 Ok(if bytes == whole { Sent::All } else { Sent::Part(bytes) })
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                guard.clear_ready();
+                turn.met_a_full_buffer();
                 Ok(Sent::Part(0))
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(Sent::Part(0)),
@@ -379,7 +389,8 @@ impl Stream {
             bytes_sent: open.sent(),
             duration: self.opened.elapsed(),
         };
-        drop(open);
+        // It is closed only when its last descriptor is.
+        drop((open, self.writer.take()));
         close::report(&self.door, self.kind, &closing, audit);
     }
 }

@@ -8,13 +8,27 @@ use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use socket2::Socket;
 use tokio::io::Interest;
+use tokio::io::unix::{AsyncFd, AsyncFdReadyGuard};
 
 use super::Stream;
 use crate::error::Step;
 use crate::event::Kind;
 use crate::step::{Failed, now, within};
 use crate::sys;
+
+/// A turn to send.
+pub(in crate::step) struct Turn<'a>(Option<AsyncFdReadyGuard<'a, Socket>>);
+
+impl Turn<'_> {
+    /// Notes that there was no room: the next turn comes with the next edge.
+    pub(in crate::step) fn met_a_full_buffer(&mut self) {
+        if let Some(guard) = &mut self.0 {
+            guard.clear_ready();
+        }
+    }
+}
 
 impl Stream {
     /// Waits until there is something to recv, then until a slow reader of the events has made
@@ -47,6 +61,11 @@ impl Stream {
     /// Waits until something has come, or the peer's end.
     async fn arrived(&self) {
         if let Some(socket) = self.socket() {
+            // A record says nothing of what is behind it. Whoever asks at once asks in vain where a
+            // peer waits for its answer; after everybody else's turn the next may have come.
+            if self.may_have_more.swap(false, Ordering::Relaxed) {
+                tokio::task::yield_now().await;
+            }
             // An error of the wait is told by the recv that follows.
             poll_fn(|context| socket.poll_read_ready(context).map(drop)).await;
         }
@@ -104,8 +123,36 @@ impl Stream {
 
     /// Waits until the kernel takes more.
     async fn writable(&self) {
-        if let Some(socket) = self.socket() {
-            poll_fn(|context| socket.poll_write_ready(context).map(drop)).await;
+        match self.writer() {
+            Some(writer) => poll_fn(|context| writer.poll_write_ready(context).map(drop)).await,
+            // No descriptor is left to wait with, so it is tried again and again.
+            None => tokio::time::sleep(Duration::from_millis(1)).await,
+        }
+    }
+
+    /// Returns what tells of room to send, made when it is first needed: its own descriptor of the
+    /// same socket. `None` where there is none left.
+    pub(in crate::step) fn writer(&self) -> Option<&AsyncFd<Socket>> {
+        let socket = self.socket()?;
+        if self.tells_of_room {
+            return Some(socket);
+        }
+        if self.writer.get().is_none() {
+            let writer = sys::watch_socket(socket.get_ref().try_clone().ok()?, Interest::WRITABLE).ok()?;
+            let _made_meanwhile = self.writer.set(Box::new(writer));
+        }
+        self.writer.get().map(Box::as_ref)
+    }
+
+    /// Returns the turn to send, taken before the call so that room that comes after it is a new
+    /// edge; `None` where there is no room yet. Where nothing tells of room so far, sending finds
+    /// out.
+    pub(in crate::step) fn turn_to_send(&self) -> Option<Turn<'_>> {
+        let writer = if self.tells_of_room { self.socket() } else { self.writer.get().map(Box::as_ref) };
+        let Some(writer) = writer else { return Some(Turn(None)) };
+        match writer.poll_write_ready(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(Ok(guard)) => Some(Turn(Some(guard))),
+            Poll::Ready(Err(_)) | Poll::Pending => None,
         }
     }
 
