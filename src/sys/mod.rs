@@ -11,9 +11,11 @@ use socket2::{SockAddr, Socket};
 use tokio::io::Interest;
 use tokio::io::unix::{AsyncFd, AsyncFdRegisterError};
 
+mod datagram;
 mod message;
 mod tcp_info;
 
+pub use datagram::{Arrival, Outgoing, Queued, RecvBatch, Received, SendBatch, join, recv_queued};
 pub use message::{Credentials, Message, Wanted, recv_message};
 pub use tcp_info::{Busy, TcpInfo, tcp_info};
 
