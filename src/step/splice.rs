@@ -10,7 +10,7 @@ use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, SpliceFFlags, fcntl, splice};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::sendfile::sendfile;
-use nix::sys::stat::{SFlag, fstat};
+use nix::sys::stat::{SFlag, fstat, makedev};
 use socket2::Socket;
 use tokio::io::Interest;
 use tokio::io::unix::{AsyncFd, AsyncFdReadyGuard};
@@ -37,11 +37,13 @@ pub enum Spliced {
 enum Sink {
     /// A pipe: from the socket straight into it.
     Pipe(AsyncFd<OwnedFd>),
-    /// A file, `/dev/null`, a socket: by a pipe of ours.
+    /// A file or `/dev/null`: by a pipe of ours.
     Through { read: OwnedFd, write: OwnedFd },
 }
 
 impl Sink {
+    /// `None` for what may keep a write waiting, a socket or a device: a splice into it blocks, with
+    /// SPLICE_F_NONBLOCK too, which is of pipes. The writer of the report does not hold up the rest.
     fn of(stdout: &io::Stdout) -> Option<Self> {
         match kind(stdout)? {
             SFlag::S_IFIFO => {
@@ -49,7 +51,7 @@ impl Sink {
                 enlarge(&copy);
                 sys::watch_fd(copy, Interest::WRITABLE).ok().map(Self::Pipe)
             }
-            SFlag::S_IFREG | SFlag::S_IFCHR | SFlag::S_IFSOCK => {
+            kind if kind == SFlag::S_IFREG || is_null(stdout) => {
                 let (read, write) = nix::unistd::pipe2(OFlag::O_CLOEXEC).ok()?;
                 enlarge(&write);
                 Some(Self::Through { read, write })
@@ -68,6 +70,11 @@ fn enlarge(pipe: &OwnedFd) {
 /// Returns what a stream is.
 fn kind(stream: &impl AsFd) -> Option<SFlag> {
     fstat(stream).ok().map(|stat| SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT)
+}
+
+/// Returns whether a stream is `/dev/null` (major 1, minor 3: Documentation/admin-guide/devices.txt).
+fn is_null(stream: &impl AsFd) -> bool {
+    fstat(stream).is_ok_and(|stat| kind(stream) == Some(SFlag::S_IFCHR) && stat.st_rdev == makedev(1, 3))
 }
 
 fn flags() -> SpliceFFlags {
