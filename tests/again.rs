@@ -7,7 +7,7 @@ use expect_test::expect;
 use nix::sys::signal::Signal;
 
 use crate::harness::events::{
-    Close, Connect, Error, Interim, OutageSpan, Outcome, Reason, Recv, Resolve, Round, Step, Warning,
+    Close, Connect, Error, Event, Interim, OutageSpan, Outcome, Reason, Recv, Resolve, Round, Step, Warning,
 };
 use crate::harness::net::{Net, TempDir, listener, refusing_port};
 use crate::harness::peers::python;
@@ -296,7 +296,7 @@ fn an_outage_begins_and_ends_when_the_server_says_so() {
         client.wait_until("rounds", |lines| {
             let is_such = |round: &&Round| (round.outcome == Outcome::Ok) == ok;
             let of = |line: &crate::harness::events::Line| match &line.event {
-                crate::harness::events::Event::Round(round) => Some(round.clone()),
+                Event::Round(round) => Some(round.clone()),
                 _ => None,
             };
             lines.iter().filter_map(of).filter(|round| is_such(&round)).nth(nth)
@@ -332,6 +332,29 @@ fn an_outage_begins_and_ends_when_the_server_says_so() {
     let ended = started + span.duration_ns;
     assert!(ended + good.duration_ns >= before_open && ended <= after_open + slack, "{span:?} {log:?}");
     assert_eq!(run.summary().outage_ns, Some(span.duration_ns));
+}
+
+#[test]
+fn an_outage_has_its_time_where_nobody_is_shown_the_rounds_too() {
+    // The rounds that nobody saw had no time, and the outages began in 1970.
+    let (_held, port) = refusing_port(Family::V4);
+    let (dir, began) = (TempDir::new(), SystemTime::now());
+    let events = dir.path().join("events");
+    let line = format!("connect -z 127.0.0.1:{port} --count 2 --interval 0");
+    let json = Sockeye::new(format!("{line} --json -q")).run().exits(7);
+    let quiet = Sockeye::new(format!("{line} -q --events {}", events.display())).run().exits(7);
+    let many = Sockeye::new(format!("{line} 127.0.0.2:{port}")).run().exits(7);
+    for text in [quiet, many] {
+        let text = String::from_utf8_lossy(text.stdout()).into_owned();
+        assert!(text.contains("outage ") && !text.contains("1970"), "{text}");
+    }
+    let written = std::fs::read_to_string(events).unwrap();
+    let last = crate::harness::check::read(written.lines().last().unwrap()).unwrap();
+    let Event::Summary(written) = last.event else { panic!("{last:?}") };
+    for span in spans(&json).iter().chain(written.outage_spans.iter().flatten()) {
+        let started = humantime::parse_rfc3339(&span.started).unwrap();
+        assert!((began..SystemTime::now()).contains(&started), "{span:?}");
+    }
 }
 
 #[test]
