@@ -73,9 +73,9 @@ pub(super) struct Audit {
 /// Looks at a connection just before it is closed. What only the event tells is left out where
 /// nobody wants it; bytes unread are a warning too.
 pub(super) fn audit(door: &Door, socket: &Socket, ending: &Ending, at_eof: bool) -> Audit {
-    let unread = if at_eof { Some(0) } else { sys::unread(socket.as_fd()).ok() };
+    let unread = || if at_eof { Some(0) } else { sys::unread(socket.as_fd()).ok() };
     if !door.wants(Kind::Close) {
-        return Audit { unread, ..Audit::default() };
+        return Audit { unread: unread(), ..Audit::default() };
     }
     let tcp = tcp_figures(door, socket).map(|(figures, _)| figures);
     // Of a unix socket the kernel tells memory, not bytes (unix(7)).
@@ -86,6 +86,8 @@ pub(super) fn audit(door: &Door, socket: &Socket, ending: &Ending, at_eof: bool)
     {
         ending.broke(&error);
     }
+    // After the error, which a look at what is unread would take from the socket.
+    let unread = unread();
     let seen = Seen {
         first: match ending.first.load(Ordering::Relaxed) {
             PEER => Some(Side::Peer),
