@@ -11,11 +11,13 @@ use nix::fcntl::{FcntlArg, OFlag, SpliceFFlags, fcntl, splice};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::sendfile::sendfile;
 use nix::sys::stat::{SFlag, fstat, makedev};
+use nix::sys::uio::pread;
+use nix::unistd::{Whence, lseek};
 use socket2::Socket;
 use tokio::io::Interest;
 use tokio::io::unix::{AsyncFd, AsyncFdReadyGuard};
 
-use super::{Failed, Stream};
+use super::{Door, Failed, Stream};
 use crate::error::{Error, Step};
 use crate::sys;
 
@@ -116,24 +118,31 @@ impl Stream {
                 }
                 Err(Errno::EINVAL) => return Ok(Spliced::Unsupported),
                 Err(Errno::EPIPE) => return Ok(Spliced::ReaderGone),
+                // The socket is good, so it is stdout that was opened to be read only.
+                Err(errno @ Errno::EBADF) => return Err(unwritten(self.door(), errno)),
                 Err(errno) => return Err(self.failed(Step::Recv, errno)),
             }
             if let (Sink::Through { read, .. }, Ok(bytes)) = (&sink, taken) {
                 match pass_on(read, stdout, bytes) {
                     Ok(Spliced::Eof) => {}
                     Ok(ended) => return Ok(ended),
-                    Err(errno) => return Err(self.door().fail(&Error::of_call(Step::Write, errno, "stdout"))),
+                    Err(errno) => return Err(unwritten(self.door(), errno)),
                 }
             }
         }
     }
 
-    /// Moves stdin to the peer, to its end.
+    /// Moves stdin to the peer, to its end. A stdin that fails is left to be read by hand, which
+    /// tells of it.
     ///
     /// # Errors
     /// As read(2) and send(2), reported.
     pub async fn splice_from(&self, stdin: &io::Stdin) -> Result<Spliced, Failed> {
         let (true, Some(socket)) = (self.is_bytes(), self.writer()) else { return Ok(Spliced::Unsupported) };
+        // A pipe that cannot be read is never readable either, and would be waited for without end.
+        if !is_readable(stdin) {
+            return Ok(Spliced::Unsupported);
+        }
         match kind(stdin) {
             Some(SFlag::S_IFREG) => self.send_file(socket, stdin).await,
             Some(SFlag::S_IFIFO) => {
@@ -158,6 +167,8 @@ impl Stream {
                 Err(Errno::EINTR) => {}
                 Err(Errno::EAGAIN) => guard.clear_ready(),
                 Err(Errno::EINVAL | Errno::ENOSYS) => return Ok(Spliced::Unsupported),
+                // It is the file that fails: whoever reads it by hand tells.
+                Err(_) if is_broken(stdin) => return Ok(Spliced::Unsupported),
                 Err(errno) => return Err(self.failed(Step::Send, errno)),
             }
         }
@@ -178,6 +189,23 @@ impl Stream {
             }
         }
     }
+}
+
+/// Reports that stdout takes nothing.
+fn unwritten(door: &Door, errno: Errno) -> Failed {
+    door.fail(&Error::of_call(Step::Write, errno, "stdout"))
+}
+
+/// Returns whether a stream was opened to be read.
+fn is_readable(stream: &impl AsFd) -> bool {
+    fcntl(stream, FcntlArg::F_GETFL).is_ok_and(|flags| flags & OFlag::O_ACCMODE.bits() != OFlag::O_WRONLY.bits())
+}
+
+/// Returns whether a file cannot be read where its next byte is: sendfile(2) says only that one of
+/// the two ends has failed.
+fn is_broken(file: &impl AsFd) -> bool {
+    let place = lseek(file, 0, Whence::SeekCur);
+    place.and_then(|place| pread(file, &mut [0], place)).is_err()
 }
 
 /// Moves what our pipe holds to stdout, waiting for it where it must.
