@@ -14,7 +14,7 @@ use std::time::Duration;
 use rounds::Rounds;
 
 use crate::error::{ExitCode, Step};
-use crate::event::{self, CheckOutcome, Event, Interim, Outcome, Reason, Stamp, Summary, Totals};
+use crate::event::{self, CheckOutcome, Event, Interim, Outcome, Reason, Side, Stamp, Summary, Totals};
 
 /// Which totals a run has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -150,11 +150,9 @@ impl Stats {
             Event::Close(close) => {
                 self.closed += 1;
                 self.silent.remove(&close.conn);
-                match close.reason {
-                    Reason::Reset => self.resets += 1,
-                    Reason::Denied => self.denied += 1,
-                    Reason::Eof | Reason::Timeout | Reason::Limit | Reason::Local | Reason::Signal => {}
-                }
+                // A reset that no call has met is one too.
+                self.resets += u64::from(close.reason == Reason::Reset || close.reset_by == Some(Side::Peer));
+                self.denied += u64::from(close.reason == Reason::Denied);
             }
             Event::Round(round) => {
                 self.connect.lost(u64::from(round.conn.is_none()));
