@@ -3,7 +3,7 @@
 
 use nix::sys::signal::Signal;
 
-use crate::harness::events::{Accept, Close, Eof, HeldBack, Reason, Recv, Side, TcpFigures};
+use crate::harness::events::{Accept, Close, Eof, HeldBack, Reason, Recv, Side, TcpFigures, Warning};
 use crate::harness::net::{TempDir, dial, over_both_families, reset};
 use crate::harness::{Family, Finished, Peer, Sockeye};
 
@@ -90,6 +90,21 @@ over_both_families! {
                 assert_eq!((run.one::<Close>().reason, ending(&run)), (Reason::Local, (PEER, PEER, Some(false))), "{}", run.dump());
             }
         }
+    }
+
+    fn bytes_that_a_reset_left_unread_are_not_told_as_ours(family) {
+        // The peer that is said to see a reset was the one that had sent it.
+        let mut peer = server(family, "exactly(peer, 5)\nsay('got')\ntold()\npeer.sendall(b'goodbye')\nreset(peer)\nsay('gone')");
+        let run = connect(family, &peer).args(["hello", "--recv-size", "4"]).start();
+        peer.wait_for("got");
+        run.signal(Signal::SIGSTOP);
+        peer.send(b"go\n");
+        peer.wait_for("gone");
+        run.signal(Signal::SIGCONT);
+        let run = run.finish().exits(0);
+        assert_eq!((run.one::<Close>().bytes_unread, ending(&run).1), (Some(3), PEER), "{}", run.dump());
+        let warning = run.one::<Warning>();
+        assert!(warning.name == "unread-at-close" && !warning.message.contains("peer sees"), "{warning:?}");
     }
 
     fn a_reset_after_our_end_is_the_peers_and_we_closed_first(family) {

@@ -161,7 +161,8 @@ pub(super) fn report(door: &Door, kind: SocketKind, closing: &Closing, audit: Au
     if let Some(unread @ 1..) = audit.unread
         && reason != Reason::Signal
     {
-        let seen = if kind.has_connections() { ": the peer sees a reset" } else { "" };
+        let is_ours = kind.has_connections() && audit.reset_by == Some(Side::Local);
+        let seen = if is_ours { ": the peer sees a reset" } else { "" };
         let message = format!("connection {conn} was closed with {unread} bytes unread{seen}");
         door.warn("unread-at-close", &message);
     }
