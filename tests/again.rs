@@ -163,6 +163,39 @@ fn of_many_targets_each_is_tried_for_itself() {
 }
 
 #[test]
+fn a_probe_that_is_tried_again_is_a_line_an_address_of_its_last_try() {
+    // Each try was a line of the table and a failure of its summary, also of what opened at last.
+    let stdout = |run: &Finished| String::from_utf8(run.stdout().to_vec()).unwrap();
+    let mut server = Peer::python_server(OPENS, &[]);
+    let (_held, refused) = refusing_port(Family::V4);
+    let line = format!("connect -z 127.0.0.1:{} 127.0.0.1:{refused} --retry-for 1500ms", server.port);
+    let client = Sockeye::new(line).start();
+    // Long enough that it has refused, which no event tells here.
+    std::thread::sleep(crate::harness::peers::A_WHILE);
+    server.send(b"listen\n");
+    let table = stdout(&client.finish().exits(1));
+    let lines: Vec<&str> = table.lines().collect();
+    assert_eq!(lines.len(), 3, "{table}");
+    assert!(lines[0].starts_with("open ") && lines[0].contains(&format!("127.0.0.1:{} ", server.port)), "{table}");
+    assert_eq!(lines[1], format!("refused     127.0.0.1:{refused}"));
+    assert!(lines[2].starts_with("1 open, 1 failure in "), "{table}");
+
+    let run = Sockeye::new(format!("connect -z 127.0.0.1:{refused} --retry-for 2s")).run().exits(7);
+    assert_eq!(stdout(&run), format!("refused     127.0.0.1:{refused}\n"));
+    assert!(run.stderr().matches("error: connect").count() > 1, "{}", run.dump());
+
+    // A name that does not resolve has no line: it is a failure all the same, once.
+    let dir = TempDir::new();
+    let hosts = dir.path().join("hosts");
+    std::fs::write(&hosts, "127.0.0.1 localhost\n").unwrap();
+    let run = Sockeye::new("connect -z nosuch:7 127.0.0.1:7 --retry-for 400ms")
+        .under(Net::isolated().with_hosts(&hosts).prefix())
+        .run()
+        .exits(1);
+    assert!(stdout(&run).starts_with("refused     127.0.0.1:7\n0 open, 2 failures in "), "{}", run.dump());
+}
+
+#[test]
 fn a_signal_ends_the_wait_for_the_next_try_at_once() {
     let (_held, port) = refusing_port(Family::V4);
     let client = Sockeye::new(format!("connect 127.0.0.1 {port} hello --retry-for 1h --json")).start();
