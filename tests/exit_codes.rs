@@ -201,6 +201,24 @@ fn exit_5_out_of_descriptors_however_few_there_are() {
 }
 
 #[test]
+fn exit_5_out_of_threads_however_few_there_are() {
+    // It was told as a stdout that fails, or, with one or two left, by a panic.
+    crate::harness::require(&["prlimit"]);
+    let (_held, port) = refusing_port(Family::V4);
+    let connect = format!("connect 127.0.0.1:{port} --probe");
+    for (line, else_) in [(connect.as_str(), 7), ("serve 127.0.0.1:0 --deadline 50ms", 0)] {
+        for limit in 1..=6 {
+            let prlimit = ["prlimit".to_owned(), format!("--nproc={limit}")];
+            let run = Sockeye::new(line).under(prlimit).by_nobody().run();
+            if limit == 1 || run.code() != else_ {
+                let run = run.exits(5);
+                assert!(run.stderr().contains("thread"), "with {limit}: {}", run.dump());
+            }
+        }
+    }
+}
+
+#[test]
 fn a_link_local_address_without_its_zone_says_that_the_zone_is_missing() {
     let run = Sockeye::new("connect fe80::1 80 hello --json").run();
     assert_ne!(run.code(), 0);

@@ -49,7 +49,7 @@ pub use pace::Pace;
 pub use race::connect;
 pub use resolve::{resolve, resolve_host};
 pub use round::{Grid, round};
-pub use runtime::run;
+pub use runtime::{aside, run};
 pub use series::report_every;
 pub use source::{Feed, Pattern};
 pub use splice::Spliced;
