@@ -12,7 +12,8 @@ pub fn reply<'a>(rule: &'a Answer, received: &'a [u8]) -> Option<[&'a [u8]; 2]> 
         Answer::Rules { rules, otherwise } => {
             let line = without_line_end(received);
             let matching = rules.iter().find(|(pattern, _)| match pattern {
-                Pattern::Exact(text) => text == line,
+                // A text may end with a line end itself.
+                Pattern::Exact(text) => text == received || text == line,
                 Pattern::Regex(regex) => regex.is_match(received),
             });
             matching.map(|(_, reply)| reply).or(otherwise.as_ref()).map(|reply| [&[][..], reply])
@@ -57,6 +58,12 @@ mod tests {
         for received in [&b"1"[..], b"1\n", b"1\r\n"] {
             assert_eq!(replied(&rule, received).unwrap(), b"welcome to server!");
         }
+        let line =
+            Answer::Rules { rules: vec![(Pattern::Exact(b"1\n".to_vec()), b"a line".to_vec())], otherwise: None };
+        for received in [&b"1\n"[..], b"1\n\n", b"1\n\r\n"] {
+            assert_eq!(replied(&line, received).unwrap(), b"a line");
+        }
+        assert_eq!(replied(&line, b"1"), None);
         assert_eq!(replied(&rule, b"1\n\n").unwrap(), b"a number");
         assert_eq!(replied(&rule, b"1\r").unwrap(), b"a number");
         assert_eq!(replied(&rule, b"x").unwrap(), b"please go out!");

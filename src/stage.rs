@@ -62,9 +62,19 @@ impl Streams {
         if error.kind() == ErrorKind::BrokenPipe {
             return ExitCode::Ok;
         }
-        let error = Error::of_io(Step::Write, error, "stdout");
+        self.fail(&Error::of_io(Step::Write, error, "stdout"))
+    }
+
+    /// Tells that nothing can be told, for each output needs a thread.
+    fn without_threads(&self, error: &io::Error) -> ExitCode {
+        let error = Error::of_io(Step::Write, error, "stdout: no thread can be made").with_exit_code(BROKEN);
+        self.fail(&error.with_hint("this user may have no more: raise the limit with `ulimit -u` or prlimit(1)"))
+    }
+
+    fn fail(&self, error: &Error) -> ExitCode {
+        let hint = error.hint.as_ref().map(|hint| format!("hint: {hint}\n")).unwrap_or_default();
         // Where stderr fails too, the exit code says it all.
-        drop(Unbuffered(&self.stderr).write_all(format!("error: {error}\n").as_bytes()));
+        drop(Unbuffered(&self.stderr).write_all(format!("error: {error}\n{hint}").as_bytes()));
         error.exit_code()
     }
 }
@@ -139,7 +149,7 @@ pub(crate) fn of_unix_serve(serve: &UnixServe) -> Stage {
 /// The stage of `connect`.
 pub(crate) fn of_connect(connect: &Connect) -> Stage {
     let results = match connect.probe {
-        true => Results::Probe { many: connect.targets.len() > 1 },
+        true => Results::Probe { many: connect.targets.len() > 1, again: connect.repeat.retry_for.is_some() },
         false => Results::Peer,
     };
     let tally = if connect.repeat.count.is_some() { Tally::Rounds } else { Tally::Client };
@@ -194,7 +204,7 @@ impl Stage {
         let failure = Arc::new(Mutex::new(None));
         let (report, trouble) = match self.report(&streams, &stop, &drained, &failure) {
             Ok(opened) => opened,
-            Err(error) => return streams.unwritten(&error).number(),
+            Err(error) => return streams.without_threads(&error).number(),
         };
         let wiring = Wiring { stats: Stats::new(self.tally), report: Some(report), failure };
         let door = Door::new(started, Box::new(wiring), drained);
@@ -223,7 +233,9 @@ impl Stage {
             // What still waits is written by a thread, so that a second signal is heard even when
             // nobody reads.
             let closing = Arc::clone(&door);
-            let finish = tokio::task::spawn_blocking(move || closing.finish(walked));
+            let Some(finish) = crate::step::aside("finish", move || closing.finish(walked)) else {
+                return door.finish(walked).number();
+            };
             tokio::select! {
                 code = finish => code.map_or(BROKEN.number(), ExitCode::number),
                 code = Stop::impatience() => code,
@@ -249,6 +261,9 @@ impl Stage {
     }
 
     /// Makes the report, and the error of an events file that cannot be written.
+    ///
+    /// # Errors
+    /// No thread can be made for an output.
     fn report(
         &self,
         streams: &Streams,

@@ -7,7 +7,7 @@ use expect_test::expect;
 use nix::sys::signal::Signal;
 
 use crate::harness::events::{
-    Close, Connect, Error, Interim, OutageSpan, Outcome, Reason, Recv, Resolve, Round, Step, Warning,
+    Close, Connect, Error, Event, Interim, OutageSpan, Outcome, Reason, Recv, Resolve, Round, Step, Warning,
 };
 use crate::harness::net::{Net, TempDir, listener, refusing_port};
 use crate::harness::peers::python;
@@ -163,23 +163,67 @@ fn of_many_targets_each_is_tried_for_itself() {
 }
 
 #[test]
+fn a_probe_that_is_tried_again_is_a_line_an_address_of_its_last_try() {
+    // Each try was a line of the table and a failure of its summary, also of what opened at last.
+    let stdout = |run: &Finished| String::from_utf8(run.stdout().to_vec()).unwrap();
+    let mut server = Peer::python_server(OPENS, &[]);
+    let (_held, refused) = refusing_port(Family::V4);
+    let line = format!("connect -z 127.0.0.1:{} 127.0.0.1:{refused} --retry-for 1500ms", server.port);
+    let client = Sockeye::new(line).start();
+    // Long enough that it has refused, which no event tells here.
+    std::thread::sleep(crate::harness::peers::A_WHILE);
+    server.send(b"listen\n");
+    let table = stdout(&client.finish().exits(1));
+    let lines: Vec<&str> = table.lines().collect();
+    assert_eq!(lines.len(), 3, "{table}");
+    assert!(lines[0].starts_with("open ") && lines[0].contains(&format!("127.0.0.1:{} ", server.port)), "{table}");
+    assert_eq!(lines[1], format!("refused     127.0.0.1:{refused}"));
+    assert!(lines[2].starts_with("1 open, 1 failure in "), "{table}");
+
+    let run = Sockeye::new(format!("connect -z 127.0.0.1:{refused} --retry-for 2s")).run().exits(7);
+    assert_eq!(stdout(&run), format!("refused     127.0.0.1:{refused}\n"));
+    assert!(run.stderr().matches("error: connect").count() > 1, "{}", run.dump());
+
+    // A name that does not resolve has no line: it is a failure all the same, once.
+    let dir = TempDir::new();
+    let hosts = dir.path().join("hosts");
+    std::fs::write(&hosts, "127.0.0.1 localhost\n").unwrap();
+    let run = Sockeye::new("connect -z nosuch:7 127.0.0.1:7 --retry-for 400ms")
+        .under(Net::isolated().with_hosts(&hosts).prefix())
+        .run()
+        .exits(1);
+    assert!(stdout(&run).starts_with("refused     127.0.0.1:7\n0 open, 2 failures in "), "{}", run.dump());
+}
+
+#[test]
 fn a_signal_ends_the_wait_for_the_next_try_at_once() {
     let (_held, port) = refusing_port(Family::V4);
     let client = Sockeye::new(format!("connect 127.0.0.1 {port} hello --retry-for 1h --json")).start();
     // The pause after the fifth is longer than a second.
     client.wait_for_nth::<Warning>(5);
-    let run = client.interrupt().exits(8);
+    // By the results: the port refused each time.
+    let run = client.interrupt().exits(7);
     assert_eq!((run.all::<Error>().len(), warnings(&run, "stopped")), (5, 1), "{}", run.dump());
 }
 
 #[test]
 fn a_deadline_ends_the_wait_for_the_next_try() {
     let (_held, port) = refusing_port(Family::V4);
-    for words in ["hello", "--probe"] {
-        let line = format!("connect 127.0.0.1 {port} {words} --retry-for 1h --deadline 500ms --json");
-        let run = Sockeye::new(line).run().exits(8);
+    let silent = crate::harness::net::silent_port(Family::V4);
+    let (refused, silent) = (format!("127.0.0.1:{port}"), format!("127.0.0.1:{}", silent.port));
+    // By the results: what refuses has answered; of what is silent no try has ended.
+    let runs = [
+        (format!("{refused} hello"), 7),
+        (format!("--probe {refused}"), 7),
+        (format!("--probe {refused} unix:/nosuch/socket"), 7),
+        (format!("--probe {silent}"), 8),
+        (format!("--probe {refused} {silent}"), 1),
+    ]
+    .map(|(words, code)| (Sockeye::new(format!("connect {words} --retry-for 1h --deadline 3s --json")).start(), code));
+    for (run, code) in runs {
+        let run = run.finish().exits(code);
         assert_eq!(warnings(&run, "stopped"), 1, "{}", run.dump());
-        assert!(run.elapsed() < Duration::from_secs(5));
+        assert!(run.elapsed() < Duration::from_secs(10));
     }
 }
 
@@ -296,7 +340,7 @@ fn an_outage_begins_and_ends_when_the_server_says_so() {
         client.wait_until("rounds", |lines| {
             let is_such = |round: &&Round| (round.outcome == Outcome::Ok) == ok;
             let of = |line: &crate::harness::events::Line| match &line.event {
-                crate::harness::events::Event::Round(round) => Some(round.clone()),
+                Event::Round(round) => Some(round.clone()),
                 _ => None,
             };
             lines.iter().filter_map(of).filter(|round| is_such(&round)).nth(nth)
@@ -332,6 +376,29 @@ fn an_outage_begins_and_ends_when_the_server_says_so() {
     let ended = started + span.duration_ns;
     assert!(ended + good.duration_ns >= before_open && ended <= after_open + slack, "{span:?} {log:?}");
     assert_eq!(run.summary().outage_ns, Some(span.duration_ns));
+}
+
+#[test]
+fn an_outage_has_its_time_where_nobody_is_shown_the_rounds_too() {
+    // The rounds that nobody saw had no time, and the outages began in 1970.
+    let (_held, port) = refusing_port(Family::V4);
+    let (dir, began) = (TempDir::new(), SystemTime::now());
+    let events = dir.path().join("events");
+    let line = format!("connect -z 127.0.0.1:{port} --count 2 --interval 0");
+    let json = Sockeye::new(format!("{line} --json -q")).run().exits(7);
+    let quiet = Sockeye::new(format!("{line} -q --events {}", events.display())).run().exits(7);
+    let many = Sockeye::new(format!("{line} 127.0.0.2:{port}")).run().exits(7);
+    for text in [quiet, many] {
+        let text = String::from_utf8_lossy(text.stdout()).into_owned();
+        assert!(text.contains("outage ") && !text.contains("1970"), "{text}");
+    }
+    let written = std::fs::read_to_string(events).unwrap();
+    let last = crate::harness::check::read(written.lines().last().unwrap()).unwrap();
+    let Event::Summary(written) = last.event else { panic!("{last:?}") };
+    for span in spans(&json).iter().chain(written.outage_spans.iter().flatten()) {
+        let started = humantime::parse_rfc3339(&span.started).unwrap();
+        assert!((began..SystemTime::now()).contains(&started), "{span:?}");
+    }
 }
 
 #[test]

@@ -96,3 +96,47 @@ fn the_limits_of_the_buffers_are_those_of_the_kernel() {
         assert!(check.value.as_ref().unwrap().starts_with(&format!("{} bytes", most.trim())), "{check:?}");
     }
 }
+
+#[test]
+fn what_could_not_be_read_is_not_absent() {
+    // Without a descriptor to read it, each setting was one that this kernel has not.
+    crate::harness::require(&["prlimit"]);
+    let mut unread = 0;
+    for limit in 8..=12 {
+        let run = Sockeye::new("doctor").under(["prlimit", &format!("--nofile={limit}")]).run();
+        let table = String::from_utf8(run.stdout().to_vec()).unwrap();
+        assert!(!table.contains(" absent ") || table.contains(" 0 absent"), "{limit}: {table}");
+        let is_unread =
+            |name: &str| table.lines().any(|line| line.starts_with(name) && line.ends_with("failed EMFILE"));
+        unread += u32::from(["lowest-port", "somaxconn", "fast-open", "mptcp"].into_iter().all(is_unread));
+    }
+    assert!(unread > 0, "each had a descriptor to read the settings with");
+}
+
+#[test]
+fn without_lo_both_families_are_absent_for_the_same_reason() {
+    // That of IPv4 had no route, and so failed.
+    // It has never been up, or it is not any more.
+    let down = Net::isolated().with("ip link set lo down");
+    for prefix in [["unshare", "-Urn"].map(Into::into).to_vec(), down.prefix()] {
+        let run = Sockeye::new("doctor --timeout 300ms --json").under(prefix).run().exits(0);
+        let of = |name: &str| {
+            let check = run.all::<Check>().into_iter().find(|check| check.name == name).unwrap();
+            (check.outcome, check.value.clone(), check.hint.clone())
+        };
+        assert_eq!(of("tcp-ipv4").0, CheckOutcome::Absent, "{}", run.dump());
+        assert_eq!(of("tcp-ipv4"), of("tcp-ipv6"));
+        assert_eq!(of("tcp-ipv4"), of("mptcp"));
+        assert_eq!(of("unix-stream").0, CheckOutcome::Ok);
+    }
+
+    // A firewall that says so is not that.
+    crate::harness::require(&["nft"]);
+    let net = Net::isolated()
+        .with("nft add table ip t")
+        .with("nft 'add chain ip t o { type filter hook output priority 0; }'")
+        .with("nft add rule ip t o ip protocol tcp reject with icmp type net-unreachable");
+    let run = Sockeye::new("doctor --json").under(net.prefix()).run().exits(1);
+    let check = run.all::<Check>().into_iter().find(|check| check.name == "tcp-ipv4").unwrap();
+    assert_eq!(check.outcome, CheckOutcome::Failed, "{}", run.dump());
+}

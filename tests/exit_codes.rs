@@ -201,6 +201,24 @@ fn exit_5_out_of_descriptors_however_few_there_are() {
 }
 
 #[test]
+fn exit_5_out_of_threads_however_few_there_are() {
+    // It was told as a stdout that fails, or, with one or two left, by a panic.
+    crate::harness::require(&["prlimit"]);
+    let (_held, port) = refusing_port(Family::V4);
+    let connect = format!("connect 127.0.0.1:{port} --probe");
+    for (line, else_) in [(connect.as_str(), 7), ("serve 127.0.0.1:0 --deadline 50ms", 0)] {
+        for limit in 1..=6 {
+            let prlimit = ["prlimit".to_owned(), format!("--nproc={limit}")];
+            let run = Sockeye::new(line).under(prlimit).by_nobody().run();
+            if limit == 1 || run.code() != else_ {
+                let run = run.exits(5);
+                assert!(run.stderr().contains("thread"), "with {limit}: {}", run.dump());
+            }
+        }
+    }
+}
+
+#[test]
 fn a_link_local_address_without_its_zone_says_that_the_zone_is_missing() {
     let run = Sockeye::new("connect fe80::1 80 hello --json").run();
     assert_ne!(run.code(), 0);
@@ -231,6 +249,14 @@ fn exit_6_a_relay_whose_stdout_is_full() {
 }
 
 #[test]
+fn exit_6_a_stdout_that_was_opened_to_be_read_is_not_the_peers_fault() {
+    let peer = server("peer.sendall(b'answer')\nall_of(peer)");
+    let (reader, _writer) = std::io::pipe().unwrap();
+    let run = Sockeye::new(format!("connect 127.0.0.1:{}", peer.port)).stdout_to(reader).run().exits(6);
+    assert!(run.stderr().contains("error: write stdout: bad file number"), "{}", run.dump());
+}
+
+#[test]
 fn exit_6_events_that_stdout_does_not_take() {
     let (_listener, port) = listener(Family::V4);
     for line in [format!("connect 127.0.0.1:{port} --probe --json"), "serve 127.0.0.1:0 --json".to_owned()] {
@@ -253,6 +279,34 @@ fn exit_6_a_stdin_that_cannot_be_read() {
     let directory = File::open("/").unwrap();
     let run = connect(peer.port, "").stdin_from(directory).run().exits(6);
     assert_eq!((run.one::<Error>().step, run.one::<Error>().errno.as_deref()), (Step::Read, Some("EISDIR")));
+}
+
+#[test]
+fn exit_6_a_stdin_that_cannot_be_read_is_not_the_peers_fault() {
+    // Where the kernel moved it, sendfile(2)'s EBADF was told as of a send, and the peer's end awaited.
+    let dir = TempDir::new();
+    std::fs::write(dir.path().join("file"), b"hello").unwrap();
+    nix::unistd::mkfifo(&dir.path().join("fifo"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let secret = "/proc/sys/net/ipv6/conf/lo/stable_secret";
+    for (redirection, errno) in [
+        (format!("0>>{}/file", dir.path().display()), "bad file number"),
+        // Opened to read first, for else the open to write would wait for a reader.
+        (format!("3<>{0}/fifo 0>{0}/fifo", dir.path().display()), "bad file number"),
+        // Regular to look at, it gives no byte as long as it has not been set. Only root may open it.
+        (format!("<{secret}"), "i/O error"),
+    ] {
+        if redirection.contains(secret) && File::open(secret).is_err() {
+            continue;
+        }
+        let peer = server("all_of(peer)");
+        let run = Sockeye::new(format!("connect 127.0.0.1 {}", peer.port))
+            .under(["sh".to_owned(), "-c".to_owned(), format!("exec \"$@\" {redirection}"), "sh".to_owned()])
+            .run()
+            .exits(6);
+        let stderr = run.stderr();
+        assert!(stderr.contains(&format!("error: read stdin: {errno}")) && !stderr.contains("error: send"), "{stderr}");
+        peer.lines();
+    }
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! `--mptcp`: asked for, and whether it came about, against Python.
 
-use crate::harness::events::{Accept, Connect, Error, Mptcp, Queue, Setsockopt, Socket, Step};
+use crate::harness::events::{Accept, Close, Connect, Error, Mptcp, Queue, Setsockopt, Side, Socket, Step, Warning};
 use crate::harness::net::{Net, listener, over_both_families};
 use crate::harness::{Family, Peer, Sockeye};
 
@@ -81,4 +81,28 @@ fn without_being_asked_for_it_is_absent() {
     let run = Sockeye::new(format!("connect 127.0.0.1 {port} --probe --json")).run().exits(0);
     assert_eq!(run.one::<Connect>().mptcp, None);
     assert_eq!(run.one::<Socket>().protocol.as_deref(), Some("IPPROTO_TCP"));
+}
+
+#[test]
+fn what_is_left_unread_at_its_close_is_told_as_of_tcp() {
+    // The kernel counts the peer's end as a byte (SIOCINQ): an ordinary close was told as our reset.
+    let script = "peer = socket.socket(socket.AF_INET, socket.SOCK_STREAM, int(sys.argv[2]))\npeer.connect(('127.0.0.1', int(sys.argv[1])))\npeer.sendall(b'x' * int(sys.argv[3]))\nif sys.argv[4] == 'end':\n    peer.shutdown(socket.SHUT_WR)\nall_of(peer)";
+    for protocol in ["262", "6"] {
+        for (data, end, unread) in
+            [("2", "end", 0), ("2", "", 0), ("5", "end", 3), ("5", "", 3), ("60000", "end", 59_998)]
+        {
+            // What the peer has sent is all there before the answer goes, and with it the close.
+            let line = "serve 127.0.0.1:0 --mptcp --recv-size 2 --messages 1 --count 1 --fault delay=500ms --json";
+            let server = Sockeye::new(line).start();
+            let peer = Peer::python(script, &[&server.port().to_string(), protocol, data, end]);
+            let run = server.finish().exits(0);
+            let close = run.one::<Close>();
+            assert_eq!((close.bytes_unread, close.clean), (Some(unread), Some(unread == 0)), "{}", run.dump());
+            assert_eq!(close.reset_by, (unread > 0).then_some(Side::Local), "{}", run.dump());
+            // Others in this network namespace may overflow their queues.
+            let of_unread = run.all::<Warning>().into_iter().filter(|warning| warning.name == "unread-at-close");
+            assert_eq!(of_unread.count(), usize::from(unread > 0), "{}", run.dump());
+            drop(peer);
+        }
+    }
 }

@@ -1,6 +1,11 @@
 //! `connect` without a message: 8 MiB of random bytes, unchanged, both ways, against everyone.
 
+use std::io::Read;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 use std::time::Duration;
+
+use nix::sys::signal::Signal;
 
 use crate::harness::events::{Close, Recv, Send};
 use crate::harness::net::{TempDir, over_both_families, random_bytes};
@@ -190,4 +195,84 @@ fn only_idle_timeout_ends_a_relay_that_hears_nothing() {
     let timeout = run.one::<crate::harness::events::Timeout>();
     assert!(timeout.after_ns >= 200_000_000, "{timeout:?}");
     assert_eq!(run.one::<Close>().reason, crate::harness::events::Reason::Timeout);
+}
+
+#[test]
+fn a_relay_whose_stdout_is_a_socket_that_nobody_reads_can_be_stopped() {
+    // It blocked in a splice(2) into that socket, where neither signal nor deadline was heard.
+    let script = r#"
+server = listen("127.0.0.1")
+peer, _ = server.accept()
+peer.settimeout(0.5)
+try:
+    while True:
+        peer.send(b"x" * 65536)
+except TimeoutError:
+    say("stuck")
+except OSError:
+    pass
+peer.settimeout(60)
+try:
+    while peer.recv(100):
+        pass
+except ConnectionError:
+    pass
+say("closed")
+"#;
+    for words in ["", "--deadline 2s"] {
+        let peer = Peer::python_server(script, &[]);
+        let (mut reader, ours) = UnixStream::pair().unwrap();
+        let client = Sockeye::new(format!("connect 127.0.0.1 {} {words}", peer.port))
+            .stdin_piped()
+            .stdout_to(OwnedFd::from(ours))
+            .start();
+        if words.is_empty() {
+            peer.wait_for("stuck");
+            client.signal(Signal::SIGTERM);
+        }
+        peer.wait_for("closed");
+        // What was taken from the network is still there for whoever reads at last.
+        let mut bytes = Vec::new();
+        reader.read_to_end(&mut bytes).unwrap();
+        assert!(bytes.iter().all(|byte| *byte == b'x') && !bytes.is_empty());
+        client.finish_by_itself().exits(0);
+        peer.lines();
+    }
+}
+
+#[test]
+fn a_stdout_that_is_a_socket_gets_all_and_holds_up_nothing_that_is_sent() {
+    // As above: meanwhile nothing was sent. One that does not block was an error, and bytes were lost.
+    let (dir, bytes) = (TempDir::new(), random_bytes(SIZE, 6));
+    let path = dir.path().join("both");
+    std::fs::write(&path, &bytes).unwrap();
+    for is_nonblocking in [false, true] {
+        let peer = Peer::python_server(
+            r#"
+server = listen("127.0.0.1")
+peer, _ = server.accept()
+both = open(sys.argv[1], "rb").read()
+def give():
+    peer.sendall(both)
+    peer.shutdown(socket.SHUT_WR)
+giver = threading.Thread(target=give)
+giver.start()
+say("got", all_of(peer) == both)
+giver.join()
+"#,
+            &[path.to_str().unwrap()],
+        );
+        let (mut reader, ours) = UnixStream::pair().unwrap();
+        ours.set_nonblocking(is_nonblocking).unwrap();
+        let client = Sockeye::new(format!("connect 127.0.0.1 {}", peer.port))
+            .stdin(bytes.clone())
+            .stdout_to(OwnedFd::from(ours))
+            .start();
+        peer.wait_for("got True");
+        let mut answer = Vec::new();
+        reader.read_to_end(&mut answer).unwrap();
+        let run = client.finish_by_itself().exits(0);
+        assert_same(&answer, &bytes, &run.stderr());
+        peer.lines();
+    }
 }

@@ -133,6 +133,20 @@ fn rules_are_tried_in_turn_and_what_none_matches_gets_otherwise() {
 }
 
 #[test]
+fn a_rule_that_ends_with_a_line_end_is_met_by_just_that() {
+    // The line end was taken from what came, and never from what it was compared to.
+    for (encoding, text) in [("--escape", r"ping\n"), ("--hex", "70696e67 0a")] {
+        let reply = if encoding == "--hex" { "706f6e67" } else { "pong" };
+        let server = Sockeye::new(format!("serve 0 --json {encoding} --when")).args([text, reply]).start();
+        let mut client = dial(Family::V4, server.port());
+        for word in [&b"ping\n"[..], b"ping\n\n", b"ping\n\r\n"] {
+            assert_eq!(ask(&mut client, word, 4), b"pong", "{word:?}");
+        }
+        server.interrupt().exits(0);
+    }
+}
+
+#[test]
 fn what_no_rule_matches_gets_no_answer_where_there_is_no_otherwise() {
     let server = serve("--when ping pong");
     let mut client = dial(Family::V4, server.port());

@@ -8,7 +8,7 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 
 use crate::harness::check;
-use crate::harness::events::{Accept, Close, Connect, Event, Interim, Reason, Recv};
+use crate::harness::events::{Accept, Bind, Close, Connect, Event, Interim, Reason, Recv};
 use crate::harness::net::dial;
 use crate::harness::{Family, Peer, Sockeye};
 
@@ -106,6 +106,22 @@ fn sigquit_prints_an_interim_and_goes_on() {
     server.wait_for::<Close>();
     let run = server.interrupt().exits(0);
     assert_eq!(run.summary().bytes_received, Some(7));
+}
+
+#[test]
+fn the_time_of_a_server_goes_on_to_its_end() {
+    // It ended with the last event, which may be that it listens: less than an interim had said.
+    let name = format!("@sockeye-duration-{}", std::process::id());
+    for line in ["serve 127.0.0.1:0".to_owned(), format!("unix-serve {name} --type dgram --discard")] {
+        let server = Sockeye::new(format!("{line} --json")).start();
+        server.wait_for::<Bind>();
+        std::thread::sleep(crate::harness::peers::A_WHILE);
+        server.signal(Signal::SIGQUIT);
+        let interim = server.wait_for::<Interim>();
+        let run = server.interrupt().exits(0);
+        assert!(run.summary().duration_ns >= interim.duration_ns, "{}", run.dump());
+        assert!(u128::from(interim.duration_ns) >= crate::harness::peers::A_WHILE.as_nanos(), "{interim:?}");
+    }
 }
 
 #[test]

@@ -48,11 +48,16 @@ pub(crate) fn abstract_name() -> String {
 /// Starts a server of a type at a place; it is bound, and listens where it can.
 pub(crate) fn serve(place: &str, kind: &str, rest: &str) -> Running {
     let server = Sockeye::new(format!("unix-serve --json --type {kind} {rest}")).arg(place).start();
+    wait_until_served(&server, kind);
+    server
+}
+
+/// Waits until a server is bound, and listens where it can.
+fn wait_until_served(server: &Running, kind: &str) {
     server.wait_for::<Bind>();
     if kind != "dgram" {
         server.wait_for::<crate::harness::events::Listen>();
     }
-    server
 }
 
 /// A folder, and a path in it for a socket.
@@ -359,6 +364,32 @@ say(peer.recv(9))
         assert!(with.descriptors[3].target.as_deref().unwrap().starts_with("socket:["));
         let many = run.all::<Recv>().into_iter().find(|recv| recv.payload() == b"many").unwrap();
         assert_eq!(many.descriptors.len(), 253, "{kind}");
+    }
+}
+
+#[test]
+fn descriptors_that_the_kernel_dropped_are_told_once() {
+    // What there was no room for was left out in silence (MSG_CTRUNC).
+    require(&["prlimit"]);
+    for kind in ["stream", "seqpacket", "dgram"] {
+        let (_dir, path) = place();
+        let line = format!("unix-serve {path} --type {kind} --json");
+        let server = Sockeye::new(line).under(["prlimit", "--nofile=24"]).start();
+        wait_until_served(&server, kind);
+        let script = r#"
+peer = reach(*sys.argv[1:])
+for word in (b"few", b"many", b"more"):
+    socket.send_fds(peer, [word], [0] * (1 if word == b"few" else 100))
+    say(peer.recv(9))
+"#;
+        assert_eq!(python(script, &[kind, &path]), ["b'few'", "b'many'", "b'more'"], "{kind}");
+        let run = server.interrupt().exits(0);
+        let passed: Vec<usize> =
+            run.all::<Recv>().iter().map(|recv| recv.descriptors.len()).filter(|n| *n > 0).collect();
+        assert!(passed[0] == 1 && passed[1..].iter().all(|passed| *passed < 24), "{passed:?}");
+        let warning = run.one::<Warning>();
+        assert_eq!(warning.name, "descriptors-dropped", "{kind}");
+        assert!(warning.message.contains("at most 24"), "{warning:?}");
     }
 }
 

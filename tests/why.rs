@@ -1,7 +1,9 @@
 //! Why a connection ended as it did, and what held it back: who closed first, clean or by a reset,
 //! what was left, and the kernel's own account of the time, against Python.
 
-use crate::harness::events::{Accept, Close, Eof, HeldBack, Recv, Side, TcpFigures};
+use nix::sys::signal::Signal;
+
+use crate::harness::events::{Accept, Close, Eof, HeldBack, Reason, Recv, Side, TcpFigures, Warning};
 use crate::harness::net::{TempDir, dial, over_both_families, reset};
 use crate::harness::{Family, Finished, Peer, Sockeye};
 
@@ -69,6 +71,40 @@ over_both_families! {
         let peer = server(family, "exactly(peer, 5)\nreset(peer)");
         let run = connect(family, &peer).arg("hello").run().exits(10);
         assert_eq!(ending(&run), (PEER, PEER, Some(false)), "{}", run.dump());
+    }
+
+    fn a_reset_that_no_call_met_is_one_of_the_resets(family) {
+        // Only those were counted that a call had failed with; the close told the others too.
+        for quiet in ["", "-q"] {
+            let mut peer = server(family, "exactly(peer, 5)\nsay('got')\ntold()\npeer.sendall(b'bye')\nreset(peer)\nsay('gone')");
+            let run = connect(family, &peer).args(["hello"]).args(quiet.split_whitespace()).start();
+            peer.wait_for("got");
+            // So that the answer and the reset are both there when it looks.
+            run.signal(Signal::SIGSTOP);
+            peer.send(b"go\n");
+            peer.wait_for("gone");
+            run.signal(Signal::SIGCONT);
+            let run = run.finish().exits(0);
+            assert_eq!(run.summary().resets, Some(1), "{}", run.dump());
+            if quiet.is_empty() {
+                assert_eq!((run.one::<Close>().reason, ending(&run)), (Reason::Local, (PEER, PEER, Some(false))), "{}", run.dump());
+            }
+        }
+    }
+
+    fn bytes_that_a_reset_left_unread_are_not_told_as_ours(family) {
+        // The peer that is said to see a reset was the one that had sent it.
+        let mut peer = server(family, "exactly(peer, 5)\nsay('got')\ntold()\npeer.sendall(b'goodbye')\nreset(peer)\nsay('gone')");
+        let run = connect(family, &peer).args(["hello", "--recv-size", "4"]).start();
+        peer.wait_for("got");
+        run.signal(Signal::SIGSTOP);
+        peer.send(b"go\n");
+        peer.wait_for("gone");
+        run.signal(Signal::SIGCONT);
+        let run = run.finish().exits(0);
+        assert_eq!((run.one::<Close>().bytes_unread, ending(&run).1), (Some(3), PEER), "{}", run.dump());
+        let warning = run.one::<Warning>();
+        assert!(warning.name == "unread-at-close" && !warning.message.contains("peer sees"), "{warning:?}");
     }
 
     fn a_reset_after_our_end_is_the_peers_and_we_closed_first(family) {

@@ -42,7 +42,7 @@ impl Default for Answer {
 /// What a rule matches.
 #[derive(Clone, Debug)]
 pub enum Pattern {
-    /// Exactly these bytes; one trailing line end of what came is ignored.
+    /// Exactly these bytes, or these and one trailing line end.
     Exact(Vec<u8>),
     /// A regular expression, anywhere in what came.
     Regex(Regex),

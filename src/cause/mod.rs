@@ -200,12 +200,6 @@ pub fn lowest_port() -> Option<u16> {
     crate::sys::proc_number("/proc/sys/net/ipv4/ip_unprivileged_port_start")
 }
 
-/// Returns a number of the kernel's settings: `net/core/somaxconn`.
-#[must_use]
-pub fn sysctl(name: &str) -> Option<u64> {
-    std::fs::read_to_string(format!("/proc/sys/{name}")).ok()?.trim().parse().ok()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

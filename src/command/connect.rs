@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::reach::Resolved;
 use super::relay::{self, Relay};
+use super::retry::LastTry;
 use super::{Run, probe, retry, rounds, talk};
 use crate::args::{Connect, Host, Target};
 use crate::error::ExitCode;
@@ -44,10 +45,14 @@ async fn once(connect: &Connect, mut run: Run) -> ExitCode {
 
 /// Connects, unless that fails or the run is told to stop before the connection stood.
 async fn connected(connect: &Connect, run: &Run) -> Result<Stream, ExitCode> {
-    let (target, resolved) = (&connect.targets[0], Resolved::default());
+    let (target, resolved, last) = (&connect.targets[0], Resolved::default(), LastTry::default());
     tokio::select! {
-        connected = retry::connect(connect, target, &resolved, run) => connected.map_err(|failed| failed.code),
+        connected = retry::connect(connect, target, &resolved, &last, run) => connected.map_err(|failed| failed.code),
         cause = run.stop.reached() => {
+            if let Some(code) = last.code() {
+                run.stopped(cause, "the connection stood");
+                return Err(code);
+            }
             let is_name = matches!(target, Target::Inet(Host::Name(_), _));
             if is_name && !resolved.initialized() {
                 run.stopped(cause, "the name resolved");

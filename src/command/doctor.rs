@@ -1,5 +1,6 @@
 //! `doctor`: what this machine permits, and one real round trip through every kind of socket.
 
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -9,7 +10,7 @@ use nix::errno::Errno;
 use super::Run;
 use crate::address::Address;
 use crate::args::{Doctor, Family, Host, ListenAddress, SocketOptions, UnixType};
-use crate::error::{ExitCode, Step};
+use crate::error::{ExitCode, Step, errno_name};
 use crate::event::{Check, CheckOutcome, Reason};
 use crate::step::{self, Accepted, Cause, Door, Failed, Listener, Reach, Recvd, Stream, UnixPlace, now, within};
 
@@ -58,14 +59,7 @@ pub async fn run(doctor: Doctor, run: Run) -> ExitCode {
 
 /// Tells the limits that servers and clients meet.
 fn limits(door: &Door) {
-    let port = step::lowest_port().map(|port| port.to_string());
-    door.emit(Check {
-        name: "lowest-port",
-        outcome: if port.is_some() { CheckOutcome::Ok } else { CheckOutcome::Absent },
-        value: port.as_deref(),
-        hint: None,
-        duration: None,
-    });
+    setting(door, "lowest-port", "net/ipv4/ip_unprivileged_port_start", "");
     let (outcome, value) = match step::descriptors() {
         Ok((soft, hard)) => (CheckOutcome::Ok, format!("{soft}, at most {hard}")),
         Err(error) => (CheckOutcome::Failed, error.to_string()),
@@ -79,43 +73,66 @@ fn limits(door: &Door) {
 
 /// Tells a number of the kernel's settings.
 fn setting(door: &Door, name: &str, sysctl: &str, meaning: &str) {
-    let value = step::sysctl(sysctl).map(|value| format!("{value}{meaning}"));
-    let (outcome, hint) = match value {
-        Some(_) => (CheckOutcome::Ok, None),
-        None => (CheckOutcome::Absent, Some("this kernel or this namespace does not show it")),
+    match step::sysctl(sysctl) {
+        Ok(value) => {
+            let value = format!("{value}{meaning}");
+            door.emit(Check { name, outcome: CheckOutcome::Ok, value: Some(&value), hint: None, duration: None });
+        }
+        Err(error) => {
+            unread(door, name, &error, None, "this kernel or this namespace does not show it");
+        }
+    }
+}
+
+/// Tells that a setting gave no number: there is none, for which `value` and `hint` are, or it could
+/// not be read. Returns whether there is none, or it may not be read.
+fn unread(door: &Door, name: &str, error: &io::Error, value: Option<&str>, hint: &str) -> bool {
+    let errno = error.raw_os_error().map(Errno::from_raw);
+    let why = errno.map_or_else(|| error.to_string(), errno_name);
+    let (outcome, value, hint) = match errno {
+        Some(Errno::ENOENT) => (CheckOutcome::Absent, value, hint),
+        Some(Errno::EACCES | Errno::EPERM) => (CheckOutcome::Denied, Some(&*why), "a sandbox keeps /proc/sys from us"),
+        Some(Errno::EMFILE) => (CheckOutcome::Failed, Some(&*why), "no descriptor was left to read it: `ulimit -n`"),
+        _ => (CheckOutcome::Failed, Some(&*why), "the setting could not be read from /proc/sys"),
     };
-    door.emit(Check { name, outcome, value: value.as_deref(), hint, duration: None });
+    door.emit(Check { name, outcome, value, hint: Some(hint), duration: None });
+    outcome != CheckOutcome::Failed
 }
 
 /// Tells who may use TCP Fast Open (RFC 7413).
 fn fast_open(door: &Door) {
-    let (outcome, value) = match step::fast_open() {
-        None => (CheckOutcome::Absent, "not in this kernel"),
-        Some(bits) => match (bits & step::FAST_OPEN_CLIENT != 0, bits & step::FAST_OPEN_SERVER != 0) {
-            (true, true) => (CheckOutcome::Ok, "client and server"),
-            (true, false) => (CheckOutcome::Ok, "client, not server"),
-            (false, true) => (CheckOutcome::Ok, "server, not client"),
-            (false, false) => (CheckOutcome::Denied, "switched off"),
-        },
+    const HINT: &str = "net.ipv4.tcp_fastopen: 1 for the client, 2 for the server, 3 for both";
+    let bits = match step::fast_open() {
+        Ok(bits) => bits,
+        Err(error) => {
+            unread(door, "fast-open", &error, Some("not in this kernel"), HINT);
+            return;
+        }
     };
-    let hint = match outcome {
-        CheckOutcome::Ok => None,
-        _ => Some("net.ipv4.tcp_fastopen: 1 for the client, 2 for the server, 3 for both"),
+    let (outcome, value) = match (bits & step::FAST_OPEN_CLIENT != 0, bits & step::FAST_OPEN_SERVER != 0) {
+        (true, true) => (CheckOutcome::Ok, "client and server"),
+        (true, false) => (CheckOutcome::Ok, "client, not server"),
+        (false, true) => (CheckOutcome::Ok, "server, not client"),
+        (false, false) => (CheckOutcome::Denied, "switched off"),
     };
+    let hint = (outcome != CheckOutcome::Ok).then_some(HINT);
     door.emit(Check { name: "fast-open", outcome, value: Some(value), hint, duration: None });
 }
 
 /// Goes there and back over MPTCP, where it is switched on; returns whether that worked or was not
 /// to be expected to.
 async fn mptcp(door: &Arc<Door>, only: Option<Family>, bound: Duration) -> bool {
-    let absent = match step::sysctl("net/mptcp/enabled") {
-        None => Some((CheckOutcome::Absent, "not in this kernel", "MPTCP needs Linux 5.6, built with CONFIG_MPTCP")),
-        Some(0) => Some((CheckOutcome::Denied, "switched off", "net.mptcp.enabled=1 switches it on")),
-        Some(_) => None,
-    };
-    if let Some((outcome, value, hint)) = absent {
-        door.emit(Check { name: "mptcp", outcome, value: Some(value), hint: Some(hint), duration: None });
-        return true;
+    match step::sysctl("net/mptcp/enabled") {
+        Ok(1..) => {}
+        Ok(0) => {
+            let (outcome, hint) = (CheckOutcome::Denied, Some("net.mptcp.enabled=1 switches it on"));
+            door.emit(Check { name: "mptcp", outcome, value: Some("switched off"), hint, duration: None });
+            return true;
+        }
+        Err(error) => {
+            let hint = "MPTCP needs Linux 5.6, built with CONFIG_MPTCP";
+            return unread(door, "mptcp", &error, Some("not in this kernel"), hint);
+        }
     }
     let loopback = match only {
         Some(Family::V6) => IpAddr::V6(Ipv6Addr::LOCALHOST),
@@ -139,7 +156,7 @@ fn report(door: &Door, name: &str, began: Instant, result: Result<Duration, Trou
             let negotiated = if name == "mptcp" { "negotiated, " } else { "" };
             (CheckOutcome::Ok, format!("{negotiated}round trip {:.3} ms", trip.as_secs_f64() * 1e3), None)
         }
-        Err(Trouble::Step(Failed { errno: Some(Errno::EAFNOSUPPORT | Errno::EADDRNOTAVAIL), .. })) => (
+        Err(trouble) if is_without_loopback(name, &trouble) => (
             CheckOutcome::Absent,
             "no loopback address".to_owned(),
             Some("bring the interface lo up, with this family switched on"),
@@ -160,6 +177,18 @@ fn report(door: &Door, name: &str, began: Instant, result: Result<Duration, Trou
     };
     door.emit(Check { name, outcome, value: Some(&value), hint, duration });
     matches!(outcome, CheckOutcome::Ok | CheckOutcome::Absent | CheckOutcome::Denied)
+}
+
+/// Returns whether a round trip failed because this machine has no loopback address. A firewall may
+/// be silent or answer that there is no route, too.
+fn is_without_loopback(name: &str, trouble: &Trouble) -> bool {
+    match trouble {
+        Trouble::Step(Failed { errno: Some(Errno::EAFNOSUPPORT | Errno::EADDRNOTAVAIL), .. }) => true,
+        Trouble::Step(Failed { code: ExitCode::Unreachable | ExitCode::NoAnswer, .. }) | Trouble::Silent => {
+            !name.starts_with("unix") && !step::is_loopback_up()
+        }
+        _ => false,
+    }
 }
 
 /// What a round trip can fail on.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use tokio::task::JoinSet;
 
 use super::reach::Resolved;
+use super::retry::LastTry;
 use super::{Results, Run, retry};
 use crate::args::{Connect, Target};
 use crate::error::ExitCode;
@@ -23,8 +24,12 @@ pub(super) async fn run(connect: &Arc<Connect>, run: &Arc<Run>) -> ExitCode {
     if let Some(cause) = cause {
         let (all, left) = (connect.targets.len(), connect.targets.len() - results.ended);
         run.stopped(cause, &format!("{left} of {all} targets had answered"));
-        // What was not reached when the run was told to stop has not answered.
-        if left > 0 {
+        // What was not reached when the run was told to stop has not answered, save to an earlier try.
+        let tried: Vec<ExitCode> = probe.last.iter().filter_map(LastTry::code).collect();
+        for code in tried.iter().copied() {
+            results.add(code);
+        }
+        if left > tried.len() {
             results.add(ExitCode::NoAnswer);
         }
     }
@@ -37,6 +42,8 @@ pub(super) struct Probe<'a> {
     run: &'a Arc<Run>,
     parallel: usize,
     running: JoinSet<ExitCode>,
+    /// Of each target.
+    last: Arc<[LastTry]>,
 }
 
 impl<'a> Probe<'a> {
@@ -44,7 +51,8 @@ impl<'a> Probe<'a> {
     pub(super) fn new(connect: &'a Arc<Connect>, run: &'a Arc<Run>) -> Self {
         step::raise_descriptors();
         let parallel = step::descriptors_for(connect.parallel.get());
-        Self { connect, run, parallel, running: JoinSet::new() }
+        let last = connect.targets.iter().map(|_| LastTry::default()).collect();
+        Self { connect, run, parallel, running: JoinSet::new(), last }
     }
 
     /// Connects to every target once, `round` being the number of the pass where there are several.
@@ -61,7 +69,8 @@ impl<'a> Probe<'a> {
                     Target::Unix(_) => String::new(),
                 };
                 let resolved = Arc::clone(hosts.entry(host).or_default());
-                self.running.spawn(test(Arc::clone(self.connect), at, resolved, round, Arc::clone(self.run)));
+                let (connect, run, last) = (Arc::clone(self.connect), Arc::clone(self.run), Arc::clone(&self.last));
+                self.running.spawn(async move { test(&connect, at, &resolved, round, &last[at], &run).await });
             }
             match self.running.join_next().await {
                 Some(code) => results.add(code.unwrap_or(ExitCode::Local)),
@@ -83,14 +92,15 @@ impl<'a> Probe<'a> {
 
 /// Connects to one target and closes.
 async fn test(
-    connect: Arc<Connect>,
+    connect: &Connect,
     at: usize,
-    resolved: Arc<Resolved>,
+    resolved: &Resolved,
     round: Option<u64>,
-    run: Arc<Run>,
+    last: &LastTry,
+    run: &Run,
 ) -> ExitCode {
     let (began, target) = (now(), &connect.targets[at]);
-    let (conn, code) = match retry::connect(&connect, target, &resolved, &run).await {
+    let (conn, code) = match retry::connect(connect, target, resolved, last, run).await {
         Ok(stream) => {
             let conn = stream.conn();
             stream.close(Reason::Local);
@@ -98,6 +108,7 @@ async fn test(
         }
         Err(failed) => (None, failed.code),
     };
+    last.set(None);
     if let Some(round) = round {
         step::round(&run.door, began, &target.to_string(), round, conn, code);
     }

@@ -1,5 +1,6 @@
 //! `connect --retry-for`: a connect that fails is tried again, with back-off, until the port opens.
 
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use super::Run;
@@ -21,6 +22,22 @@ const JITTER: f64 = 0.1;
 /// What a try has at least, however little time is left: a round trip to anywhere on Earth.
 const LEAST: Duration = Duration::from_millis(250);
 
+/// How the last try that has ended failed, for a run that is told to stop before the next has.
+#[derive(Debug, Default)]
+pub(super) struct LastTry(Mutex<Option<ExitCode>>);
+
+impl LastTry {
+    /// Returns what it exits with; `None` where no try has ended yet, or all is over.
+    pub(super) fn code(&self) -> Option<ExitCode> {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes a try that failed, or that there is no next one.
+    pub(super) fn set(&self, code: Option<ExitCode>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = code;
+    }
+}
+
 /// Connects to one target; again and again, as long as `--retry-for` allows. Names are looked up
 /// for each try, save that the first may use what is already in `resolved`.
 ///
@@ -30,6 +47,7 @@ pub(super) async fn connect(
     connect: &Connect,
     target: &Target,
     resolved: &Resolved,
+    last: &LastTry,
     run: &Run,
 ) -> Result<Stream, Failed> {
     let bounds = Bounds { resolve: connect.patience.resolve(), connect: connect.patience.connect() };
@@ -46,6 +64,7 @@ pub(super) async fn connect(
             Err(failed) if is_passing(failed.code) => failed,
             ended => return ended,
         };
+        last.set(Some(failed.code));
         let left = patience.saturating_sub(step::since(began));
         if left.is_zero() {
             return Err(failed);

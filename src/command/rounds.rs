@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::probe::Probe;
 use super::reach::Resolved;
+use super::retry::LastTry;
 use super::{Results, Run, retry, talk};
 use crate::args::Connect;
 use crate::error::ExitCode;
@@ -79,7 +80,7 @@ async fn visit(connect: &Connect, round: u64, run: &Run) -> ExitCode {
     let (began, target) = (now(), &connect.targets[0]);
     let mut conn = None;
     let talked: Result<ExitCode, Failed> = async {
-        let stream = retry::connect(connect, target, &Resolved::default(), run).await?;
+        let stream = retry::connect(connect, target, &Resolved::default(), &LastTry::default(), run).await?;
         conn = Some(stream.conn());
         talk::whole(stream, connect, run).await
     }

@@ -89,6 +89,8 @@ pub enum Results {
     Probe {
         /// There is more than one target.
         many: bool,
+        /// What failed is tried again: it has its line at the end, of the last try.
+        again: bool,
     },
     /// Nothing.
     None,

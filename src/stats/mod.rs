@@ -14,7 +14,7 @@ use std::time::Duration;
 use rounds::Rounds;
 
 use crate::error::{ExitCode, Step};
-use crate::event::{self, CheckOutcome, Event, Interim, Outcome, Reason, Stamp, Summary, Totals};
+use crate::event::{self, CheckOutcome, Event, Interim, Outcome, Reason, Side, Stamp, Summary, Totals};
 
 /// Which totals a run has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,6 +37,8 @@ pub struct Stats {
     tally: Tally,
     /// When the first step began and the last one ended.
     span: Option<(Duration, Duration)>,
+    /// Whether peers are waited for: a step that ends with the run.
+    awaits_peers: bool,
     /// How far the run has come, as it was last told.
     now: Duration,
     connections: u64,
@@ -86,6 +88,7 @@ impl Stats {
         Self {
             tally,
             span: None,
+            awaits_peers: false,
             now: Duration::ZERO,
             connections: 0,
             closed: 0,
@@ -147,11 +150,9 @@ impl Stats {
             Event::Close(close) => {
                 self.closed += 1;
                 self.silent.remove(&close.conn);
-                match close.reason {
-                    Reason::Reset => self.resets += 1,
-                    Reason::Denied => self.denied += 1,
-                    Reason::Eof | Reason::Timeout | Reason::Limit | Reason::Local | Reason::Signal => {}
-                }
+                // A reset that no call has met is one too.
+                self.resets += u64::from(close.reason == Reason::Reset || close.reset_by == Some(Side::Peer));
+                self.denied += u64::from(close.reason == Reason::Denied);
             }
             Event::Round(round) => {
                 self.connect.lost(u64::from(round.conn.is_none()));
@@ -163,12 +164,12 @@ impl Stats {
                 self.not_sent += u64::from(error.step == Step::Send);
             }
             Event::Warning(_) => self.warnings += 1,
+            Event::Bind(_) => self.awaits_peers |= self.tally == Tally::Datagrams,
+            Event::Listen(_) => self.awaits_peers |= self.tally == Tally::Server,
             Event::Start(_)
             | Event::Socket(_)
             | Event::Setsockopt(_)
-            | Event::Bind(_)
             | Event::Unlink(_)
-            | Event::Listen(_)
             | Event::Eof(_)
             | Event::Shutdown(_)
             | Event::Tcp(_)
@@ -266,6 +267,9 @@ impl Stats {
     /// Returns the time from the first step to the end of the last.
     #[must_use]
     pub fn duration(&self) -> Duration {
+        if self.awaits_peers {
+            return self.duration_so_far(self.now);
+        }
         self.span.map_or(Duration::ZERO, |(begin, end)| end.saturating_sub(begin))
     }
 

@@ -100,8 +100,24 @@ fn a_server_counts_what_came_and_went() {
     };
     assert_eq!(stats.totals(), expected);
     assert_eq!(stats.totals_so_far(), Totals { connections_open: Some(1), ..expected });
-    assert_eq!(stats.duration(), Duration::from_micros(40));
+    assert_eq!(stats.duration(), Duration::from_micros(89), "it waits for peers until now");
     assert_eq!(stats.duration_so_far(Duration::from_micros(110)), Duration::from_micros(100));
+}
+
+#[test]
+fn a_server_that_waits_for_peers_has_lasted_until_now() {
+    let local = address();
+    let bind = Event::Bind(event::Bind { local: &local, mode: None, gid: None });
+    let listen = Event::Listen(event::Listen { backlog: 5, effective_backlog: None });
+    for (tally, lasted) in [(Tally::Server, [0, 90]), (Tally::Datagrams, [90, 90]), (Tally::Client, [0, 10])] {
+        let mut stats = Stats::new(tally);
+        stats.record(stamp(10), &bind);
+        stats.until(Duration::from_micros(100));
+        assert_eq!(stats.duration(), Duration::from_micros(lasted[0]), "{tally:?}");
+        stats.record(stamp(20), &listen);
+        stats.until(Duration::from_micros(100));
+        assert_eq!(stats.duration(), Duration::from_micros(lasted[1]), "{tally:?}");
+    }
 }
 
 #[test]

@@ -71,13 +71,10 @@ pub(super) struct Audit {
 }
 
 /// Looks at a connection just before it is closed. What only the event tells is left out where
-/// nobody wants it; bytes unread are a warning too.
+/// nobody wants it; bytes unread are a warning too, and the resets of peers a total.
 pub(super) fn audit(door: &Door, socket: &Socket, ending: &Ending, at_eof: bool) -> Audit {
-    let unread = if at_eof { Some(0) } else { sys::unread(socket.as_fd()).ok() };
-    if !door.wants(Kind::Close) {
-        return Audit { unread, ..Audit::default() };
-    }
-    let tcp = tcp_figures(door, socket).map(|(figures, _)| figures);
+    let is_wanted = door.wants(Kind::Close);
+    let tcp = is_wanted.then(|| tcp_figures(door, socket)).flatten().map(|(figures, _)| figures);
     // Of a unix socket the kernel tells memory, not bytes (unix(7)).
     let unacknowledged = tcp.is_some().then(|| sys::unacknowledged(socket.as_fd()).ok()).flatten();
     let hangup = sys::hangup(socket.as_fd());
@@ -86,6 +83,8 @@ pub(super) fn audit(door: &Door, socket: &Socket, ending: &Ending, at_eof: bool)
     {
         ending.broke(&error);
     }
+    // After the error, which a look at what is unread would take from the socket.
+    let unread = if at_eof { Some(0) } else { sys::unread(socket.as_fd()).ok() };
     let seen = Seen {
         first: match ending.first.load(Ordering::Relaxed) {
             PEER => Some(Side::Peer),
@@ -101,7 +100,8 @@ pub(super) fn audit(door: &Door, socket: &Socket, ending: &Ending, at_eof: bool)
         unacknowledged: unacknowledged.unwrap_or(0),
     };
     let (closed_first, reset_by) = (seen.closed_first(), seen.reset_by());
-    Audit { closed_first, reset_by, clean: seen.clean(), unread, unacknowledged, tcp }
+    let clean = is_wanted.then(|| seen.clean()).flatten();
+    Audit { closed_first, reset_by, clean, unread, unacknowledged, tcp }
 }
 
 /// What was seen of a connection until its close, and what the kernel said then.
@@ -161,7 +161,8 @@ pub(super) fn report(door: &Door, kind: SocketKind, closing: &Closing, audit: Au
     if let Some(unread @ 1..) = audit.unread
         && reason != Reason::Signal
     {
-        let seen = if kind.has_connections() { ": the peer sees a reset" } else { "" };
+        let is_ours = kind.has_connections() && audit.reset_by == Some(Side::Local);
+        let seen = if is_ours { ": the peer sees a reset" } else { "" };
         let message = format!("connection {conn} was closed with {unread} bytes unread{seen}");
         door.warn("unread-at-close", &message);
     }

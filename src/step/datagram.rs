@@ -10,7 +10,7 @@ use std::time::Duration;
 use socket2::{SockAddr, Socket};
 use tokio::io::unix::AsyncFd;
 
-use super::stream::{Made, described};
+use super::stream::{Made, described, warn_of_dropped};
 use super::unix::BoundFile;
 use super::{Door, Failed, Stream, now};
 use crate::address::Address;
@@ -86,6 +86,7 @@ impl Datagram {
     ) -> Result<Option<Datagrammed>, Failed> {
         let wanted = Wanted { true_length: true, from: true, ..Wanted::default() };
         let Some(message) = self.message(buffer, wanted)? else { return Ok(None) };
+        warn_of_dropped(&self.door, self.socket.get_ref(), &message);
         let from = message.from.as_deref().map_or(Address::UnixUnnamed, socket::address);
         let whose = message.credentials;
         let is_admitted = whose.is_none_or(admits);

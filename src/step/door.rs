@@ -82,10 +82,12 @@ impl Door {
     pub fn emit<'a>(&self, event: impl Into<Event<'a>>) {
         let event = event.into();
         let is_wanted = self.wants(event.kind());
+        // The totals say when an outage began, whoever is shown its rounds.
+        let is_dated = is_wanted || event.kind() == Kind::Round;
         let mut inner = self.lock();
         let elapsed = self.elapsed(&mut inner);
-        // Nobody sees the time of an event that nobody sees: a clock less to be read.
-        let time = if is_wanted { SystemTime::now() } else { SystemTime::UNIX_EPOCH };
+        // Nobody sees the time of any other event that nobody sees: a clock less to be read.
+        let time = if is_dated { SystemTime::now() } else { SystemTime::UNIX_EPOCH };
         let Some(audience) = &mut inner.audience else { return };
         audience.hear(Stamp { time, elapsed }, &event);
         if is_wanted && audience.is_full() {

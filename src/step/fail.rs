@@ -2,7 +2,7 @@
 
 use nix::errno::Errno;
 
-use super::{Door, now};
+use super::{Door, aside, now};
 use crate::address::Address;
 use crate::cause;
 use crate::error::{Error, ExitCode, Step, errno_name};
@@ -65,7 +65,10 @@ impl Door {
         }
         let (subject, began) = (error.clone(), now());
         let mut unreported = Unreported { door: self, error: Some(error) };
-        let hint = tokio::task::spawn_blocking(move || cause::investigate(&subject)).await.ok().flatten();
+        let hint = match aside("why", move || cause::investigate(&subject)) {
+            Some(found) => found.await.ok().flatten(),
+            None => None,
+        };
         let Some(mut error) = unreported.error.take() else { return Failed { code: ExitCode::Local, errno: None } };
         error.hint = hint;
         error.explained = began.elapsed();

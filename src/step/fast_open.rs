@@ -24,7 +24,7 @@ pub(super) fn is_on(door: &Door, which: Use) -> bool {
         Use::Client => (machine::FAST_OPEN_CLIENT, "client"),
         Use::Server => (machine::FAST_OPEN_SERVER, "server"),
     };
-    let is_on = machine::fast_open().is_none_or(|bits| bits & bit != 0);
+    let is_on = machine::fast_open().ok().is_none_or(|bits| bits & bit != 0);
     if !is_on {
         let message = format!("fast open is off: net.ipv4.tcp_fastopen lacks the {whose}'s bit, {bit}");
         door.warn_once("fast-open-off", &message);

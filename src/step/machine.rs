@@ -1,13 +1,17 @@
 //! What this machine permits: read, not tried.
 
+use std::io;
+
+use nix::ifaddrs::getifaddrs;
+use nix::net::if_::InterfaceFlags;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 /// Returns how many descriptors this process may have: now, and at most.
 ///
 /// # Errors
 /// As getrlimit(2).
-pub fn descriptors() -> std::io::Result<(u64, u64)> {
-    getrlimit(Resource::RLIMIT_NOFILE).map_err(std::io::Error::from)
+pub fn descriptors() -> io::Result<(u64, u64)> {
+    getrlimit(Resource::RLIMIT_NOFILE).map_err(io::Error::from)
 }
 
 /// Returns how many sockets of those wanted at once this process may have, and a few descriptors
@@ -37,20 +41,25 @@ pub const FAST_OPEN_CLIENT: u64 = 1;
 pub const FAST_OPEN_SERVER: u64 = 2;
 
 /// Returns net.ipv4.tcp_fastopen.
-#[must_use]
-pub fn fast_open() -> Option<u64> {
+///
+/// # Errors
+/// As [`sysctl`].
+pub fn fast_open() -> io::Result<u64> {
     sysctl("net/ipv4/tcp_fastopen")
 }
 
-/// Returns a number of the kernel's settings: `net/core/somaxconn`; `None` where it has none of that
-/// name.
-#[must_use]
-pub fn sysctl(name: &str) -> Option<u64> {
-    crate::cause::sysctl(name)
+/// Returns a number of the kernel's settings: `net/core/somaxconn`.
+///
+/// # Errors
+/// As open(2) and read(2): `NotFound` where this kernel or this namespace has none of that name.
+pub fn sysctl(name: &str) -> io::Result<u64> {
+    let text = std::fs::read_to_string(format!("/proc/sys/{name}"))?;
+    text.trim().parse().map_err(|_| io::ErrorKind::InvalidData.into())
 }
 
-/// Returns the lowest port that needs no privilege (net.ipv4.ip_unprivileged_port_start, ip(7)).
+/// Returns whether a loopback interface is up; true where that cannot be told.
 #[must_use]
-pub fn lowest_port() -> Option<u16> {
-    crate::cause::lowest_port()
+pub fn is_loopback_up() -> bool {
+    let wanted = InterfaceFlags::IFF_LOOPBACK | InterfaceFlags::IFF_UP;
+    getifaddrs().map_or(true, |mut all| all.any(|interface| interface.flags.contains(wanted)))
 }

@@ -41,14 +41,15 @@ pub use fail::Failed;
 pub use fast_open::is_fast_open_on;
 pub use listener::{Accepted, Connection, Listener};
 pub use machine::{
-    FAST_OPEN_CLIENT, FAST_OPEN_SERVER, descriptors, descriptors_for, fast_open, lowest_port, raise_descriptors, sysctl,
+    FAST_OPEN_CLIENT, FAST_OPEN_SERVER, descriptors, descriptors_for, fast_open, is_loopback_up, raise_descriptors,
+    sysctl,
 };
 pub use open::{bind_address, listener, source_address};
 pub use pace::Pace;
 pub use race::connect;
 pub use resolve::{resolve, resolve_host};
 pub use round::{Grid, round};
-pub use runtime::run;
+pub use runtime::{aside, run};
 pub use series::report_every;
 pub use source::{Feed, Pattern};
 pub use splice::Spliced;

@@ -4,6 +4,8 @@ use std::future::Future;
 use std::io;
 use std::os::fd::AsFd;
 
+use tokio::sync::oneshot;
+
 /// Runs a walk to its end. Threads that block in the resolver or on stdin are left behind.
 ///
 /// # Errors
@@ -14,6 +16,17 @@ pub fn run<T>(walk: impl Future<Output = T>) -> io::Result<T> {
     let result = runtime.block_on(walk);
     runtime.shutdown_background();
     Ok(result)
+}
+
+/// Does work that blocks on a thread of its own, which is left behind at the end; what it gives is
+/// told. `None` where no thread can be made: those of tokio panic then.
+pub fn aside<T: Send + 'static>(name: &str, work: impl FnOnce() -> T + Send + 'static) -> Option<oneshot::Receiver<T>> {
+    let (tell, told) = oneshot::channel();
+    let thread = std::thread::Builder::new().name(name.to_owned()).spawn(move || {
+        // Whoever asked may have been cut off.
+        let _unheard = tell.send(work());
+    });
+    thread.is_ok().then_some(told)
 }
 
 /// Returns an error where too few descriptors are left for the runtime, which would panic over

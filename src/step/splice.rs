@@ -10,12 +10,14 @@ use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, SpliceFFlags, fcntl, splice};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::sendfile::sendfile;
-use nix::sys::stat::{SFlag, fstat};
+use nix::sys::stat::{SFlag, fstat, makedev};
+use nix::sys::uio::pread;
+use nix::unistd::{Whence, lseek};
 use socket2::Socket;
 use tokio::io::Interest;
 use tokio::io::unix::{AsyncFd, AsyncFdReadyGuard};
 
-use super::{Failed, Stream};
+use super::{Door, Failed, Stream};
 use crate::error::{Error, Step};
 use crate::sys;
 
@@ -37,11 +39,13 @@ pub enum Spliced {
 enum Sink {
     /// A pipe: from the socket straight into it.
     Pipe(AsyncFd<OwnedFd>),
-    /// A file, `/dev/null`, a socket: by a pipe of ours.
+    /// A file or `/dev/null`: by a pipe of ours.
     Through { read: OwnedFd, write: OwnedFd },
 }
 
 impl Sink {
+    /// `None` for what may keep a write waiting, a socket or a device: a splice into it blocks, with
+    /// SPLICE_F_NONBLOCK too, which is of pipes. The writer of the report does not hold up the rest.
     fn of(stdout: &io::Stdout) -> Option<Self> {
         match kind(stdout)? {
             SFlag::S_IFIFO => {
@@ -49,7 +53,7 @@ impl Sink {
                 enlarge(&copy);
                 sys::watch_fd(copy, Interest::WRITABLE).ok().map(Self::Pipe)
             }
-            SFlag::S_IFREG | SFlag::S_IFCHR | SFlag::S_IFSOCK => {
+            kind if kind == SFlag::S_IFREG || is_null(stdout) => {
                 let (read, write) = nix::unistd::pipe2(OFlag::O_CLOEXEC).ok()?;
                 enlarge(&write);
                 Some(Self::Through { read, write })
@@ -68,6 +72,11 @@ fn enlarge(pipe: &OwnedFd) {
 /// Returns what a stream is.
 fn kind(stream: &impl AsFd) -> Option<SFlag> {
     fstat(stream).ok().map(|stat| SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT)
+}
+
+/// Returns whether a stream is `/dev/null` (major 1, minor 3: Documentation/admin-guide/devices.txt).
+fn is_null(stream: &impl AsFd) -> bool {
+    fstat(stream).is_ok_and(|stat| kind(stream) == Some(SFlag::S_IFCHR) && stat.st_rdev == makedev(1, 3))
 }
 
 fn flags() -> SpliceFFlags {
@@ -109,24 +118,31 @@ impl Stream {
                 }
                 Err(Errno::EINVAL) => return Ok(Spliced::Unsupported),
                 Err(Errno::EPIPE) => return Ok(Spliced::ReaderGone),
+                // The socket is good, so it is stdout that was opened to be read only.
+                Err(errno @ Errno::EBADF) => return Err(unwritten(self.door(), errno)),
                 Err(errno) => return Err(self.failed(Step::Recv, errno)),
             }
             if let (Sink::Through { read, .. }, Ok(bytes)) = (&sink, taken) {
                 match pass_on(read, stdout, bytes) {
                     Ok(Spliced::Eof) => {}
                     Ok(ended) => return Ok(ended),
-                    Err(errno) => return Err(self.door().fail(&Error::of_call(Step::Write, errno, "stdout"))),
+                    Err(errno) => return Err(unwritten(self.door(), errno)),
                 }
             }
         }
     }
 
-    /// Moves stdin to the peer, to its end.
+    /// Moves stdin to the peer, to its end. A stdin that fails is left to be read by hand, which
+    /// tells of it.
     ///
     /// # Errors
     /// As read(2) and send(2), reported.
     pub async fn splice_from(&self, stdin: &io::Stdin) -> Result<Spliced, Failed> {
         let (true, Some(socket)) = (self.is_bytes(), self.writer()) else { return Ok(Spliced::Unsupported) };
+        // A pipe that cannot be read is never readable either, and would be waited for without end.
+        if !is_readable(stdin) {
+            return Ok(Spliced::Unsupported);
+        }
         match kind(stdin) {
             Some(SFlag::S_IFREG) => self.send_file(socket, stdin).await,
             Some(SFlag::S_IFIFO) => {
@@ -151,6 +167,8 @@ impl Stream {
                 Err(Errno::EINTR) => {}
                 Err(Errno::EAGAIN) => guard.clear_ready(),
                 Err(Errno::EINVAL | Errno::ENOSYS) => return Ok(Spliced::Unsupported),
+                // It is the file that fails: whoever reads it by hand tells.
+                Err(_) if is_broken(stdin) => return Ok(Spliced::Unsupported),
                 Err(errno) => return Err(self.failed(Step::Send, errno)),
             }
         }
@@ -171,6 +189,23 @@ impl Stream {
             }
         }
     }
+}
+
+/// Reports that stdout takes nothing.
+fn unwritten(door: &Door, errno: Errno) -> Failed {
+    door.fail(&Error::of_call(Step::Write, errno, "stdout"))
+}
+
+/// Returns whether a stream was opened to be read.
+fn is_readable(stream: &impl AsFd) -> bool {
+    fcntl(stream, FcntlArg::F_GETFL).is_ok_and(|flags| flags & OFlag::O_ACCMODE.bits() != OFlag::O_WRONLY.bits())
+}
+
+/// Returns whether a file cannot be read where its next byte is: sendfile(2) says only that one of
+/// the two ends has failed.
+fn is_broken(file: &impl AsFd) -> bool {
+    let place = lseek(file, 0, Whence::SeekCur);
+    place.and_then(|place| pread(file, &mut [0], place)).is_err()
 }
 
 /// Moves what our pipe holds to stdout, waiting for it where it must.

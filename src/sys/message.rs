@@ -36,6 +36,9 @@ pub struct Message {
     pub from: Option<Box<SockAddr>>,
     /// Descriptors that came with it, closed on exec.
     pub descriptors: Vec<OwnedFd>,
+    /// Whether the kernel has dropped some that came with it, for want of room among ours
+    /// (MSG_CTRUNC; there is room for all that one message may carry).
+    pub has_dropped: bool,
     /// Who sent it, where SO_PASSCRED is on. The end of a stream of records has none: so it is told
     /// apart from an empty record.
     pub credentials: Option<Credentials>,
@@ -103,6 +106,7 @@ pub fn recv_message(socket: BorrowedFd<'_>, buffer: &mut [u8], wanted: Wanted) -
         true_bytes: received,
         from,
         descriptors: Vec::new(),
+        has_dropped: header.msg_flags & libc::MSG_CTRUNC != 0,
         credentials: None,
     };
     if header.msg_controllen > 0 {

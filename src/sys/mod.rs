@@ -112,7 +112,30 @@ pub fn unread(socket: BorrowedFd<'_>) -> io::Result<u64> {
     let mut bytes: libc::c_int = 0;
     // SAFETY: FIONREAD (the same number as SIOCINQ) writes one int to the pointer, which is valid.
     let result = unsafe { libc::ioctl(socket.as_raw_fd(), libc::FIONREAD, &raw mut bytes) };
-    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(u64::try_from(bytes).unwrap_or(0)) }
+    if result < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    let bytes = u64::try_from(bytes).unwrap_or(0);
+    if bytes > 0 && get_int(socket, libc::SOL_SOCKET, libc::SO_PROTOCOL).ok() == Some(libc::IPPROTO_MPTCP) {
+        return Ok(unread_of_mptcp(socket, bytes));
+    }
+    Ok(bytes)
+}
+
+/// Returns how many bytes an MPTCP socket has unread of which SIOCINQ tells `bytes`: there the peer's
+/// end counts as one (mptcp_inq_hint() in net/mptcp/protocol.c).
+fn unread_of_mptcp(socket: BorrowedFd<'_>, bytes: u64) -> u64 {
+    let flags = libc::MSG_PEEK | libc::MSG_TRUNC | libc::MSG_DONTWAIT;
+    // SAFETY: with MSG_TRUNC the kernel copies nothing; one that does (before Linux 5.13) fails for
+    // the null pointer.
+    let seen = unsafe { libc::recv(socket.as_raw_fd(), std::ptr::null_mut(), i32::MAX as usize, flags) };
+    match u64::try_from(seen) {
+        // The end, or a connection that has broken off.
+        Ok(0) => 0,
+        Err(_) if io::Error::last_os_error().raw_os_error() != Some(libc::EFAULT) => 0,
+        // A look goes no further than the first of what waits.
+        seen => seen.unwrap_or(0).max(bytes - u64::from(hangup(socket).is_peer_closed)),
+    }
 }
 
 /// Reads a number that the kernel tells in a file of /proc.

@@ -230,7 +230,8 @@ fn check_counters(lines: &[Line], summary: &Summary, asked: Asked) {
     assert_eq!(summary.bytes_sent, Some(closes().map(|close| close.bytes_sent).sum()), "bytes_sent");
     assert_eq!(summary.bytes_received, Some(closes().map(|close| close.bytes_received).sum()), "bytes_received");
     let of_reason = |reason| closes().filter(|close| close.reason == reason).count() as u64;
-    assert_eq!(summary.resets, Some(of_reason(Reason::Reset)), "resets");
+    let by_peer = closes().filter(|close| close.reset_by == Some(Side::Peer)).count() as u64;
+    assert_eq!(summary.resets, Some(by_peer), "resets");
     assert_eq!(summary.denied.unwrap_or(0), of_reason(Reason::Denied), "denied");
 }
 

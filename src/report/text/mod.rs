@@ -5,6 +5,7 @@ mod hex;
 mod peer;
 mod steps;
 mod totals;
+mod tries;
 
 use std::fmt::Write;
 use std::io;
@@ -20,6 +21,7 @@ use crate::stats::Tally;
 use escape::Line;
 use hex::{HexDump, append_rows};
 use peer::PeerBytes;
+use tries::Tries;
 
 const DIM: Style = Style::new().dimmed();
 const RED: Style = AnsiColor::Red.on_default().bold();
@@ -35,6 +37,8 @@ pub struct Text {
     stderr: Option<Output>,
     peer: PeerBytes,
     dump: HexDump,
+    /// Of a probe that tries again.
+    tries: Tries,
     /// What held a client's transfer back, for the end of its summary.
     verdict: Option<String>,
 }
@@ -57,7 +61,7 @@ impl Text {
     #[must_use]
     pub fn new(settings: Settings, stdout: Output, stderr: Option<Output>) -> Self {
         let peer = PeerBytes::new(settings.stdout.terminal);
-        Self { settings, stdout, stderr, peer, dump: HexDump::default(), verdict: None }
+        Self { settings, stdout, stderr, peer, dump: HexDump::default(), tries: Tries::default(), verdict: None }
     }
 
     /// Returns whether events of this kind are shown.
@@ -76,10 +80,9 @@ impl Text {
         let kind = event.kind();
         self.end_answer(kind);
         let offset = if self.settings.hex_dump { self.dump.advance(event) } else { 0 };
-        if let (Results::Probe { many }, Some(peer)) = (self.settings.results, probed(event)) {
-            let screen = self.settings.stdout;
-            self.stdout.push(|buffer| totals::append_probe(buffer, screen, peer, event));
-            if many && kind == Kind::Error {
+        if let Results::Probe { many, again } = self.settings.results {
+            self.probe(event, again);
+            if many && kind == Kind::Error && probed(event).is_some() {
                 return;
             }
         }
@@ -88,7 +91,7 @@ impl Text {
             self.verdict = close.tcp.as_ref().and_then(steps::verdict);
         }
         if self.tells(kind) && !self.is_idle(event) {
-            let told = Told { stamp, event, offset, settings: &self.settings };
+            let told = Told { stamp, event, offset, settings: &self.settings, tries: &self.tries };
             let verdict = self.verdict.as_deref().filter(|_| kind == Kind::Summary);
             self.stderr().push(|buffer| {
                 told.append(buffer);
@@ -98,7 +101,7 @@ impl Text {
                 }
             });
         } else if self.is_line(kind) && !self.is_dull(event) {
-            let told = Told { stamp, event, offset, settings: &self.settings };
+            let told = Told { stamp, event, offset, settings: &self.settings, tries: &self.tries };
             self.stdout.push(|buffer| told.append_result(buffer));
         }
         if let (Event::Recv(recv), Results::Peer) = (event, self.settings.results)
@@ -106,6 +109,28 @@ impl Text {
         {
             let peer = &mut self.peer;
             self.stdout.push(|buffer| peer.append(buffer, recv.data.0));
+        }
+    }
+
+    /// Shows how a probe comes out: at once, or, where it may be tried again, what failed at the end.
+    fn probe(&mut self, event: &Event<'_>, again: bool) {
+        let (screen, is_failed) = (self.settings.stdout, event.kind() == Kind::Error);
+        let line = |buffer: &mut Vec<u8>, peer| totals::append_probe(buffer, screen, peer, event);
+        let peer = probed(event);
+        if again {
+            match peer {
+                Some(peer) if is_failed => {
+                    let mut failed = Vec::new();
+                    line(&mut failed, peer);
+                    return self.tries.note(peer, Some(failed));
+                }
+                Some(peer) => self.tries.note(peer, None),
+                None if event.kind() == Kind::Summary => self.stdout.push(|buffer| self.tries.append(buffer)),
+                None => self.tries.hear(event),
+            }
+        }
+        if let Some(peer) = peer {
+            self.stdout.push(|buffer| line(buffer, peer));
         }
     }
 
@@ -149,7 +174,7 @@ impl Text {
     fn is_line(&self, kind: Kind) -> bool {
         match self.settings.results {
             Results::Lines => matches!(kind, Kind::Check | Kind::Summary),
-            Results::Probe { many } => (many || self.settings.tally == Tally::Rounds) && kind == Kind::Summary,
+            Results::Probe { many, .. } => (many || self.settings.tally == Tally::Rounds) && kind == Kind::Summary,
             Results::Peer | Results::None => false,
         }
     }
@@ -218,6 +243,7 @@ struct Told<'a> {
     /// Where its data lies in the stream of its direction, for the hex dump.
     offset: u64,
     settings: &'a Settings,
+    tries: &'a Tries,
 }
 
 impl Told<'_> {
@@ -248,7 +274,7 @@ impl Told<'_> {
     /// Appends the line itself.
     fn append_line(&self, buffer: &mut Vec<u8>, screen: Screen) {
         let Settings { tally, steps, hex_dump, results, .. } = *self.settings;
-        let is_table = matches!(results, Results::Probe { many: true });
+        let is_table = matches!(results, Results::Probe { many: true, .. });
         match self.event {
             Event::Error(error) => append_error(buffer, screen, error),
             Event::Warning(warning) => {
@@ -260,7 +286,13 @@ impl Told<'_> {
                 totals::append_interim(buffer, tally, interim);
                 totals::append_outages(buffer, self.stamp.time, is_table, interim.totals);
             }
-            Event::Summary(summary) if is_table && tally == Tally::Client => totals::append_probed(buffer, summary),
+            Event::Summary(summary) if is_table && tally == Tally::Client => {
+                let failures = match results {
+                    Results::Probe { again: true, .. } => self.tries.failures(),
+                    _ => summary.totals.errors.unwrap_or(0),
+                };
+                totals::append_probed(buffer, summary, failures);
+            }
             Event::Summary(summary) => {
                 totals::append_summary(buffer, screen, tally, self.stamp.elapsed, summary);
                 totals::append_outages(buffer, self.stamp.time, is_table, summary.totals);

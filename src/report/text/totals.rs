@@ -83,11 +83,11 @@ pub(crate) fn append_summary(
     append_totals(buffer, tally, took, summary.totals);
 }
 
-/// Appends how many of many targets were reached.
-pub(crate) fn append_probed(buffer: &mut Vec<u8>, summary: &Summary<'_>) {
+/// Appends how many of many targets were reached, and how many failures are left.
+pub(crate) fn append_probed(buffer: &mut Vec<u8>, summary: &Summary<'_>, failures: u64) {
     let open = summary.totals.connections.unwrap_or(0);
     let took = duration(summary.duration);
-    say(buffer, format_args!("{open} open, {} in {took}", count(summary.totals.errors.unwrap_or(0), "failure")));
+    say(buffer, format_args!("{open} open, {} in {took}", count(failures, "failure")));
 }
 
 fn append_totals(buffer: &mut Vec<u8>, tally: Tally, took: Duration, totals: &Totals) {

@@ -9,6 +9,7 @@ use super::{Stream, Taken};
 use crate::address::Address;
 use crate::event::{self, Descriptor};
 use crate::socket;
+use crate::step::{Door, descriptors};
 use crate::sys::{self, Message, Wanted};
 
 impl Stream {
@@ -17,6 +18,7 @@ impl Stream {
         let has_records = self.kind.has_records();
         let message = self.message(socket, buffer)?;
         let bytes = message.bytes;
+        warn_of_dropped(&self.door, socket, &message);
         if let Some(from) = message.from.as_deref().map(socket::address)
             && from != self.peer
         {
@@ -86,6 +88,19 @@ impl Stream {
     fn is_client_of_records(&self) -> bool {
         self.kind.has_records() && self.kind.has_connections() && !self.is_accepted
     }
+}
+
+/// Warns, once a run, of descriptors that the kernel dropped: there was no room for them among ours.
+pub(in crate::step) fn warn_of_dropped(door: &Door, socket: &Socket, message: &Message) {
+    if !message.has_dropped {
+        return;
+    }
+    // Those that came are still open, so one more shows whether it is the limit.
+    let why = match (socket.as_fd().try_clone_to_owned(), descriptors()) {
+        (Err(_), Ok((most, _))) => format!(": this process may have at most {most} (ulimit -n)"),
+        _ => String::new(),
+    };
+    door.warn_once("descriptors-dropped", &format!("the kernel dropped descriptors that a peer passed{why}"));
 }
 
 /// Says what descriptors are that a peer passed. They are closed when the message is dropped.

@@ -227,7 +227,7 @@ fn rounds_are_told_and_added_up_with_their_outages() {
             and 3 further outages
         "#]],
     );
-    let table = Settings { results: Results::Probe { many: true }, steps: Steps::Hidden, ..rounds };
+    let table = Settings { results: Results::Probe { many: true, again: false }, steps: Steps::Hidden, ..rounds };
     check(
         table,
         &events[4..],
