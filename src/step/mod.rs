@@ -20,6 +20,7 @@ mod fault;
 mod listener;
 mod machine;
 mod open;
+mod order;
 mod pace;
 mod queue;
 mod race;
@@ -45,6 +46,7 @@ pub use machine::{
     sysctl,
 };
 pub use open::{bind_address, listener, source_address};
+pub use order::{Arrival, Order};
 pub use pace::Pace;
 pub use race::connect;
 pub use resolve::{resolve, resolve_host};
