@@ -5,8 +5,10 @@
 
 mod distribution;
 mod rounds;
+mod variation;
 
 pub use distribution::Distribution;
+pub use variation::Variation;
 
 use std::collections::HashMap;
 use std::time::Duration;
