@@ -28,6 +28,8 @@ complete -c sockeye -n "__fish_sockeye_needs_command" -s h -l help -d 'Print hel
 complete -c sockeye -n "__fish_sockeye_needs_command" -s V -l version -d 'Print version'
 complete -c sockeye -n "__fish_sockeye_needs_command" -f -a "serve" -d 'Serve a TCP port: echo, answer by rule, discard, send a pattern, relay, or misbehave'
 complete -c sockeye -n "__fish_sockeye_needs_command" -f -a "connect" -d 'Connect to a TCP port or a unix socket: talk, relay stdin and stdout, or test the port'
+complete -c sockeye -n "__fish_sockeye_needs_command" -f -a "udp-send" -d 'Send datagrams: once, at a rate, as fast as the kernel takes them, or to measure the way'
+complete -c sockeye -n "__fish_sockeye_needs_command" -f -a "udp-listen" -d 'Receive datagrams of many peers: print, answer, count, or measure'
 complete -c sockeye -n "__fish_sockeye_needs_command" -f -a "unix-serve" -d 'Serve a unix socket: all that serve does, on this machine, with the peer\'s credentials'
 complete -c sockeye -n "__fish_sockeye_needs_command" -f -a "doctor" -d 'Show what this machine permits, with a real round trip through each kind of socket'
 complete -c sockeye -n "__fish_sockeye_needs_command" -f -a "completions" -d 'Print the completion script of a shell'
@@ -70,7 +72,7 @@ complete -c sockeye -n "__fish_sockeye_using_subcommand serve" -l color -d 'Colo
 always\t'Always'
 never\t'Never'"
 complete -c sockeye -n "__fish_sockeye_using_subcommand serve" -l deadline -d 'End the whole run after this long' -r
-complete -c sockeye -n "__fish_sockeye_using_subcommand serve" -l echo -d 'Send back what came (the default)'
+complete -c sockeye -n "__fish_sockeye_using_subcommand serve" -l echo -d 'Send back what came (the default of serve and unix-serve)'
 complete -c sockeye -n "__fish_sockeye_using_subcommand serve" -l discard -d 'Read and drop what comes'
 complete -c sockeye -n "__fish_sockeye_using_subcommand serve" -l crlf -d 'End each text that is sent with CR LF'
 complete -c sockeye -n "__fish_sockeye_using_subcommand serve" -l lf -d 'End each text that is sent with LF'
@@ -147,6 +149,106 @@ complete -c sockeye -n "__fish_sockeye_using_subcommand connect" -s 6 -l ipv6 -d
 complete -c sockeye -n "__fish_sockeye_using_subcommand connect" -s n -l numeric -d 'Numeric only: look no name up'
 complete -c sockeye -n "__fish_sockeye_using_subcommand connect" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c sockeye -n "__fish_sockeye_using_subcommand connect" -s V -l version -d 'Print version'
+complete -c sockeye -n "__fish_sockeye_using_subcommand udp-send" -l count -d 'Send this many datagrams; 0 is for ever [default: each MESSAGE once, of --measure 4; with --rate or --flood for ever]' -r
+complete -c sockeye -n "__fish_sockeye_using_subcommand udp-send" -l interval -d 'Send a datagram this long after the one before [default: 1s]' -r
+complete -c sockeye -n "__fish_sockeye_using_subcommand udp-send" -l rate -d 'Send at this rate: 1000/s, or 100Mbit/s of UDP payload' -r
+complete -c sockeye -n "__fish_sockeye_using_subcommand udp-send" -l size -d 'Send datagrams of this many bytes: their number, from 0, then the pattern of RFC 864' -r
+complete -c sockeye -n "__fish_sockeye_using_subcommand udp-send" -l wait -d 'Wait this long for an answer to each datagram, and after the last one' -r
+complete -c sockeye -n "__fish_sockeye_using_subcommand udp-send" -s w -l timeout -d 'Wait at most this long for each thing that is waited for: an answer of --measure' -r
+complete -c sockeye -n "__fish_sockeye_using_subcommand udp-send" -l resolve-timeout -d 'Wait at most this long for a name to resolve' -r
+complete -c sockeye -n "__fish_sockeye_using_subcommand udp-send" -l multicast-interface -d 'Send to a multicast group by this interface (IP_MULTICAST_IF, IPV6_MULTICAST_IF)' -r
+complete -c sockeye -n "__fish_sockeye_using_subcommand udp-send" -s s -l source -d 'Use this address of ours, and this port (serve: instead of ADDR)' -r
+complete -c sockeye -n "__fish_sockeye_using_subcommand udp-send" -l interface -d 'Keep to this interface (SO_BINDTODEVICE)' -r
+complete -c sockeye -n "__fish_sockeye_using_subcommand udp-send" -l recv-buffer -d 'Receive buffer in bytes (SO_RCVBUF; past the limit SO_RCVBUFFORCE where permitted)' -r
+complete -c sockeye -n "__fish_sockeye_using_subcommand udp-send" -l ttl -d 'Time to live, or hop limit, of what is sent' -r
+complete -c sockeye -n "__fish_sockeye_using_subcommand udp-send" -l dscp -d 'Mark what is sent with this DSCP, a name (ef, af41, cs5) or a number' -r
+complete -c sockeye -n "__fish_sockeye_using_subcommand udp-send" -l mark -d 'Firewall mark (SO_MARK)' -r
+complete -c sockeye -n "__fish_sockeye_using_subcommand udp-send" -l keepalive -d 'Probe a silent connection after this long (SO_KEEPALIVE, TCP_KEEPIDLE, TCP_KEEPINTVL)' -r
+complete -c sockeye -n "__fish_sockeye_using_subcommand udp-send" -l mss -d 'Maximum segment size in bytes (TCP_MAXSEG)' -r
+complete -c sockeye -n "__fish_sockeye_using_subcommand udp-send" -l congestion -d 'Congestion algorithm (TCP_CONGESTION)' -r
+complete -c sockeye -n "__fish_sockeye_using_subcommand udp-send" -l user-timeout -d 'Give a connection up when sent data stays unacknowledged this long (TCP_USER_TIMEOUT)' -r
+complete -c sockeye -n "__fish_sockeye_using_subcommand udp-send" -l busy-poll -d 'Poll the device this long before waiting (SO_BUSY_POLL)' -r
+complete -c sockeye -n "__fish_sockeye_using_subcommand udp-send" -l report-every -d 'Report the totals so far each time this long has passed, and the TCP figures of every connection on which bytes moved' -r
+complete -c sockeye -n "__fish_sockeye_using_subcommand udp-send" -l format -d 'Report in this form' -r -f -a "text\t'For people'
+json\t'For scripts: one JSON object a line'"
+complete -c sockeye -n "__fish_sockeye_using_subcommand udp-send" -l events -d 'Write the JSON events to this file as well' -r -F
+complete -c sockeye -n "__fish_sockeye_using_subcommand udp-send" -l color -d 'Colour the text' -r -f -a "auto\t'On terminals, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c sockeye -n "__fish_sockeye_using_subcommand udp-send" -l deadline -d 'End the whole run after this long' -r
+complete -c sockeye -n "__fish_sockeye_using_subcommand udp-send" -l send-buffer -d 'Send buffer in bytes (SO_SNDBUF; past the limit SO_SNDBUFFORCE where permitted) [default: the system\'s, with --rate or --flood 4MiB]' -r
+complete -c sockeye -n "__fish_sockeye_using_subcommand udp-send" -l crlf -d 'End each text that is sent with CR LF'
+complete -c sockeye -n "__fish_sockeye_using_subcommand udp-send" -l lf -d 'End each text that is sent with LF'
+complete -c sockeye -n "__fish_sockeye_using_subcommand udp-send" -l escape -d 'Read \\r \\n \\t \\0 \\\\ and \\xNN in texts'
+complete -c sockeye -n "__fish_sockeye_using_subcommand udp-send" -l hex -d 'Read texts as hexadecimal digits'
+complete -c sockeye -n "__fish_sockeye_using_subcommand udp-send" -l flood -d 'Send as fast as the kernel takes them'
+complete -c sockeye -n "__fish_sockeye_using_subcommand udp-send" -l measure -d 'Send STAMP test packets (RFC 8762), and measure loss, order, round-trip time and delay variation each way; a udp-listen --measure or another STAMP reflector answers'
+complete -c sockeye -n "__fish_sockeye_using_subcommand udp-send" -l one-way -d 'Measure one way: a udp-listen --measure --one-way counts, and answers nothing'
+complete -c sockeye -n "__fish_sockeye_using_subcommand udp-send" -l broadcast -d 'Let it be a broadcast address (SO_BROADCAST)'
+complete -c sockeye -n "__fish_sockeye_using_subcommand udp-send" -l no-gso -d 'Do not let the kernel cut datagrams of one buffer (UDP_SEGMENT), as it does above 20,000/s: what a full device drops of a buffer it does not tell'
+complete -c sockeye -n "__fish_sockeye_using_subcommand udp-send" -l reuse-port -d 'Let other sockets share the port (SO_REUSEPORT)'
+complete -c sockeye -n "__fish_sockeye_using_subcommand udp-send" -l no-delay -d 'Send small segments at once (TCP_NODELAY)'
+complete -c sockeye -n "__fish_sockeye_using_subcommand udp-send" -l fast-open -d 'Send the first MESSAGE with the SYN, and take such (TCP_FASTOPEN_CONNECT, TCP_FASTOPEN; RFC 7413)'
+complete -c sockeye -n "__fish_sockeye_using_subcommand udp-send" -l mptcp -d 'Speak MPTCP, with a peer that does too (IPPROTO_MPTCP; RFC 8684)'
+complete -c sockeye -n "__fish_sockeye_using_subcommand udp-send" -l dont-fragment -d 'Forbid fragmentation (IP_MTU_DISCOVER)'
+complete -c sockeye -n "__fish_sockeye_using_subcommand udp-send" -s j -l json -d 'Report as JSON, one object a line'
+complete -c sockeye -n "__fish_sockeye_using_subcommand udp-send" -s v -l verbose -d 'Report more: each setsockopt, sends of a relay, TCP figures'
+complete -c sockeye -n "__fish_sockeye_using_subcommand udp-send" -s q -l quiet -d 'Report results and errors only'
+complete -c sockeye -n "__fish_sockeye_using_subcommand udp-send" -s 4 -l ipv4 -d 'Use IPv4 only'
+complete -c sockeye -n "__fish_sockeye_using_subcommand udp-send" -s 6 -l ipv6 -d 'Use IPv6 only'
+complete -c sockeye -n "__fish_sockeye_using_subcommand udp-send" -s n -l numeric -d 'Numeric only: look no name up'
+complete -c sockeye -n "__fish_sockeye_using_subcommand udp-send" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c sockeye -n "__fish_sockeye_using_subcommand udp-send" -s V -l version -d 'Print version'
+complete -c sockeye -n "__fish_sockeye_using_subcommand udp-listen" -l prefix -d 'Put this before each answer' -r
+complete -c sockeye -n "__fish_sockeye_using_subcommand udp-listen" -l when -d 'Answer REPLY when one recv gave exactly TEXT, one trailing line end apart (repeatable)' -r
+complete -c sockeye -n "__fish_sockeye_using_subcommand udp-listen" -l when-regex -d 'Answer REPLY when REGEX matches what one recv gave (repeatable; tried after every --when)' -r
+complete -c sockeye -n "__fish_sockeye_using_subcommand udp-listen" -l otherwise -d 'Answer REPLY when nothing else matched' -r
+complete -c sockeye -n "__fish_sockeye_using_subcommand udp-listen" -l join -d 'Join a multicast group, on an interface, of one source only (repeatable)' -r
+complete -c sockeye -n "__fish_sockeye_using_subcommand udp-listen" -l recv-size -d 'Take at most this many bytes of a datagram; the rest of it is cut off, and told' -r
+complete -c sockeye -n "__fish_sockeye_using_subcommand udp-listen" -s w -l timeout -d 'End when no datagram comes for this long [default: none]' -r
+complete -c sockeye -n "__fish_sockeye_using_subcommand udp-listen" -l count -d 'End after this many datagrams' -r
+complete -c sockeye -n "__fish_sockeye_using_subcommand udp-listen" -s s -l source -d 'Use this address of ours, and this port (serve: instead of ADDR)' -r
+complete -c sockeye -n "__fish_sockeye_using_subcommand udp-listen" -l interface -d 'Keep to this interface (SO_BINDTODEVICE)' -r
+complete -c sockeye -n "__fish_sockeye_using_subcommand udp-listen" -l send-buffer -d 'Send buffer in bytes (SO_SNDBUF; past the limit SO_SNDBUFFORCE where permitted)' -r
+complete -c sockeye -n "__fish_sockeye_using_subcommand udp-listen" -l ttl -d 'Time to live, or hop limit, of what is sent' -r
+complete -c sockeye -n "__fish_sockeye_using_subcommand udp-listen" -l dscp -d 'Mark what is sent with this DSCP, a name (ef, af41, cs5) or a number' -r
+complete -c sockeye -n "__fish_sockeye_using_subcommand udp-listen" -l mark -d 'Firewall mark (SO_MARK)' -r
+complete -c sockeye -n "__fish_sockeye_using_subcommand udp-listen" -l keepalive -d 'Probe a silent connection after this long (SO_KEEPALIVE, TCP_KEEPIDLE, TCP_KEEPINTVL)' -r
+complete -c sockeye -n "__fish_sockeye_using_subcommand udp-listen" -l mss -d 'Maximum segment size in bytes (TCP_MAXSEG)' -r
+complete -c sockeye -n "__fish_sockeye_using_subcommand udp-listen" -l congestion -d 'Congestion algorithm (TCP_CONGESTION)' -r
+complete -c sockeye -n "__fish_sockeye_using_subcommand udp-listen" -l user-timeout -d 'Give a connection up when sent data stays unacknowledged this long (TCP_USER_TIMEOUT)' -r
+complete -c sockeye -n "__fish_sockeye_using_subcommand udp-listen" -l busy-poll -d 'Poll the device this long before waiting (SO_BUSY_POLL)' -r
+complete -c sockeye -n "__fish_sockeye_using_subcommand udp-listen" -l report-every -d 'Report the totals so far each time this long has passed, and the TCP figures of every connection on which bytes moved' -r
+complete -c sockeye -n "__fish_sockeye_using_subcommand udp-listen" -l format -d 'Report in this form' -r -f -a "text\t'For people'
+json\t'For scripts: one JSON object a line'"
+complete -c sockeye -n "__fish_sockeye_using_subcommand udp-listen" -l events -d 'Write the JSON events to this file as well' -r -F
+complete -c sockeye -n "__fish_sockeye_using_subcommand udp-listen" -l color -d 'Colour the text' -r -f -a "auto\t'On terminals, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c sockeye -n "__fish_sockeye_using_subcommand udp-listen" -l deadline -d 'End the whole run after this long' -r
+complete -c sockeye -n "__fish_sockeye_using_subcommand udp-listen" -l recv-buffer -d 'Receive buffer in bytes (SO_RCVBUF; past the limit SO_RCVBUFFORCE where permitted) [default: 32MiB]' -r
+complete -c sockeye -n "__fish_sockeye_using_subcommand udp-listen" -l echo -d 'Send back what came (the default of serve and unix-serve)'
+complete -c sockeye -n "__fish_sockeye_using_subcommand udp-listen" -l discard -d 'Read and drop what comes'
+complete -c sockeye -n "__fish_sockeye_using_subcommand udp-listen" -l crlf -d 'End each text that is sent with CR LF'
+complete -c sockeye -n "__fish_sockeye_using_subcommand udp-listen" -l lf -d 'End each text that is sent with LF'
+complete -c sockeye -n "__fish_sockeye_using_subcommand udp-listen" -l escape -d 'Read \\r \\n \\t \\0 \\\\ and \\xNN in texts'
+complete -c sockeye -n "__fish_sockeye_using_subcommand udp-listen" -l hex -d 'Read texts as hexadecimal digits'
+complete -c sockeye -n "__fish_sockeye_using_subcommand udp-listen" -l measure -d 'Measure loss, order and delay variation of numbered datagrams, and answer each: a stateful STAMP reflector (RFC 8762), for udp-send --measure and others'
+complete -c sockeye -n "__fish_sockeye_using_subcommand udp-listen" -l one-way -d 'Measure only what comes, and answer nothing'
+complete -c sockeye -n "__fish_sockeye_using_subcommand udp-listen" -l no-gro -d 'Do not let the kernel merge datagrams (UDP_GRO); its drops are then counted in datagrams'
+complete -c sockeye -n "__fish_sockeye_using_subcommand udp-listen" -l reuse-port -d 'Let other sockets share the port (SO_REUSEPORT)'
+complete -c sockeye -n "__fish_sockeye_using_subcommand udp-listen" -l no-delay -d 'Send small segments at once (TCP_NODELAY)'
+complete -c sockeye -n "__fish_sockeye_using_subcommand udp-listen" -l fast-open -d 'Send the first MESSAGE with the SYN, and take such (TCP_FASTOPEN_CONNECT, TCP_FASTOPEN; RFC 7413)'
+complete -c sockeye -n "__fish_sockeye_using_subcommand udp-listen" -l mptcp -d 'Speak MPTCP, with a peer that does too (IPPROTO_MPTCP; RFC 8684)'
+complete -c sockeye -n "__fish_sockeye_using_subcommand udp-listen" -l dont-fragment -d 'Forbid fragmentation (IP_MTU_DISCOVER)'
+complete -c sockeye -n "__fish_sockeye_using_subcommand udp-listen" -s j -l json -d 'Report as JSON, one object a line'
+complete -c sockeye -n "__fish_sockeye_using_subcommand udp-listen" -s v -l verbose -d 'Report more: each setsockopt, sends of a relay, TCP figures'
+complete -c sockeye -n "__fish_sockeye_using_subcommand udp-listen" -s q -l quiet -d 'Report results and errors only'
+complete -c sockeye -n "__fish_sockeye_using_subcommand udp-listen" -s 4 -l ipv4 -d 'Use IPv4 only'
+complete -c sockeye -n "__fish_sockeye_using_subcommand udp-listen" -s 6 -l ipv6 -d 'Use IPv6 only'
+complete -c sockeye -n "__fish_sockeye_using_subcommand udp-listen" -s n -l numeric -d 'Numeric only: look no name up'
+complete -c sockeye -n "__fish_sockeye_using_subcommand udp-listen" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c sockeye -n "__fish_sockeye_using_subcommand udp-listen" -s V -l version -d 'Print version'
 complete -c sockeye -n "__fish_sockeye_using_subcommand unix-serve" -l type -d 'The type of the socket' -r -f -a "stream\t'SOCK_STREAM: connections that carry bytes'
 dgram\t'SOCK_DGRAM: datagrams, without a connection'
 seqpacket\t'SOCK_SEQPACKET: connections that carry records'"
@@ -188,7 +290,7 @@ complete -c sockeye -n "__fish_sockeye_using_subcommand unix-serve" -l color -d 
 always\t'Always'
 never\t'Never'"
 complete -c sockeye -n "__fish_sockeye_using_subcommand unix-serve" -l deadline -d 'End the whole run after this long' -r
-complete -c sockeye -n "__fish_sockeye_using_subcommand unix-serve" -l echo -d 'Send back what came (the default)'
+complete -c sockeye -n "__fish_sockeye_using_subcommand unix-serve" -l echo -d 'Send back what came (the default of serve and unix-serve)'
 complete -c sockeye -n "__fish_sockeye_using_subcommand unix-serve" -l discard -d 'Read and drop what comes'
 complete -c sockeye -n "__fish_sockeye_using_subcommand unix-serve" -l crlf -d 'End each text that is sent with CR LF'
 complete -c sockeye -n "__fish_sockeye_using_subcommand unix-serve" -l lf -d 'End each text that is sent with LF'
@@ -231,11 +333,13 @@ complete -c sockeye -n "__fish_sockeye_using_subcommand man" -s h -l help -d 'Pr
 complete -c sockeye -n "__fish_sockeye_using_subcommand man" -s V -l version -d 'Print version'
 complete -c sockeye -n "__fish_sockeye_using_subcommand schema" -s h -l help -d 'Print help'
 complete -c sockeye -n "__fish_sockeye_using_subcommand schema" -s V -l version -d 'Print version'
-complete -c sockeye -n "__fish_sockeye_using_subcommand help; and not __fish_seen_subcommand_from serve connect unix-serve doctor completions man schema help" -f -a "serve" -d 'Serve a TCP port: echo, answer by rule, discard, send a pattern, relay, or misbehave'
-complete -c sockeye -n "__fish_sockeye_using_subcommand help; and not __fish_seen_subcommand_from serve connect unix-serve doctor completions man schema help" -f -a "connect" -d 'Connect to a TCP port or a unix socket: talk, relay stdin and stdout, or test the port'
-complete -c sockeye -n "__fish_sockeye_using_subcommand help; and not __fish_seen_subcommand_from serve connect unix-serve doctor completions man schema help" -f -a "unix-serve" -d 'Serve a unix socket: all that serve does, on this machine, with the peer\'s credentials'
-complete -c sockeye -n "__fish_sockeye_using_subcommand help; and not __fish_seen_subcommand_from serve connect unix-serve doctor completions man schema help" -f -a "doctor" -d 'Show what this machine permits, with a real round trip through each kind of socket'
-complete -c sockeye -n "__fish_sockeye_using_subcommand help; and not __fish_seen_subcommand_from serve connect unix-serve doctor completions man schema help" -f -a "completions" -d 'Print the completion script of a shell'
-complete -c sockeye -n "__fish_sockeye_using_subcommand help; and not __fish_seen_subcommand_from serve connect unix-serve doctor completions man schema help" -f -a "man" -d 'Print a man page'
-complete -c sockeye -n "__fish_sockeye_using_subcommand help; and not __fish_seen_subcommand_from serve connect unix-serve doctor completions man schema help" -f -a "schema" -d 'Print the JSON Schema of the events'
-complete -c sockeye -n "__fish_sockeye_using_subcommand help; and not __fish_seen_subcommand_from serve connect unix-serve doctor completions man schema help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c sockeye -n "__fish_sockeye_using_subcommand help; and not __fish_seen_subcommand_from serve connect udp-send udp-listen unix-serve doctor completions man schema help" -f -a "serve" -d 'Serve a TCP port: echo, answer by rule, discard, send a pattern, relay, or misbehave'
+complete -c sockeye -n "__fish_sockeye_using_subcommand help; and not __fish_seen_subcommand_from serve connect udp-send udp-listen unix-serve doctor completions man schema help" -f -a "connect" -d 'Connect to a TCP port or a unix socket: talk, relay stdin and stdout, or test the port'
+complete -c sockeye -n "__fish_sockeye_using_subcommand help; and not __fish_seen_subcommand_from serve connect udp-send udp-listen unix-serve doctor completions man schema help" -f -a "udp-send" -d 'Send datagrams: once, at a rate, as fast as the kernel takes them, or to measure the way'
+complete -c sockeye -n "__fish_sockeye_using_subcommand help; and not __fish_seen_subcommand_from serve connect udp-send udp-listen unix-serve doctor completions man schema help" -f -a "udp-listen" -d 'Receive datagrams of many peers: print, answer, count, or measure'
+complete -c sockeye -n "__fish_sockeye_using_subcommand help; and not __fish_seen_subcommand_from serve connect udp-send udp-listen unix-serve doctor completions man schema help" -f -a "unix-serve" -d 'Serve a unix socket: all that serve does, on this machine, with the peer\'s credentials'
+complete -c sockeye -n "__fish_sockeye_using_subcommand help; and not __fish_seen_subcommand_from serve connect udp-send udp-listen unix-serve doctor completions man schema help" -f -a "doctor" -d 'Show what this machine permits, with a real round trip through each kind of socket'
+complete -c sockeye -n "__fish_sockeye_using_subcommand help; and not __fish_seen_subcommand_from serve connect udp-send udp-listen unix-serve doctor completions man schema help" -f -a "completions" -d 'Print the completion script of a shell'
+complete -c sockeye -n "__fish_sockeye_using_subcommand help; and not __fish_seen_subcommand_from serve connect udp-send udp-listen unix-serve doctor completions man schema help" -f -a "man" -d 'Print a man page'
+complete -c sockeye -n "__fish_sockeye_using_subcommand help; and not __fish_seen_subcommand_from serve connect udp-send udp-listen unix-serve doctor completions man schema help" -f -a "schema" -d 'Print the JSON Schema of the events'
+complete -c sockeye -n "__fish_sockeye_using_subcommand help; and not __fish_seen_subcommand_from serve connect udp-send udp-listen unix-serve doctor completions man schema help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'

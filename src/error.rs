@@ -227,6 +227,8 @@ pub struct Error {
     pub took: Option<Duration>,
     /// How long it took after that to find out why; not part of the step.
     pub explained: Duration,
+    /// Whether the socket is one of UDP: its ports are others than those of TCP.
+    pub is_udp: bool,
     code: Option<ExitCode>,
 }
 
@@ -265,6 +267,7 @@ impl Error {
             target: None,
             took: None,
             explained: Duration::ZERO,
+            is_udp: false,
             code: None,
         }
     }
@@ -297,6 +300,12 @@ impl Error {
     #[must_use]
     pub fn with_took(self, took: Duration) -> Self {
         Self { took: Some(took), ..self }
+    }
+
+    /// Adds whether the socket is one of UDP.
+    #[must_use]
+    pub fn with_is_udp(self, is_udp: bool) -> Self {
+        Self { is_udp, ..self }
     }
 
     /// Adds what that usually means and what to try next.

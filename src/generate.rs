@@ -66,6 +66,7 @@ fn render(command: Command, is_main: bool, text: &mut Vec<u8>) -> std::io::Resul
     if is_main {
         man.render_subcommands_section(text)?;
         events(text)?;
+        measures(text)?;
     } else if let Some((examples, rest)) = examples(&after) {
         verbatim("EXAMPLES", &examples, &rest, text)?;
     }
@@ -85,7 +86,7 @@ fn render(command: Command, is_main: bool, text: &mut Vec<u8>) -> std::io::Resul
 fn examples(after: &str) -> Option<(String, String)> {
     let body = after.strip_prefix("Examples:\n")?;
     Some(match body.split_once("\n\n") {
-        Some((examples, rest)) => (examples.to_owned(), rest.replace('\n', " ")),
+        Some((examples, rest)) => (examples.to_owned(), rest.to_owned()),
         None => (body.to_owned(), String::new()),
     })
 }
@@ -98,9 +99,9 @@ fn verbatim(title: &str, lines: &str, rest: &str, text: &mut Vec<u8>) -> std::io
         roff.text([roman(line)]);
     }
     roff.control("fi", []);
-    if !rest.is_empty() {
+    for paragraph in rest.split("\n\n").filter(|paragraph| !paragraph.is_empty()) {
         roff.control("PP", []);
-        roff.text([roman(rest)]);
+        roff.text([roman(paragraph.replace('\n', " "))]);
     }
     roff.to_writer(text)
 }
@@ -113,7 +114,7 @@ fn events(text: &mut Vec<u8>) -> std::io::Result<()> {
         "With --json, stdout is one JSON object a line, written as it happens. Each has event (one of the names \
          below), time (RFC 3339, UTC, nanoseconds) and elapsed_ns (monotonic, since the program started, never \
          less than on the line before). Durations are integers in nanoseconds, sizes integers in bytes. A field \
-         that does not apply is absent. Distributions (resolve, connect, first_byte) are objects: count, min_ns, \
+         that does not apply is absent. Distributions (resolve, connect, rtt and others) are objects: count, min_ns, \
          mean_ns, max_ns and stddev_ns (n - 1) over what was measured, percentiles by nearest rank over what was \
          sent, jitter_ns as RFC 3550, 6.4.1 defines it.",
     )]);
@@ -135,6 +136,55 @@ fn events(text: &mut Vec<u8>) -> std::io::Result<()> {
             }
         }
         roff.control("RE", []);
+    }
+    roff.to_writer(text)
+}
+
+/// Writes the section that says how each figure of a measurement is defined, and where.
+fn measures(text: &mut Vec<u8>) -> std::io::Result<()> {
+    const MEASURES: [(&str, &str); 7] = [
+        (
+            "Loss",
+            "A datagram that does not come (RFC 7680); of a round trip, one that is not answered within --wait or \
+            --timeout (RFC 6673). A late answer makes it late, in loss_ratio all the same; an ICMP error makes it \
+            refused, which is no loss. A stateful reflector (RFC 8762, 4) numbers its answers: their gaps are what was \
+            lost on the way back (lost_back), the rest was on the way out (lost_out); what was lost after the last \
+            answer is in neither. The receiver knows of no loss after the highest number that came.",
+        ),
+        (
+            "Kernel drops",
+            "What this host's kernel dropped because a receive buffer was full (SO_MEMINFO). The network \
+            did not lose it: the program was too slow, or the buffer too small. In loss it is contained.",
+        ),
+        ("Duplication", "A further copy of what had come (RFC 5560), counted as duplicates and nowhere else."),
+        (
+            "Reordering",
+            "A datagram that comes after one with a greater number (RFC 4737, 3.3). The extent (4.2) is how many \
+            arrivals before it the first such one came.",
+        ),
+        (
+            "Round-trip time",
+            "From the first bit of the datagram out to the last bit of its answer in (RFC 2681), here from the \
+            kernel's time stamp of its departure to that of the answer's arrival, without the time that it was at the \
+            reflector. clock says where a stamp of this program stands in for one of the kernel.",
+        ),
+        (
+            "Delay variation",
+            "By how much the one-way delay of a datagram differs from that of the one that came before it (RFC 3393), \
+            its amount. The clocks of both ends need not agree, for their difference falls out.",
+        ),
+        (
+            "Jitter",
+            "The same, smoothed: J + (|D| - J) / 16 with each arrival (RFC 3550, 6.4.1). Of rtt it is taken from one \
+            round-trip time to the next.",
+        ),
+    ];
+    let mut roff = Roff::new();
+    roff.control("SH", ["MEASUREMENTS"]);
+    for (name, meaning) in MEASURES {
+        roff.control("TP", []);
+        roff.text([bold(name)]);
+        roff.text([roman(meaning)]);
     }
     roff.to_writer(text)
 }

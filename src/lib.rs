@@ -45,6 +45,14 @@ pub fn run(started: Instant, words: impl IntoIterator<Item = OsString>, streams:
             let stage = stage::of_connect(&connect);
             stage.run(started, streams, |run| command::connect::run(*connect, run))
         }
+        Command::UdpSend(udp_send) => {
+            let stage = stage::of_udp_send(&udp_send);
+            stage.run(started, streams, |run| command::udp_send::run(*udp_send, run))
+        }
+        Command::UdpListen(udp_listen) => {
+            let stage = stage::of_udp_listen(&udp_listen);
+            stage.run(started, streams, |run| command::udp_listen::run(*udp_listen, run))
+        }
         Command::UnixServe(unix_serve) => {
             let stage = stage::of_unix_serve(&unix_serve);
             stage.run(started, streams, |run| command::unix_serve::run(*unix_serve, run))

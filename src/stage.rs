@@ -12,10 +12,12 @@ use std::time::{Duration, Instant};
 use nix::fcntl::OFlag;
 use tokio::sync::Notify;
 
-use crate::args::{self, Connect, Doctor, Output, Serve, UnixServe, UnixType};
+use crate::args::{
+    self, Connect, Doctor, Load, Output, Pacing, Reception, Serve, UdpListen, UdpSend, UnixServe, UnixType,
+};
 use crate::command::Run;
 use crate::error::{Error, ExitCode, Step, errno_name};
-use crate::event::{self, Audience, Event, Kind, SCHEMA, Stamp};
+use crate::event::{self, Audience, Event, Kind, SCHEMA, Stamp, Totals};
 use crate::report::{self, Detail, Format, OutputEvent, Report, Results, Screen, Settings, Steps};
 use crate::stats::{Stats, Tally};
 use crate::step::{Cause, Door, Stdin, Stop};
@@ -127,6 +129,8 @@ pub(crate) struct Stage {
     results: Results,
     is_relay: bool,
     answers: bool,
+    in_bulk: bool,
+    rate_asked: Option<f64>,
     hex_dump: bool,
     report_every: Option<Duration>,
 }
@@ -167,6 +171,35 @@ pub(crate) fn of_connect(connect: &Connect) -> Stage {
     }
 }
 
+/// The stage of `udp-send`.
+pub(crate) fn of_udp_send(send: &UdpSend) -> Stage {
+    let (tally, results) = match send.load {
+        Load::Measure { reflects, .. } => (Tally::Sender { measures: true, reflects }, Results::Lines),
+        Load::Pattern(_) => (Tally::Sender { measures: false, reflects: false }, Results::Lines),
+        Load::Messages(_) | Load::Stdin => (Tally::Sender { measures: false, reflects: false }, Results::Peer),
+    };
+    let pacing = send.pacing();
+    Stage {
+        is_relay: send.is_relay(),
+        answers: matches!(send.load, Load::Messages(_)),
+        in_bulk: !matches!(pacing, Pacing::Interval(_)),
+        rate_asked: match pacing {
+            Pacing::Rate(rate) => Some(rate),
+            Pacing::Interval(_) | Pacing::Flood => None,
+        },
+        report_every: send.series.report_every,
+        ..Stage::new("udp-send", &send.output, tally, results)
+    }
+}
+
+/// The stage of `udp-listen`.
+pub(crate) fn of_udp_listen(listen: &UdpListen) -> Stage {
+    let results = if matches!(listen.reception, Reception::Print) { Results::Peer } else { Results::Lines };
+    let tally = Tally::Receiver { measures: matches!(listen.reception, Reception::Measure { .. }) };
+    let report_every = listen.series.report_every;
+    Stage { report_every, ..Stage::new("udp-listen", &listen.output, tally, results) }
+}
+
 /// The stage of `doctor`.
 pub(crate) fn of_doctor(doctor: &Doctor) -> Stage {
     let steps = if doctor.output.is_verbose() { Steps::Verbose } else { Steps::Hidden };
@@ -189,6 +222,8 @@ impl Stage {
             results,
             is_relay: false,
             answers: false,
+            in_bulk: false,
+            rate_asked: None,
             hex_dump: false,
             report_every: None,
         }
@@ -206,7 +241,7 @@ impl Stage {
             Ok(opened) => opened,
             Err(error) => return streams.without_threads(&error).number(),
         };
-        let wiring = Wiring { stats: Stats::new(self.tally), report: Some(report), failure };
+        let wiring = Wiring { stats: Stats::new(self.tally).asking(self.rate_asked), report: Some(report), failure };
         let door = Door::new(started, Box::new(wiring), drained);
         let door = Arc::new(if self.report_every.is_some() { door.watching() } else { door });
         door.emit(event::Start { schema: SCHEMA, version: env!("CARGO_PKG_VERSION"), command: self.command });
@@ -309,6 +344,7 @@ impl Stage {
             results: self.results,
             tally: self.tally,
             in_relay: self.is_relay,
+            in_bulk: self.in_bulk,
             answers: self.answers,
             hex_dump: self.hex_dump,
             stdout: screen(streams.stdout.is_terminal()),
@@ -345,6 +381,11 @@ struct Wiring {
 }
 
 impl Wiring {
+    /// Returns the processor time of this program so far, where its walk spends it on exact times.
+    fn cpu(&self) -> Option<Duration> {
+        self.stats.has_pace().then(crate::step::processor_time).flatten()
+    }
+
     /// Returns the failure of an output, if one has come since it was last asked.
     fn failed(&self) -> Option<Error> {
         let (name, error) = self.failure.lock().unwrap_or_else(PoisonError::into_inner).take()?;
@@ -364,13 +405,20 @@ impl Audience for Wiring {
         }
     }
 
+    fn add(&mut self, stamp: Stamp, event: &Event<'_>, was_wanted: bool) {
+        match was_wanted {
+            true => self.stats.record_unheard(stamp, event),
+            false => self.stats.record(stamp, event),
+        }
+    }
+
     fn is_full(&self) -> bool {
         self.report.as_ref().is_some_and(Report::is_full)
     }
 
     fn interim(&mut self, stamp: Stamp) {
         self.stats.until(stamp.elapsed);
-        let totals = self.stats.totals_so_far();
+        let totals = Totals { cpu: self.cpu(), ..self.stats.totals_so_far() };
         let interim = Event::from(self.stats.interim(stamp.elapsed, &totals));
         if let Some(report) = &mut self.report {
             report.hear(stamp, &interim);
@@ -388,7 +436,12 @@ impl Audience for Wiring {
             self.hear(stamp, &event::Error::of(&error, name.as_deref()).into());
         }
         self.stats.until(stamp.elapsed);
-        let totals = self.stats.totals();
+        let totals = Totals { cpu: self.cpu(), ..self.stats.totals() };
+        if let Some(report) = &mut self.report {
+            for (target, session, totals) in self.stats.each_target() {
+                report.hear(stamp, &event::TargetSummary { target, session, totals: &totals }.into());
+            }
+        }
         let summary = Event::from(self.stats.summary(code, &totals));
         let Some(mut report) = self.report.take() else { return code };
         report.hear(stamp, &summary);

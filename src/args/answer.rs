@@ -52,7 +52,7 @@ pub enum Pattern {
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Answers")]
 pub(super) struct AnswerWords {
-    /// Send back what came (the default)
+    /// Send back what came (the default of serve and unix-serve)
     #[arg(long, conflicts_with_all = ["when", "when_regex", "otherwise", "discard"])]
     echo: bool,
     /// Put this before each answer

@@ -219,7 +219,7 @@ impl Connect {
 }
 
 /// Reads one target from the first word, or the first two, and returns it with the words after it.
-fn one_target(words: &[OsString]) -> Result<(Target, &[OsString]), String> {
+pub(super) fn one_target(words: &[OsString]) -> Result<(Target, &[OsString]), String> {
     let [first, rest @ ..] = words else { return Err("the TARGET is missing".to_owned()) };
     if let Some(unix) = target::unix(first) {
         return Ok((Target::Unix(unix?), rest));

@@ -48,6 +48,10 @@ pub enum Page {
     Serve,
     /// `sockeye-connect(1)`.
     Connect,
+    /// `sockeye-udp-send(1)`.
+    UdpSend,
+    /// `sockeye-udp-listen(1)`.
+    UdpListen,
     /// `sockeye-unix-serve(1)`.
     UnixServe,
     /// `sockeye-doctor(1)`.

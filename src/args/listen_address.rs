@@ -2,7 +2,9 @@
 
 use std::fmt;
 
+use super::output::Output;
 use super::port::Port;
+use super::socket_options::Source;
 use super::target::{self, Host};
 
 /// An address to bind: a host, or the wildcard, and a port, 0 for any free one.
@@ -29,6 +31,29 @@ impl ListenAddress {
             (host, Some(port)) => Ok(Self { host: Some(host), port: Port::parse(port)?.0 }),
             (host, None) => Err(format!("the port is missing: write {host}:PORT, or only PORT")),
         }
+    }
+}
+
+impl ListenAddress {
+    /// Checks it against the family kept to, and takes the address and port of `--source`.
+    pub(super) fn check(&mut self, source: Option<&Source>, output: &Output) -> Result<(), String> {
+        if let Some(host) = &self.host {
+            output.check_host(host)?;
+        }
+        let Some(source) = source else { return Ok(()) };
+        output.check_host(&source.host)?;
+        if let Some(host) = &self.host {
+            return Err(format!("two bind addresses: {host} and --source {}", source.host));
+        }
+        match source.port {
+            Some(port) if self.port != 0 && port != self.port => {
+                return Err(format!("two ports to bind: {} and --source's {port}", self.port));
+            }
+            Some(port) => self.port = port,
+            None => {}
+        }
+        self.host = Some(source.host.clone());
+        Ok(())
     }
 }
 

@@ -13,6 +13,7 @@ pub mod connect;
 pub mod doctor;
 pub mod fault;
 pub mod generate;
+pub mod join;
 pub mod listen_address;
 pub mod message;
 pub mod output;
@@ -24,6 +25,8 @@ pub mod serve;
 pub mod service;
 pub mod socket_options;
 pub mod target;
+pub mod udp_listen;
+pub mod udp_send;
 pub mod unix_serve;
 pub mod value;
 
@@ -32,6 +35,7 @@ pub use connect::Connect;
 pub use doctor::Doctor;
 pub use fault::Fault;
 pub use generate::{Completions, Man, Schema};
+pub use join::Join;
 pub use listen_address::ListenAddress;
 pub use message::Encoding;
 pub use output::{Color, Format, Output};
@@ -43,6 +47,8 @@ pub use serve::Serve;
 pub use service::Service;
 pub use socket_options::SocketOptions;
 pub use target::{Family, Host, Target, UnixType};
+pub use udp_listen::{Reception, UdpListen};
+pub use udp_send::{Load, Pacing, UdpSend};
 pub use unix_serve::UnixServe;
 
 /// Walk a socket through its life and report every step
@@ -76,6 +82,10 @@ pub enum Command {
     Serve(Box<Serve>),
     /// Connect to a TCP port or a unix socket: talk, relay stdin and stdout, or test the port
     Connect(Box<Connect>),
+    /// Send datagrams: once, at a rate, as fast as the kernel takes them, or to measure the way
+    UdpSend(Box<UdpSend>),
+    /// Receive datagrams of many peers: print, answer, count, or measure
+    UdpListen(Box<UdpListen>),
     /// Serve a unix socket: all that serve does, on this machine, with the peer's credentials
     UnixServe(Box<UnixServe>),
     /// Show what this machine permits, with a real round trip through each kind of socket
@@ -125,6 +135,8 @@ impl Command {
         let checked = match &mut command {
             Self::Serve(serve) => serve.check(),
             Self::Connect(connect) => connect.check(),
+            Self::UdpSend(udp_send) => udp_send.check(),
+            Self::UdpListen(udp_listen) => udp_listen.check(),
             Self::UnixServe(unix_serve) => unix_serve.check(),
             Self::Doctor(doctor) => doctor.output.check(),
             Self::Completions(_) | Self::Man(_) | Self::Schema(_) => Ok(()),
@@ -153,6 +165,8 @@ fn definition(word: Option<&OsString>) -> clap::Command {
     match word.and_then(|word| word.to_str()) {
         Some("serve") => only::<Serve>("serve"),
         Some("connect") => only::<Connect>("connect"),
+        Some("udp-send") => only::<UdpSend>("udp-send"),
+        Some("udp-listen") => only::<UdpListen>("udp-listen"),
         Some("unix-serve") => only::<UnixServe>("unix-serve"),
         Some("doctor") => only::<Doctor>("doctor"),
         _ => Cli::command(),
@@ -165,7 +179,7 @@ mod tests {
 
     #[test]
     fn one_subcommand_alone_is_what_it_is_among_the_others() {
-        for name in ["serve", "connect", "unix-serve", "doctor"] {
+        for name in ["serve", "connect", "udp-send", "udp-listen", "unix-serve", "doctor"] {
             let told = |mut clap: clap::Command, rest: &str| {
                 clap.try_get_matches_from_mut(["sockeye", name, rest]).unwrap_err().to_string()
             };

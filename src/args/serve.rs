@@ -59,23 +59,7 @@ impl Serve {
         if self.service.fault == Some(Fault::NeverAccept) && !(self.allow.is_empty() && self.deny.is_empty()) {
             return Err("--allow and --deny would do nothing: --fault never-accept lets nobody in".to_owned());
         }
-        if let Some(host) = &self.listen.host {
-            self.output.check_host(host)?;
-        }
-        let Some(source) = &self.options.source else { return Ok(()) };
-        self.output.check_host(&source.host)?;
-        if let Some(host) = &self.listen.host {
-            return Err(format!("two bind addresses: {host} and --source {}", source.host));
-        }
-        match source.port {
-            Some(port) if self.listen.port != 0 && port != self.listen.port => {
-                return Err(format!("two ports to bind: {} and --source's {port}", self.listen.port));
-            }
-            Some(port) => self.listen.port = port,
-            None => {}
-        }
-        self.listen.host = Some(source.host.clone());
-        Ok(())
+        self.listen.check(self.options.source.as_ref(), &self.output)
     }
 
     /// Returns whether a peer is let in: deny wins.

@@ -84,6 +84,23 @@ pub struct SocketOptions {
 }
 
 impl SocketOptions {
+    /// Refuses the options that UDP does not have.
+    pub(super) fn check_udp(&self) -> Result<(), String> {
+        let of_tcp = [
+            (self.keepalive.is_some(), "--keepalive"),
+            (self.no_delay, "--no-delay"),
+            (self.mss.is_some(), "--mss"),
+            (self.congestion.is_some(), "--congestion"),
+            (self.user_timeout.is_some(), "--user-timeout"),
+            (self.fast_open, "--fast-open"),
+            (self.mptcp, "--mptcp"),
+        ];
+        match of_tcp.into_iter().find(|(is_given, _)| *is_given) {
+            Some((_, option)) => Err(format!("{option} is for TCP, and this is UDP")),
+            None => Ok(()),
+        }
+    }
+
     /// Returns an option that was given and that only IP has, by its name.
     pub(super) fn inet_only(&self) -> Option<&'static str> {
         [

@@ -1,18 +1,18 @@
-//! Who holds a TCP port or a unix name of this machine: the kernel's table of sockets, and the process of each.
+//! Who holds a port or a unix name of this machine: the kernel's table of sockets, and the process of each.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use procfs::net::{TcpNetEntry, TcpState, tcp, tcp6};
+use procfs::net::{TcpNetEntry, TcpState, tcp, tcp6, udp, udp6};
 use procfs::process::{FDTarget, all_processes};
 
 use crate::address::Address;
 
-/// A socket that listens on a port, and whose it is as far as may be seen.
+/// A socket that has a port, and whose it is as far as may be seen.
 pub(super) struct Holder {
-    /// Where it listens.
+    /// Its address.
     pub(super) local: SocketAddr,
     /// Name and id of its process; `None` where it is another user's and may not be seen.
     pub(super) process: Option<(String, i32)>,
@@ -28,14 +28,23 @@ impl std::fmt::Display for Holder {
     }
 }
 
-/// Returns who listens on a port, on any address.
+/// Returns who listens on a port of TCP, on any address.
 pub(super) fn of_port(port: u16) -> Vec<Holder> {
-    let listening = |entry: &TcpNetEntry| entry.state == TcpState::Listen && entry.local_address.port() == port;
-    let sockets: Vec<TcpNetEntry> =
-        tcp().into_iter().flatten().chain(tcp6().into_iter().flatten()).filter(listening).collect();
-    let mut processes = of_inodes(&sockets.iter().map(|entry| entry.inode).collect::<Vec<_>>());
-    let whose = |entry: TcpNetEntry| Holder { local: entry.local_address, process: processes.remove(&entry.inode) };
-    sockets.into_iter().map(whose).collect()
+    let listening = |entry: &TcpNetEntry| entry.state == TcpState::Listen;
+    let all = tcp().into_iter().flatten().chain(tcp6().into_iter().flatten()).filter(listening);
+    holders(all.map(|entry| (entry.local_address, entry.inode)), port)
+}
+
+/// Returns who has a port of UDP, on any address.
+pub(super) fn of_udp_port(port: u16) -> Vec<Holder> {
+    let all = udp().into_iter().flatten().chain(udp6().into_iter().flatten());
+    holders(all.map(|entry| (entry.local_address, entry.inode)), port)
+}
+
+fn holders(sockets: impl Iterator<Item = (SocketAddr, u64)>, port: u16) -> Vec<Holder> {
+    let sockets: Vec<(SocketAddr, u64)> = sockets.filter(|(local, _)| local.port() == port).collect();
+    let mut processes = of_inodes(&sockets.iter().map(|(_, inode)| *inode).collect::<Vec<_>>());
+    sockets.into_iter().map(|(local, inode)| Holder { local, process: processes.remove(&inode) }).collect()
 }
 
 /// A unix socket of this machine with a name, and whose it is as far as may be seen.

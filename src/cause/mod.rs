@@ -23,7 +23,7 @@ const SILENCE: &str =
 #[must_use]
 pub fn investigate(error: &Error) -> Option<String> {
     let found = match (error.step, error.errno, &error.local, &error.peer) {
-        (Step::Bind, Some(Errno::EADDRINUSE), Some(Address::Inet(wanted)), _) => in_use(wanted),
+        (Step::Bind, Some(Errno::EADDRINUSE), Some(Address::Inet(wanted)), _) => in_use(wanted, error.is_udp),
         (Step::Connect, Some(Errno::ECONNREFUSED), _, Some(Address::Inet(peer))) if peer.ip().is_loopback() => {
             elsewhere(peer.port())
         }
@@ -56,7 +56,10 @@ pub fn hint(error: &Error) -> Option<String> {
             "something stands at this path; only a socket that nobody listens on is replaced".to_owned()
         }
         (Step::Bind, Errno::EADDRINUSE) => {
-            "another socket has this address; `ss -tanp` shows which, port 0 takes any free one".to_owned()
+            let protocol = if error.is_udp { 'u' } else { 't' };
+            return Some(format!(
+                "another socket has this address; `ss -{protocol}anp` shows which, port 0 takes any free one"
+            ));
         }
         (Step::Bind, Errno::EACCES) => match error.local {
             Some(Address::UnixPath(_)) => "this user may not write to the folder of the path".to_owned(),
@@ -159,12 +162,12 @@ fn missing_zone() -> String {
 }
 
 /// Says who has a port that we wanted.
-fn in_use(wanted: &SocketAddr) -> Option<String> {
+fn in_use(wanted: &SocketAddr, is_udp: bool) -> Option<String> {
     let is_in_the_way = |holder: &&Holder| {
         let held = holder.local.ip().to_canonical();
         held == wanted.ip() || held.is_unspecified() || wanted.ip().is_unspecified()
     };
-    let holders = holder::of_port(wanted.port());
+    let holders = if is_udp { holder::of_udp_port(wanted.port()) } else { holder::of_port(wanted.port()) };
     holders.iter().find(is_in_the_way).map(|holder| format!("the port is held by {holder}; port 0 takes any free one"))
 }
 

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 
-use super::Run;
+use super::{Run, udp_checks};
 use crate::address::Address;
 use crate::args::{Doctor, Family, Host, ListenAddress, SocketOptions, UnixType};
 use crate::error::{ExitCode, Step, errno_name};
@@ -15,7 +15,7 @@ use crate::event::{Check, CheckOutcome, Reason};
 use crate::step::{self, Accepted, Cause, Door, Failed, Listener, Reach, Recvd, Stream, UnixPlace, now, within};
 
 /// What goes there and back.
-const PING: &[u8] = b"sockeye";
+pub(super) const PING: &[u8] = b"sockeye";
 
 /// Looks at everything, and fails if a round trip that is permitted did not work.
 pub async fn run(doctor: Doctor, run: Run) -> ExitCode {
@@ -33,6 +33,7 @@ pub async fn run(doctor: Doctor, run: Run) -> ExitCode {
                 worked &= report(&run.door, name, began, result.map(|(trip, _)| trip));
             }
         }
+        worked &= udp_checks::run(&run.door, only, doctor.timeout).await;
         for (name, kind) in [
             ("unix-stream", UnixType::Stream),
             ("unix-seqpacket", UnixType::Seqpacket),
@@ -150,6 +151,11 @@ async fn mptcp(door: &Arc<Door>, only: Option<Family>, bound: Duration) -> bool 
 
 /// Reports a round trip; returns whether it worked or was not to be expected to.
 fn report(door: &Door, name: &str, began: Instant, result: Result<Duration, Trouble>) -> bool {
+    tell(door, name, began, result) != CheckOutcome::Failed
+}
+
+/// Reports a round trip; returns how it came out.
+pub(super) fn tell(door: &Door, name: &str, began: Instant, result: Result<Duration, Trouble>) -> CheckOutcome {
     let duration = Some(step::since(began));
     let (outcome, value, hint) = match result {
         Ok(trip) => {
@@ -176,7 +182,7 @@ fn report(door: &Door, name: &str, began: Instant, result: Result<Duration, Trou
         Err(Trouble::Damaged) => (CheckOutcome::Failed, "other bytes came back".to_owned(), None),
     };
     door.emit(Check { name, outcome, value: Some(&value), hint, duration });
-    matches!(outcome, CheckOutcome::Ok | CheckOutcome::Absent | CheckOutcome::Denied)
+    outcome
 }
 
 /// Returns whether a round trip failed because this machine has no loopback address. A firewall may
@@ -192,7 +198,7 @@ fn is_without_loopback(name: &str, trouble: &Trouble) -> bool {
 }
 
 /// What a round trip can fail on.
-enum Trouble {
+pub(super) enum Trouble {
     /// A step, reported.
     Step(Failed),
     /// Something did not come in time.

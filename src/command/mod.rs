@@ -25,6 +25,9 @@ mod server;
 mod session;
 mod source;
 mod talk;
+mod udp_checks;
+pub mod udp_listen;
+pub mod udp_send;
 pub mod unix_serve;
 
 /// What every walk is given.

@@ -10,15 +10,19 @@ use serde::{Serialize, Serializer};
 
 use crate::error::ExitCode;
 
+mod probe;
 mod step;
 mod tcp;
 mod told;
 mod total;
 mod value;
 
+pub use probe::{
+    Arrival, Clock, Duplicate, KernelDrops, Late, Legs, Lost, Measured, NotSent, Reply, Session, TargetSummary,
+};
 pub use step::{
-    Accept, Bind, Close, Connect, Descriptor, Eof, How, IcmpError, Listen, OptionValue, Reason, Recv, Resolve, Send,
-    Setsockopt, Shutdown, Side, Socket, SynRetransmit, Timeout, Unlink, UnlinkReason,
+    Accept, Bind, Close, Connect, Descriptor, Eof, How, IcmpError, Lateness, Listen, OptionValue, Reason, Recv,
+    Resolve, Send, Setsockopt, Shutdown, Side, Socket, SynRetransmit, Timeout, Unlink, UnlinkReason,
 };
 pub use tcp::{FastOpen, HeldBack, Mptcp, Queue, Tcp, TcpFigures};
 pub use told::{Check, CheckOutcome, Error, Round, Start, Warning};
@@ -44,6 +48,9 @@ pub trait Audience: std::marker::Send {
     fn wants(&self, kind: Kind) -> bool;
     /// Takes one event.
     fn hear(&mut self, stamp: Stamp, event: &Event<'_>);
+    /// Adds one event up that nobody is told of. `was_wanted` says that they wanted to be, and that it
+    /// would have been too much.
+    fn add(&mut self, stamp: Stamp, event: &Event<'_>, was_wanted: bool);
     /// Returns whether more waits to be written than should: whoever can wait, waits for room.
     fn is_full(&self) -> bool;
     /// Reports the totals so far.
@@ -150,6 +157,20 @@ events! {
     Close[] "close",
     /// How an open TCP connection goes, with each `--report-every`.
     Tcp[] "tcp",
+    /// An answer to a probe came.
+    Reply['a] "reply",
+    /// An answer came after its probe was said to be lost.
+    Late['a] "late",
+    /// A further answer came to a probe that has been answered.
+    Duplicate['a] "duplicate",
+    /// No answer to a probe came in time.
+    Lost['a] "lost",
+    /// The kernel did not take a datagram.
+    NotSent['a] "not-sent",
+    /// Numbered datagrams of a new sender come.
+    Session['a] "session",
+    /// This host's kernel dropped datagrams, because a receive buffer was full.
+    KernelDrops['a] "kernel-drops",
     /// An ICMP error came back.
     IcmpError['a] "icmp-error",
     /// A round of `--count` ended.
@@ -160,6 +181,8 @@ events! {
     Error['a] "error",
     /// Something that a reader should know, though no step failed.
     Warning['a] "warning",
+    /// The totals of one target.
+    TargetSummary['a] "target-summary",
     /// The totals so far.
     Interim['a] "interim",
     /// The totals at the end.

@@ -1,13 +1,14 @@
 //! The fields of the events that tell a step of a socket's life.
 
 use std::net::IpAddr;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use super::probe::Measured;
 use super::tcp::{FastOpen, Mptcp, TcpFigures};
-use super::value::{Payload, duration, nanoseconds};
+use super::value::{Payload, duration, nanoseconds, some_nanoseconds, some_timestamp, time};
 use crate::address::Address;
 use crate::error::Step;
 
@@ -201,19 +202,45 @@ pub struct Send<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "String")]
     pub peer: Option<&'a Address>,
+    /// `udp-send`: the number of the datagram, from 0.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sequence: Option<u64>,
     /// Bytes that the kernel took.
     pub bytes: u64,
     /// The bytes themselves.
     #[serde(flatten)]
     pub data: Payload<'a>,
+    /// How many datagrams it tells of: more than one only where nobody sees an event for each.
+    #[serde(skip)]
+    pub datagrams: u64,
+    /// How late it was, where it was to be sent at a time.
+    #[serde(skip)]
+    pub lateness: Option<Lateness>,
 }
 
 impl<'a> Send<'a> {
     /// Tells of bytes on a connection, and of nothing besides.
     #[must_use]
     pub fn on(conn: impl Into<Option<u64>>, bytes: usize, data: &'a [u8]) -> Self {
-        Self { conn: conn.into(), peer: None, bytes: bytes as u64, data: Payload(data) }
+        Self {
+            conn: conn.into(),
+            peer: None,
+            sequence: None,
+            bytes: bytes as u64,
+            data: Payload(data),
+            datagrams: 1,
+            lateness: None,
+        }
     }
+}
+
+/// How long after its time each of several datagrams was sent, that were sent at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lateness {
+    /// Of the first.
+    pub first: Duration,
+    /// How much less of each after it.
+    pub step: Duration,
 }
 
 /// Fields of `recv`.
@@ -238,6 +265,25 @@ pub struct Recv<'a> {
     /// Datagrams and records: the bytes that it had when it was sent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub datagram_bytes: Option<u64>,
+    /// Datagrams of IP: the time to live, or hop limit, that it arrived with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ttl: Option<u8>,
+    /// Datagrams of IP: its DSCP (RFC 2474).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dscp: Option<u8>,
+    /// Datagrams of IP: its ECN field, 0 to 3 (RFC 3168).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ecn: Option<u8>,
+    /// Datagrams of IP: the interface that it arrived at.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub interface: Option<&'a str>,
+    /// Datagrams of IP: when the kernel received it: RFC 3339, UTC, nanoseconds.
+    #[serde(serialize_with = "some_timestamp", skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "time")]
+    pub kernel_time: Option<SystemTime>,
+    /// `udp-listen --measure`: the number that the sender gave it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sequence: Option<u64>,
     /// Datagrams of AF_UNIX: the sender's process (SCM_CREDENTIALS, unix(7)).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pid: Option<i32>,
@@ -256,6 +302,15 @@ pub struct Recv<'a> {
     /// The bytes themselves.
     #[serde(flatten)]
     pub data: Payload<'a>,
+    /// How many datagrams it tells of: more than one only where nobody sees an event for each.
+    #[serde(skip)]
+    pub datagrams: u64,
+    /// How many of them were cut.
+    #[serde(skip)]
+    pub cut: u64,
+    /// What was measured of them.
+    #[serde(skip)]
+    pub measured: &'a [Option<Measured>],
 }
 
 impl<'a> Recv<'a> {
@@ -269,12 +324,21 @@ impl<'a> Recv<'a> {
             bytes: bytes as u64,
             truncated: None,
             datagram_bytes: None,
+            ttl: None,
+            dscp: None,
+            ecn: None,
+            interface: None,
+            kernel_time: None,
+            sequence: None,
             pid: None,
             uid: None,
             gid: None,
             denied: false,
             descriptors: &[],
             data: Payload(data),
+            datagrams: 1,
+            cut: 0,
+            measured: &[],
         }
     }
 }
@@ -431,4 +495,11 @@ pub struct IcmpError<'a> {
     /// The MTU of the next hop, in bytes, where it is about that.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mtu: Option<u32>,
+    /// The number of the datagram or probe that it is about, where that is certain.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sequence: Option<u64>,
+    /// How long after that was sent it came.
+    #[serde(rename = "after_ns", serialize_with = "some_nanoseconds", skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "duration")]
+    pub after: Option<Duration>,
 }

@@ -93,9 +93,70 @@ pub struct Totals {
     /// Datagrams that were received and cut, because one recv could not take all of them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub truncated: Option<u64>,
-    /// Datagrams that could not be sent; each is an error.
+    /// Datagrams that could not be sent: the kernel did not take them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub not_sent: Option<u64>,
+    /// Datagrams about which an ICMP error said that nobody takes them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refused: Option<u64>,
+    /// ICMP errors that came back.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub icmp_errors: Option<u64>,
+    /// `--measure`: datagrams that were sent and not answered in time, those that were answered later
+    /// or refused apart (RFC 6673); of `udp-listen` numbers below the highest that came which did not
+    /// come (RFC 7680).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lost: Option<u64>,
+    /// `--measure`: of `lost`, those that did not reach the reflector (RFC 7680), as far as the
+    /// numbers of its answers tell.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lost_out: Option<u64>,
+    /// `--measure`: of `lost`, those whose answer did not come back (RFC 7680).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lost_back: Option<u64>,
+    /// `--measure`: answers that came after their datagram was said to be lost.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub late: Option<u64>,
+    /// (lost + late) / sent, of `udp-listen` lost / (lost + received once) (RFC 7680, 4.1).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub loss_ratio: Option<f64>,
+    /// `--measure`: further copies of what had come (RFC 5560).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub duplicates: Option<u64>,
+    /// `--measure`: datagrams or answers that came after one with a greater number (RFC 4737, 3.3).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reordered: Option<u64>,
+    /// `--measure`: `reordered` by what came once (RFC 4737, 4.1).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reordered_ratio: Option<f64>,
+    /// `--measure`: most arrivals by which one came too late (RFC 4737, 4.2); at most 1,024 are seen.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reordering_extent_max: Option<u64>,
+    /// `--measure`: datagrams so late that it cannot be told whether they had come before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stale: Option<u64>,
+    /// `udp-listen --measure`: senders' sessions.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sessions: Option<u64>,
+    /// Datagrams that this host's kernel dropped because the receive buffer was full (SO_MEMINFO).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kernel_drops: Option<u64>,
+    /// The same where the kernel merges datagrams (UDP_GRO): buffers, of one datagram or of many.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kernel_drop_buffers: Option<u64>,
+    /// Events that nobody was told of, because their reader was too slow; they are in the totals.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub events_dropped: Option<u64>,
+    /// `udp-send`: datagrams a second that were asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rate_asked: Option<f64>,
+    /// `udp-send`: datagrams a second that the kernel took, from the first to the last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rate_achieved: Option<f64>,
+    /// `udp-send`: processor time of this program.
+    #[serde(rename = "cpu_ns", serialize_with = "some_nanoseconds", skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "duration")]
+    pub cpu: Option<Duration>,
     /// Waits that ended without what they waited for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timeouts: Option<u64>,
@@ -151,6 +212,21 @@ pub struct Totals {
     /// With `--count`: time that rounds took; one that failed counts as lost.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub round: Option<Distribution>,
+    /// Round-trip times, those of late answers too (RFC 2681); one that is lost counts as infinite.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rtt: Option<Distribution>,
+    /// `--measure`: by how much the delay from the sender changed from one datagram to the next that
+    /// came, either way (RFC 3393); `jitter_ns` is RFC 3550's. `udp-listen` reckons from the time in the
+    /// packet, so that its wait on the sender's host is contained.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub delay_variation_out: Option<Distribution>,
+    /// `--measure`: the same of the answers' way back.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub delay_variation_back: Option<Distribution>,
+    /// `udp-send`: how long after its time each datagram was given to the kernel, where each has a
+    /// time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub send_lateness: Option<Distribution>,
 }
 
 /// Fields of `interim`.

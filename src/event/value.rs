@@ -70,6 +70,11 @@ pub(super) fn timestamp<S: Serializer>(time: &SystemTime, serializer: S) -> Resu
     serializer.collect_str(&format_rfc3339_nanos(UNIX_EPOCH + since))
 }
 
+/// Writes a time that is there as RFC 3339.
+pub(super) fn some_timestamp<S: Serializer>(time: &Option<SystemTime>, serializer: S) -> Result<S::Ok, S::Error> {
+    timestamp(&time.unwrap_or(UNIX_EPOCH), serializer)
+}
+
 /// The schema of a time: RFC 3339.
 pub(super) fn time(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": "string", "format": "date-time" })

@@ -36,6 +36,8 @@ pub struct Settings {
     pub tally: Tally,
     /// The run is a relay: `send` (and, in text, `recv`) is a step to tell only where verbose.
     pub in_relay: bool,
+    /// Datagrams come and go in bulk: the text view tells of each only where verbose.
+    pub in_bulk: bool,
     /// On a terminal, an answer that does not end in a newline gets one.
     pub answers: bool,
     /// The text view dumps each send and recv in hexadecimal.
@@ -228,7 +230,8 @@ impl Report {
         is_read
             && match self.detail {
                 Detail::Quiet => {
-                    matches!(kind, Kind::Start | Kind::Error | Kind::Warning | Kind::Interim | Kind::Summary)
+                    use Kind::{Error, Interim, Start, Summary, TargetSummary, Warning};
+                    matches!(kind, Start | Error | Warning | Interim | TargetSummary | Summary)
                 }
                 Detail::Normal => kind != Kind::Setsockopt && !(self.in_relay && kind == Kind::Send),
                 Detail::Verbose => true,

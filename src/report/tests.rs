@@ -45,6 +45,7 @@ pub(crate) fn settings() -> Settings {
         results: Results::None,
         tally: Tally::Server,
         in_relay: false,
+        in_bulk: false,
         answers: false,
         hex_dump: false,
         stdout: Screen::default(),

@@ -25,6 +25,8 @@ pub enum SocketKind {
     Tcp(Family),
     /// The same over several paths (RFC 8684), where both sides and the way permit it.
     Mptcp(Family),
+    /// UDP over IPv4 or IPv6.
+    Udp(Family),
     /// A unix socket of a type.
     Unix(UnixType),
 }
@@ -40,8 +42,8 @@ impl SocketKind {
     #[must_use]
     pub fn domain(self) -> Domain {
         match self {
-            Self::Tcp(Family::V4) | Self::Mptcp(Family::V4) => Domain::IPV4,
-            Self::Tcp(Family::V6) | Self::Mptcp(Family::V6) => Domain::IPV6,
+            Self::Tcp(Family::V4) | Self::Mptcp(Family::V4) | Self::Udp(Family::V4) => Domain::IPV4,
+            Self::Tcp(Family::V6) | Self::Mptcp(Family::V6) | Self::Udp(Family::V6) => Domain::IPV6,
             Self::Unix(_) => Domain::UNIX,
         }
     }
@@ -51,7 +53,7 @@ impl SocketKind {
     pub fn kind(self) -> Type {
         match self {
             Self::Tcp(_) | Self::Mptcp(_) | Self::Unix(UnixType::Stream) => Type::STREAM,
-            Self::Unix(UnixType::Dgram) => Type::DGRAM,
+            Self::Udp(_) | Self::Unix(UnixType::Dgram) => Type::DGRAM,
             Self::Unix(UnixType::Seqpacket) => Type::SEQPACKET,
         }
     }
@@ -62,6 +64,7 @@ impl SocketKind {
         match self {
             Self::Tcp(_) => Some(Protocol::TCP),
             Self::Mptcp(_) => Some(Protocol::MPTCP),
+            Self::Udp(_) => Some(Protocol::UDP),
             Self::Unix(_) => None,
         }
     }
@@ -70,8 +73,8 @@ impl SocketKind {
     #[must_use]
     pub fn family_name(self) -> &'static str {
         match self {
-            Self::Tcp(Family::V4) | Self::Mptcp(Family::V4) => "AF_INET",
-            Self::Tcp(Family::V6) | Self::Mptcp(Family::V6) => "AF_INET6",
+            Self::Tcp(Family::V4) | Self::Mptcp(Family::V4) | Self::Udp(Family::V4) => "AF_INET",
+            Self::Tcp(Family::V6) | Self::Mptcp(Family::V6) | Self::Udp(Family::V6) => "AF_INET6",
             Self::Unix(_) => "AF_UNIX",
         }
     }
@@ -81,7 +84,7 @@ impl SocketKind {
     pub fn type_name(self) -> &'static str {
         match self {
             Self::Tcp(_) | Self::Mptcp(_) | Self::Unix(UnixType::Stream) => "SOCK_STREAM",
-            Self::Unix(UnixType::Dgram) => "SOCK_DGRAM",
+            Self::Udp(_) | Self::Unix(UnixType::Dgram) => "SOCK_DGRAM",
             Self::Unix(UnixType::Seqpacket) => "SOCK_SEQPACKET",
         }
     }
@@ -92,6 +95,7 @@ impl SocketKind {
         match self {
             Self::Tcp(_) => Some("IPPROTO_TCP"),
             Self::Mptcp(_) => Some("IPPROTO_MPTCP"),
+            Self::Udp(_) => Some("IPPROTO_UDP"),
             Self::Unix(_) => None,
         }
     }
@@ -108,6 +112,12 @@ impl SocketKind {
         matches!(self, Self::Mptcp(_))
     }
 
+    /// Returns whether it speaks UDP.
+    #[must_use]
+    pub fn is_udp(self) -> bool {
+        matches!(self, Self::Udp(_))
+    }
+
     /// Returns whether it is a unix socket.
     #[must_use]
     pub fn is_unix(self) -> bool {
@@ -117,13 +127,13 @@ impl SocketKind {
     /// Returns whether each send is a datagram or record of its own.
     #[must_use]
     pub fn has_records(self) -> bool {
-        matches!(self, Self::Unix(UnixType::Dgram | UnixType::Seqpacket))
+        matches!(self, Self::Udp(_) | Self::Unix(UnixType::Dgram | UnixType::Seqpacket))
     }
 
     /// Returns whether it has connections, which have an end.
     #[must_use]
     pub fn has_connections(self) -> bool {
-        !matches!(self, Self::Unix(UnixType::Dgram))
+        !matches!(self, Self::Udp(_) | Self::Unix(UnixType::Dgram))
     }
 }
 
@@ -230,7 +240,11 @@ pub fn inet(ip: IpAddr, zone: Option<&str>, port: u16) -> io::Result<Address> {
     }))
 }
 
-fn sockaddr(address: &Address) -> io::Result<SockAddr> {
+/// Makes what the kernel takes of an address.
+///
+/// # Errors
+/// A unix path that is too long.
+pub fn sockaddr(address: &Address) -> io::Result<SockAddr> {
     match address {
         Address::Inet(inet) => Ok(SockAddr::from(*inet)),
         Address::UnixPath(path) => SockAddr::unix(path),

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::AsFd;
+use std::time::Duration;
 
 use libc::{IPPROTO_IP, IPPROTO_IPV6, IPPROTO_TCP, SOL_SOCKET};
 use socket2::{Domain, Socket};
@@ -17,6 +18,10 @@ pub enum Value {
     Int(i32),
     /// A name: of an interface, of a congestion algorithm.
     Name(String),
+    /// A struct timeval.
+    Time(Duration),
+    /// A structure, and what it says in words. The kernel does not give it back as it took it.
+    Raw(Vec<u8>, String),
 }
 
 /// One call of setsockopt(2).
@@ -44,6 +49,10 @@ impl Setting {
         match &self.value {
             Value::Int(value) => sys::set_int(socket.as_fd(), self.level, self.option, *value),
             Value::Name(name) => sys::set_bytes(socket.as_fd(), self.level, self.option, name.as_bytes()),
+            Value::Time(time) => {
+                sys::set_bytes(socket.as_fd(), self.level, self.option, &TimeVal::from_duration(*time).bytes())
+            }
+            Value::Raw(bytes, _) => sys::set_bytes(socket.as_fd(), self.level, self.option, bytes),
         }
     }
 
@@ -66,6 +75,12 @@ impl Setting {
                 let end = name[..len].iter().position(|byte| *byte == 0).unwrap_or(len);
                 Ok(Value::Name(String::from_utf8_lossy(&name[..end]).into_owned()))
             }
+            Value::Time(_) => {
+                let mut bytes = [0; TimeVal::BYTES];
+                sys::get_bytes(socket.as_fd(), self.level, option, &mut bytes)?;
+                Ok(Value::Time(TimeVal::of(bytes)))
+            }
+            Value::Raw(..) => Err(io::ErrorKind::Unsupported.into()),
         }
     }
 
@@ -121,6 +136,152 @@ pub enum Role {
     },
     /// It will connect.
     Client,
+    /// It will receive datagrams; on the IPv6 wildcard of IPv4 too where `dual_stack`.
+    Receiver {
+        /// As a listener's.
+        dual_stack: Option<bool>,
+        /// Whether others of this machine may receive the same, as those of a multicast group do.
+        shares: bool,
+    },
+    /// It will send datagrams.
+    Sender,
+}
+
+impl Role {
+    /// Returns whether it takes both families on one socket, or whether it does not; `None` where
+    /// that is no question.
+    fn dual_stack(self) -> Option<bool> {
+        match self {
+            Self::Listener { dual_stack } | Self::Receiver { dual_stack, .. } => dual_stack,
+            Self::Client | Self::Sender => None,
+        }
+    }
+}
+
+/// What is to come along with each datagram.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Extras {
+    /// The address and the interface that it arrived at.
+    pub arrival: bool,
+    /// Its hop limit, and its traffic class.
+    pub header: bool,
+    /// When the kernel received it.
+    pub receive_time: bool,
+    /// When the kernel sent each of ours: by the error queue, numbered.
+    pub send_time: bool,
+    /// Several of one size in one buffer (UDP_GRO).
+    pub merged: bool,
+}
+
+/// Returns the calls that make the kernel give what is to come along.
+#[must_use]
+pub fn extras(kind: SocketKind, role: Role, wanted: Extras) -> Vec<Setting> {
+    let v6 = kind.domain() == Domain::IPV6;
+    let v4 = kind.domain() == Domain::IPV4 || role.dual_stack() == Some(true);
+    let Extras { arrival, header, receive_time, send_time, merged } = wanted;
+    let mut stamps = 0;
+    if receive_time {
+        stamps |= libc::SOF_TIMESTAMPING_RX_SOFTWARE | libc::SOF_TIMESTAMPING_SOFTWARE;
+    }
+    if send_time {
+        stamps |= libc::SOF_TIMESTAMPING_TX_SOFTWARE
+            | libc::SOF_TIMESTAMPING_SOFTWARE
+            | libc::SOF_TIMESTAMPING_OPT_ID
+            | libc::SOF_TIMESTAMPING_OPT_TSONLY;
+    }
+    // A socket of IPv6 says by IPv6's option where datagrams of IPv4 arrived, but only by IPv4's which
+    // address of ours an answer may come from: not that of a broadcast.
+    [
+        (stamps != 0, "SO_TIMESTAMPING", SOL_SOCKET, libc::SO_TIMESTAMPING, i64::from(stamps)),
+        (arrival && v4, "IP_PKTINFO", IPPROTO_IP, libc::IP_PKTINFO, 1),
+        (arrival && v6, "IPV6_RECVPKTINFO", IPPROTO_IPV6, libc::IPV6_RECVPKTINFO, 1),
+        (header && v4, "IP_RECVTTL", IPPROTO_IP, libc::IP_RECVTTL, 1),
+        (header && v4, "IP_RECVTOS", IPPROTO_IP, libc::IP_RECVTOS, 1),
+        (header && v6, "IPV6_RECVHOPLIMIT", IPPROTO_IPV6, libc::IPV6_RECVHOPLIMIT, 1),
+        (header && v6, "IPV6_RECVTCLASS", IPPROTO_IPV6, libc::IPV6_RECVTCLASS, 1),
+        (merged, "UDP_GRO", libc::SOL_UDP, libc::UDP_GRO, 1),
+    ]
+    .into_iter()
+    .filter(|(is_wanted, ..)| *is_wanted)
+    .map(|(_, name, level, option, value)| Setting::int(name, level, option, value))
+    .collect()
+}
+
+/// Returns the call that bounds how long a recv waits (SO_RCVTIMEO, socket(7)).
+#[must_use]
+pub fn recv_timeout(bound: Duration) -> Setting {
+    Setting { name: "SO_RCVTIMEO", level: SOL_SOCKET, option: libc::SO_RCVTIMEO, value: Value::Time(bound) }
+}
+
+/// A struct timeval: seconds, then microseconds.
+struct TimeVal(libc::time_t, libc::suseconds_t);
+
+impl TimeVal {
+    const BYTES: usize = size_of::<libc::time_t>() + size_of::<libc::suseconds_t>();
+
+    fn from_duration(time: Duration) -> Self {
+        Self(libc::time_t::try_from(time.as_secs()).unwrap_or(libc::time_t::MAX), time.subsec_micros().into())
+    }
+
+    fn bytes(&self) -> Vec<u8> {
+        [&self.0.to_ne_bytes()[..], &self.1.to_ne_bytes()].concat()
+    }
+
+    fn of(bytes: [u8; Self::BYTES]) -> Duration {
+        let (mut seconds, mut micros) = ([0; size_of::<libc::time_t>()], [0; size_of::<libc::suseconds_t>()]);
+        seconds.copy_from_slice(&bytes[..size_of::<libc::time_t>()]);
+        micros.copy_from_slice(&bytes[size_of::<libc::time_t>()..]);
+        let seconds = u64::try_from(libc::time_t::from_ne_bytes(seconds)).unwrap_or(0);
+        let micros = u64::try_from(libc::suseconds_t::from_ne_bytes(micros)).unwrap_or(0);
+        Duration::from_secs(seconds) + Duration::from_micros(micros)
+    }
+}
+
+/// Returns the call that lets a socket send to a broadcast address.
+#[must_use]
+pub fn broadcast() -> Setting {
+    Setting::int("SO_BROADCAST", SOL_SOCKET, libc::SO_BROADCAST, 1)
+}
+
+/// Returns the calls that say by which interface, and how far, a socket sends to multicast groups.
+#[must_use]
+pub fn multicast(kind: SocketKind, hops: Option<u8>, interface: Option<(u32, &str)>) -> Vec<Setting> {
+    let v6 = kind.domain() == Domain::IPV6;
+    let mut all = Vec::new();
+    if let Some((index, name)) = interface {
+        // struct ip_mreqn: two addresses that are not used, then the index (ip(7)).
+        let mut request = vec![0; if v6 { 0 } else { 8 }];
+        request.extend_from_slice(&index.to_ne_bytes());
+        let value = Value::Raw(request, name.to_owned());
+        all.push(match v6 {
+            true => Setting { name: "IPV6_MULTICAST_IF", level: IPPROTO_IPV6, option: libc::IPV6_MULTICAST_IF, value },
+            false => Setting { name: "IP_MULTICAST_IF", level: IPPROTO_IP, option: libc::IP_MULTICAST_IF, value },
+        });
+    }
+    if let Some(hops) = hops {
+        all.push(match v6 {
+            true => Setting::int("IPV6_MULTICAST_HOPS", IPPROTO_IPV6, libc::IPV6_MULTICAST_HOPS, hops),
+            false => Setting::int("IP_MULTICAST_TTL", IPPROTO_IP, libc::IP_MULTICAST_TTL, hops),
+        });
+    }
+    all
+}
+
+/// Returns the calls that keep away what is sent to groups that others of this machine have joined.
+#[must_use]
+pub fn joined_groups_only(kind: SocketKind, role: Role) -> Vec<Setting> {
+    /// IPV6_MULTICAST_ALL (linux/in6.h).
+    const IPV6_MULTICAST_ALL: i32 = 29;
+    let v6 = kind.domain() == Domain::IPV6;
+    let v4 = kind.domain() == Domain::IPV4 || role.dual_stack() == Some(true);
+    let mut all = Vec::new();
+    if v4 {
+        all.push(Setting::int("IP_MULTICAST_ALL", IPPROTO_IP, libc::IP_MULTICAST_ALL, 0));
+    }
+    if v6 {
+        all.push(Setting::int("IPV6_MULTICAST_ALL", IPPROTO_IPV6, IPV6_MULTICAST_ALL, 0));
+    }
+    all
 }
 
 /// Returns the calls that the words ask for, in their order.
@@ -129,17 +290,19 @@ pub fn settings(kind: SocketKind, role: Role, words: &SocketOptions) -> Vec<Sett
     let mut all = Vec::new();
     let v6 = kind.domain() == Domain::IPV6;
     // A dual-stack socket sends IPv4 by the IPv4 options.
-    let v4 = kind.domain() == Domain::IPV4 || role == Role::Listener { dual_stack: Some(true) };
+    let v4 = kind.domain() == Domain::IPV4 || role.dual_stack() == Some(true);
     let mut add = |wanted: bool, name, level, option, value: Option<i64>| {
         if wanted && let Some(value) = value {
             all.push(Setting::int(name, level, option, value));
         }
     };
-    if let Role::Listener { dual_stack } = role {
-        add(v4 || v6, "SO_REUSEADDR", SOL_SOCKET, libc::SO_REUSEADDR, Some(1));
-        add(v6, "IPV6_V6ONLY", IPPROTO_IPV6, libc::IPV6_V6ONLY, dual_stack.map(|dual| i64::from(!dual)));
-    }
+    // Of a listener it only passes over what an old connection left; of UDP it shares the port.
+    let may_share = matches!(role, Role::Listener { .. } | Role::Receiver { shares: true, .. });
+    add(may_share && (v4 || v6), "SO_REUSEADDR", SOL_SOCKET, libc::SO_REUSEADDR, Some(1));
+    add(v6, "IPV6_V6ONLY", IPPROTO_IPV6, libc::IPV6_V6ONLY, role.dual_stack().map(|dual| i64::from(!dual)));
     let tcp = kind.is_tcp();
+    add(kind.is_udp() && v4, "IP_RECVERR", IPPROTO_IP, libc::IP_RECVERR, Some(1));
+    add(kind.is_udp() && v6, "IPV6_RECVERR", IPPROTO_IPV6, libc::IPV6_RECVERR, Some(1));
     if role == Role::Client {
         // Who sent the ICMP error that ends a connect; switched off again when it stands, because
         // it makes an error of what TCP would live through (ip(7)). An MPTCP socket refuses it.

@@ -1,5 +1,5 @@
 //! A distribution of durations, folded one by one: exact least, mean and greatest, percentiles to
-//! three digits.
+//! three digits, of few samples exact.
 
 use std::time::Duration;
 
@@ -12,6 +12,9 @@ const BOUND_NS: u64 = 3_600_000_000_000;
 
 /// The percentiles of the contract, in thousandths.
 const PERCENTILES: [u64; 4] = [500, 900, 990, 999];
+
+/// How many samples are kept as they are before they are put into a histogram of 270 KiB.
+const FEW: usize = 64;
 
 /// Durations that were measured, and how many were lost.
 #[derive(Clone, Debug, Default)]
@@ -27,7 +30,9 @@ pub struct Distribution {
     previous: u64,
     /// Smoothed difference of neighbours (RFC 3550, 6.4.1).
     jitter: f64,
-    /// Made with the second sample: most runs of a client measure only one.
+    /// The samples, as long as they are few.
+    few: Vec<u64>,
+    /// Made with the first sample that is too many.
     histogram: Option<Histogram<u64>>,
 }
 
@@ -38,9 +43,9 @@ impl Distribution {
         if self.count == 0 {
             (self.min, self.max) = (sample, sample);
         } else {
-            self.record_percentile(sample);
             self.jitter += (sample.abs_diff(self.previous) as f64 - self.jitter) / 16.0;
         }
+        self.record_percentile(sample);
         self.count += 1;
         self.sum += u128::from(sample);
         self.min = self.min.min(sample);
@@ -76,12 +81,16 @@ impl Distribution {
         })
     }
 
-    /// Adds a sample, not the first, to the histogram.
+    /// Keeps a sample for the percentiles.
     fn record_percentile(&mut self, sample: u64) {
         if self.histogram.is_none() {
+            if self.few.len() < FEW {
+                self.few.push(sample);
+                return;
+            }
             self.histogram = Histogram::new_with_bounds(1, BOUND_NS, 3).ok();
-            if let Some(histogram) = &mut self.histogram {
-                histogram.saturating_record(self.min);
+            for kept in std::mem::take(&mut self.few) {
+                self.record_percentile(kept);
             }
         }
         if let Some(histogram) = &mut self.histogram {
@@ -105,7 +114,9 @@ impl Distribution {
             return None;
         }
         let Some(histogram) = &self.histogram else {
-            return Some(self.min);
+            let mut few = self.few.clone();
+            few.sort_unstable();
+            return few.get(usize::try_from(rank - 1).ok()?).copied();
         };
         let mut seen = 0;
         let bucket = histogram.iter_recorded().find(|bucket| {

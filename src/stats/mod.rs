@@ -3,6 +3,7 @@
 //! Pure: times come with the events. It is told every event of a run, so [`Stats::record`] is a
 //! few additions and allocates nothing in steady state.
 
+mod datagrams;
 mod distribution;
 mod rounds;
 mod variation;
@@ -13,9 +14,10 @@ pub use variation::Variation;
 use std::collections::HashMap;
 use std::time::Duration;
 
+use datagrams::Datagrams;
 use rounds::Rounds;
 
-use crate::error::{ExitCode, Step};
+use crate::error::ExitCode;
 use crate::event::{self, CheckOutcome, Event, Interim, Outcome, Reason, Side, Stamp, Summary, Totals};
 
 /// Which totals a run has.
@@ -25,12 +27,32 @@ pub enum Tally {
     Server,
     /// Datagrams that come in, and what is answered.
     Datagrams,
+    /// Datagrams that we send.
+    Sender {
+        /// STAMP test packets.
+        measures: bool,
+        /// Which are answered.
+        reflects: bool,
+    },
+    /// Datagrams of IP that come in.
+    Receiver {
+        /// Numbered ones.
+        measures: bool,
+    },
     /// Connections that we make, and how long each part of them takes.
     Client,
     /// As `Client`, round after round.
     Rounds,
     /// Checks.
     Doctor,
+}
+
+impl Tally {
+    /// Returns whether it is of numbered datagrams, of which more is known than that they went or came.
+    #[must_use]
+    pub fn measures(self) -> bool {
+        matches!(self, Self::Sender { measures: true, .. } | Self::Receiver { measures: true })
+    }
 }
 
 /// What a run adds up to so far.
@@ -52,10 +74,9 @@ pub struct Stats {
     bytes_received: u64,
     errors: u64,
     warnings: u64,
-    sent: u64,
-    received: u64,
-    truncated: u64,
-    not_sent: u64,
+    datagrams: Datagrams,
+    /// The rate that was asked for, in datagrams a second.
+    rate_asked: Option<f64>,
     queue: Queue,
     checks: Checks,
     resolve: Distribution,
@@ -101,10 +122,8 @@ impl Stats {
             bytes_received: 0,
             errors: 0,
             warnings: 0,
-            sent: 0,
-            received: 0,
-            truncated: 0,
-            not_sent: 0,
+            datagrams: Datagrams::default(),
+            rate_asked: None,
             queue: Queue::default(),
             checks: Checks::default(),
             resolve: Distribution::default(),
@@ -115,9 +134,23 @@ impl Stats {
         }
     }
 
+    /// Takes note of the rate that was asked for, in datagrams a second.
+    #[must_use]
+    pub fn asking(mut self, rate: Option<f64>) -> Self {
+        self.rate_asked = rate;
+        self
+    }
+
+    /// Adds one event that nobody was told of, though they wanted to be.
+    pub fn record_unheard(&mut self, stamp: Stamp, event: &Event<'_>) {
+        self.record(stamp, event);
+        self.datagrams.unheard(event);
+    }
+
     /// Adds one event.
     pub fn record(&mut self, stamp: Stamp, event: &Event<'_>) {
         self.until(stamp.elapsed);
+        self.datagrams.record(stamp.elapsed, event);
         match event {
             Event::Accept(_) => self.connections += 1,
             Event::Queue(queue) => {
@@ -135,13 +168,11 @@ impl Stats {
                     self.silent.insert(connect.conn, stamp.elapsed);
                 }
             }
-            Event::Send(send) => {
-                self.sent += 1;
-                self.bytes_sent += send.bytes;
+            Event::Send(send) => self.bytes_sent += send.bytes,
+            Event::Reply(reply) | Event::Late(event::Late(reply)) | Event::Duplicate(event::Duplicate(reply)) => {
+                self.bytes_received += reply.bytes;
             }
             Event::Recv(recv) => {
-                self.received += 1;
-                self.truncated += u64::from(recv.truncated == Some(true));
                 self.denied += u64::from(recv.denied);
                 self.bytes_received += recv.bytes;
                 if let Some(since) = self.broke_silence(recv) {
@@ -161,12 +192,11 @@ impl Stats {
                 self.rounds.record(stamp, round);
             }
             Event::Check(check) => *self.checks.of(check.outcome) += 1,
-            Event::Error(error) => {
-                self.errors += 1;
-                self.not_sent += u64::from(error.step == Step::Send);
-            }
+            Event::Error(_) => self.errors += 1,
             Event::Warning(_) => self.warnings += 1,
-            Event::Bind(_) => self.awaits_peers |= self.tally == Tally::Datagrams,
+            Event::Bind(_) => {
+                self.awaits_peers |= matches!(self.tally, Tally::Datagrams | Tally::Receiver { .. });
+            }
             Event::Listen(_) => self.awaits_peers |= self.tally == Tally::Server,
             Event::Start(_)
             | Event::Socket(_)
@@ -175,8 +205,13 @@ impl Stats {
             | Event::Eof(_)
             | Event::Shutdown(_)
             | Event::Tcp(_)
+            | Event::Lost(_)
+            | Event::NotSent(_)
+            | Event::Session(_)
+            | Event::KernelDrops(_)
             | Event::IcmpError(_)
             | Event::SynRetransmit(_)
+            | Event::TargetSummary(_)
             | Event::Interim(_)
             | Event::Summary(_) => {}
         }
@@ -214,17 +249,12 @@ impl Stats {
                 listen_overflows: self.queue.overflows,
                 ..self.streams(every)
             },
-            Tally::Datagrams => Totals {
-                sent: Some(self.sent),
-                received: Some(self.received),
-                truncated: Some(self.truncated),
-                not_sent: Some(self.not_sent),
-                denied: Some(self.denied),
-                timeouts: Some(self.timeouts),
-                bytes_sent: Some(self.bytes_sent),
-                bytes_received: Some(self.bytes_received),
-                ..every
-            },
+            Tally::Datagrams => Totals { denied: Some(self.denied), ..self.bytes(self.datagrams.totals(every)) },
+            Tally::Sender { measures: true, reflects } => {
+                self.bytes(self.datagrams.measuring(self.rate_asked, reflects, every))
+            }
+            Tally::Sender { .. } => self.bytes(self.datagrams.sender(self.rate_asked, every)),
+            Tally::Receiver { measures } => self.bytes(self.datagrams.receiver(measures, every)),
             Tally::Client => self.client(every),
             Tally::Rounds => self.rounds.totals(self.now, self.client(every)),
             Tally::Doctor => Totals {
@@ -244,6 +274,27 @@ impl Stats {
         Totals { connections_open: open, ..self.totals() }
     }
 
+    /// Returns whether it has times to keep.
+    #[must_use]
+    pub fn has_pace(&self) -> bool {
+        matches!(self.tally, Tally::Sender { .. })
+    }
+
+    /// Returns the totals of each target: its name, and the number of its session where it has one.
+    pub fn each_target(&self) -> impl Iterator<Item = (&str, Option<u16>, Totals)> {
+        self.datagrams.each_session()
+    }
+
+    /// Adds what came and went, and how often it was waited for in vain.
+    fn bytes(&self, totals: Totals) -> Totals {
+        Totals {
+            timeouts: Some(self.timeouts),
+            bytes_sent: Some(self.bytes_sent),
+            bytes_received: Some(self.bytes_received),
+            ..totals
+        }
+    }
+
     /// Adds the totals of connections that we make.
     fn client(&self, totals: Totals) -> Totals {
         Totals {
@@ -256,14 +307,7 @@ impl Stats {
 
     /// Adds the totals of connections.
     fn streams(&self, totals: Totals) -> Totals {
-        Totals {
-            connections: Some(self.connections),
-            resets: Some(self.resets),
-            timeouts: Some(self.timeouts),
-            bytes_sent: Some(self.bytes_sent),
-            bytes_received: Some(self.bytes_received),
-            ..totals
-        }
+        Totals { connections: Some(self.connections), resets: Some(self.resets), ..self.bytes(totals) }
     }
 
     /// Returns the time from the first step to the end of the last.
@@ -314,12 +358,19 @@ fn took(event: &Event<'_>) -> Option<Duration> {
         | Event::Queue(_)
         | Event::Round(_)
         | Event::Tcp(_)
+        | Event::Session(_)
+        | Event::KernelDrops(_)
+        | Event::TargetSummary(_)
         | Event::Warning(_)
         | Event::Interim(_)
         | Event::Summary(_) => None,
         Event::Resolve(resolve) => Some(resolve.duration),
         Event::Connect(connect) => Some(connect.duration),
         Event::Timeout(timeout) => Some(timeout.after),
+        Event::Lost(lost) => Some(lost.after),
+        Event::Reply(reply) | Event::Late(event::Late(reply)) | Event::Duplicate(event::Duplicate(reply)) => {
+            Some(reply.rtt)
+        }
         Event::Check(check) => Some(check.duration.unwrap_or_default()),
         // A connection's duration at its close is not that of the step.
         Event::Close(_)
@@ -334,6 +385,7 @@ fn took(event: &Event<'_>) -> Option<Duration> {
         | Event::Eof(_)
         | Event::Shutdown(_)
         | Event::SynRetransmit(_)
+        | Event::NotSent(_)
         | Event::IcmpError(_) => Some(Duration::ZERO),
         Event::Error(error) => Some(error.duration.unwrap_or_default()),
     }

@@ -11,12 +11,12 @@ use tokio::time::{Instant as Deadline, timeout_at};
 
 use super::open::{bind, open, set, set_options};
 use super::stream::Made;
+use super::udp::icmp_name;
 use super::{Door, Failed, Stream, fast_open, now};
 use crate::address::Address;
 use crate::args::{Family, SocketOptions, UnixType};
 use crate::error::{Error, ExitCode, Step};
 use crate::event::{self, Kind};
-use crate::packet::icmp;
 use crate::socket::options::{Role, fast_open_connect, icmp_errors_off};
 use crate::socket::{self, Connecting, SocketKind};
 use crate::sys;
@@ -202,12 +202,18 @@ impl Attempt {
         let error = Error::of_io(Step::Connect, error, &self.peer.to_string());
         let error = from_here(error.with_peer(self.peer.clone()).with_took(began.elapsed()), made);
         let Some(icmp) = socket::icmp::icmp_error(made) else { return Lost::Error(error) };
-        let name = match icmp.from.is_ipv4() {
-            true => icmp::name_v4(icmp.kind, icmp.code),
-            false => icmp::name_v6(icmp.kind, icmp.code),
-        };
+        let name = icmp_name(&icmp);
         let (from, kind, code, mtu) = (icmp.from, icmp.kind, icmp.code, icmp.mtu);
-        self.door.emit(event::IcmpError { target: &self.peer, from, kind, code, name, mtu });
+        self.door.emit(event::IcmpError {
+            target: &self.peer,
+            from,
+            kind,
+            code,
+            name,
+            mtu,
+            sequence: None,
+            after: Some(began.elapsed()),
+        });
         let whose = if self.peer.ip() == Some(from) { "the host itself" } else { "a router or firewall on the way" };
         let hint = format!("{from} said so by ICMP {name} (type {kind}, code {code}): {whose}");
         let error = match error.exit_code() {

@@ -95,6 +95,39 @@ impl Door {
         }
     }
 
+    /// Adds up an event that is nothing to tell: a figure that is 0.
+    pub(super) fn count<'a>(&self, event: impl Into<Event<'a>>) {
+        let mut inner = self.lock();
+        let elapsed = self.elapsed(&mut inner);
+        if let Some(audience) = &mut inner.audience {
+            audience.add(Stamp { time: SystemTime::UNIX_EPOCH, elapsed }, &event.into(), false);
+        }
+    }
+
+    /// Adds up an event that nobody is to see: it tells of many things at once, each of which would
+    /// have its own where someone read them. Who wanted to read them is told how many they were.
+    pub(super) fn add_up<'a>(&self, event: impl Into<Event<'a>>) {
+        let event = event.into();
+        let was_wanted = self.wants(event.kind());
+        let mut inner = self.lock();
+        let elapsed = self.elapsed(&mut inner);
+        if let Some(audience) = &mut inner.audience {
+            audience.add(Stamp { time: SystemTime::UNIX_EPOCH, elapsed }, &event, was_wanted);
+        }
+        drop(inner);
+        if was_wanted {
+            // Whether there is room again is asked by nobody else: a pacer does not wait for it.
+            let is_full = self.lock().audience.as_ref().is_some_and(|audience| audience.is_full());
+            self.full.store(is_full, Ordering::Relaxed);
+            self.warn_once("events-dropped", "whoever reads the events is too slow: some are only counted");
+        }
+    }
+
+    /// Returns whether there is room for an event that someone will see.
+    pub(super) fn has_room_for(&self, kind: Kind) -> bool {
+        self.wants(kind) && !self.is_full()
+    }
+
     /// Returns whether a slow reader has more to read than it should; then wait for
     /// [`Door::room`].
     pub fn is_full(&self) -> bool {
@@ -208,6 +241,10 @@ mod tests {
 
         fn hear(&mut self, stamp: Stamp, event: &Event<'_>) {
             let _ = self.0.send((stamp.elapsed, event.kind()));
+        }
+
+        fn add(&mut self, stamp: Stamp, event: &Event<'_>, _: bool) {
+            self.hear(stamp, event);
         }
 
         fn is_full(&self) -> bool {

@@ -106,6 +106,8 @@ mod tests {
             self.0.lock().unwrap().push(event.kind());
         }
 
+        fn add(&mut self, _: Stamp, _: &Event<'_>, _: bool) {}
+
         fn is_full(&self) -> bool {
             false
         }

@@ -27,12 +27,15 @@ mod race;
 mod resolve;
 mod round;
 mod runtime;
+mod schedule;
 mod series;
 mod source;
 mod splice;
 mod stdin;
 mod stop;
 mod stream;
+mod thread;
+mod udp;
 mod unix;
 
 pub use attempt::Reach;
@@ -46,20 +49,27 @@ pub use machine::{
     sysctl,
 };
 pub use open::{bind_address, listener, source_address};
-pub use order::{Arrival, Order};
+pub use order::Order;
 pub use pace::Pace;
 pub use race::connect;
 pub use resolve::{resolve, resolve_host};
 pub use round::{Grid, round};
 pub use runtime::{aside, run};
+pub use schedule::Schedule;
 pub use series::report_every;
 pub use source::{Feed, Pattern};
 pub use splice::Spliced;
 pub use stdin::{Chunks, Stdin};
 pub use stop::{Cause, Stop};
 pub use stream::{Recvd, Sent, Stream};
+pub use thread::{Halt, Woken, on_thread, processor_time};
+pub use udp::{
+    Drained, Fate, Joining, Ready, Receiver, Reflector, Sending, Udp, UdpWords, Whole, udp_receiver, udp_sender,
+};
+pub use udp::{Taken, Taker, Tried, Unsent};
 pub use unix::{UnixPlace, unix_datagram, unix_listener};
 
+pub use crate::socket::options::Extras;
 pub use crate::sys::Credentials;
 
 /// Returns the monotonic time.

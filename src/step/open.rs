@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use nix::errno::Errno;
-use socket2::Socket;
+use socket2::{Socket, Type};
 
 use super::listener::Bound;
 use super::{Door, Failed, Listener, fast_open};
@@ -71,14 +71,16 @@ pub(super) fn set(door: &Door, made: &Socket, setting: &Setting) -> Result<Optio
 fn subject(setting: &Setting) -> String {
     match &setting.value {
         Value::Int(value) => format!("{} {value}", setting.name),
-        Value::Name(name) => format!("{} {name}", setting.name),
+        Value::Time(time) => format!("{} {} us", setting.name, time.as_micros()),
+        Value::Name(name) | Value::Raw(_, name) => format!("{} {name}", setting.name),
     }
 }
 
 fn report(door: &Door, setting: &Setting, effective: Option<&Value>) {
     let shown = |value: &Value| match value {
         Value::Int(value) => OptionValue::Number(i64::from(*value)),
-        Value::Name(name) => OptionValue::Name(name.clone()),
+        Value::Time(time) => OptionValue::Number(i64::try_from(time.as_micros()).unwrap_or(i64::MAX)),
+        Value::Name(name) | Value::Raw(_, name) => OptionValue::Name(name.clone()),
     };
     let effective = effective.map(shown);
     door.emit(event::Setsockopt {
@@ -91,8 +93,9 @@ fn report(door: &Door, setting: &Setting, effective: Option<&Value>) {
 /// Binds a socket and reports the address that it then has.
 pub(super) async fn bind(door: &Door, made: &Socket, address: &Address) -> Result<Address, Failed> {
     if let Err(error) = socket::bind(made, address) {
+        let is_udp = address.ip().is_some() && made.r#type().is_ok_and(|kind| kind == Type::DGRAM);
         let error = Error::of_io(Step::Bind, &error, &address.to_string()).with_local(address.clone());
-        return Err(door.fail_explained(error).await);
+        return Err(door.fail_explained(error.with_is_udp(is_udp)).await);
     }
     let local = socket::local(made);
     report_bind(door, &local, None, None);
@@ -134,6 +137,39 @@ pub struct BindAddress {
     dual_stack: bool,
 }
 
+impl BindAddress {
+    pub(super) fn address(&self) -> &Address {
+        &self.address
+    }
+
+    pub(super) fn family(&self) -> Family {
+        self.family
+    }
+
+    /// Returns whether it takes both families: of IPv6 alone that is a question.
+    pub(super) fn dual_stack(&self) -> Option<bool> {
+        (self.family == Family::V6).then_some(self.dual_stack)
+    }
+
+    /// Returns whether it is all addresses of this host.
+    #[must_use]
+    pub fn is_wildcard(&self) -> bool {
+        self.address.ip().is_some_and(|ip| ip.is_unspecified())
+    }
+
+    /// Returns whether it is the wildcard of both families.
+    pub(super) fn is_dual_stack(&self) -> bool {
+        self.dual_stack
+    }
+
+    /// Returns the wildcard of IPv4 with the same port.
+    pub(super) fn of_ipv4(&self) -> Self {
+        let port = if let Address::Inet(inet) = &self.address { inet.port() } else { 0 };
+        let address = SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)).into();
+        Self { address, family: Family::V4, dual_stack: false }
+    }
+}
+
 /// Returns what to bind for the words: an address, or the wildcard of the family kept to, or the
 /// dual-stack wildcard.
 ///
@@ -173,9 +209,7 @@ pub async fn listener(
     match listen(door, at, backlog, words).await {
         Err(Failed { errno: Some(Errno::EAFNOSUPPORT | Errno::EADDRNOTAVAIL), .. }) if at.dual_stack => {
             door.warn("no-ipv6", "this machine has no IPv6: listening on IPv4 only");
-            let port = if let Address::Inet(inet) = &at.address { inet.port() } else { 0 };
-            let address = SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)).into();
-            listen(door, &BindAddress { address, family: Family::V4, dual_stack: false }, backlog, words).await
+            listen(door, &at.of_ipv4(), backlog, words).await
         }
         listening => listening,
     }
@@ -184,8 +218,7 @@ pub async fn listener(
 async fn listen(door: &Arc<Door>, at: &BindAddress, backlog: u32, words: &SocketOptions) -> Result<Listener, Failed> {
     let kind = SocketKind::tcp(at.family, words.mptcp);
     let made = open(door, kind)?;
-    let dual_stack = (at.family == Family::V6).then_some(at.dual_stack);
-    set_options(door, &made, kind, Role::Listener { dual_stack }, words)?;
+    set_options(door, &made, kind, Role::Listener { dual_stack: at.dual_stack() }, words)?;
     if words.fast_open && fast_open::is_on(door, fast_open::Use::Server) {
         set(door, &made, &options::fast_open_queue(backlog))?;
     }

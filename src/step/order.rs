@@ -2,6 +2,8 @@
 
 use std::collections::VecDeque;
 
+use crate::event::Arrival;
+
 /// How many numbers back a packet can be told from its duplicate: 2^20, in 128 KiB.
 const WINDOW: u64 = 1 << 20;
 
@@ -39,28 +41,6 @@ pub struct Order {
     forgotten: Option<u64>,
 }
 
-/// How a packet came.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Arrival {
-    /// In order: no larger number came before it.
-    Next {
-        /// How many numbers just before it have not come (yet).
-        gap: u64,
-    },
-    /// After one with a larger number (RFC 4737, 3.3).
-    Reordered {
-        /// How many arrivals ago the first one with a larger number came, from 1 (RFC 4737, 4.2),
-        /// duplicates not counted. Where more than 1,024 gaps have come since, the oldest of them
-        /// stands for it, at least 1,024 arrivals ago.
-        extent: u64,
-    },
-    /// For a second time, or a further one.
-    Duplicate,
-    /// 2^20 numbers or more behind the highest: it may be a duplicate or not, and is only counted
-    /// as this.
-    Stale,
-}
-
 impl Order {
     /// Begins with no packet.
     #[must_use]
@@ -87,6 +67,12 @@ impl Order {
         self.next = number.saturating_add(1);
         self.received += 1;
         Arrival::Next { gap }
+    }
+
+    /// Returns how many numbers a packet would skip; `None` where it would not come in order.
+    #[must_use]
+    pub fn gap(&self, sequence: u32) -> Option<u64> {
+        self.number(sequence).checked_sub(self.next)
     }
 
     /// Returns how many packets came, duplicates and stale ones left out.

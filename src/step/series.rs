@@ -170,6 +170,8 @@ mod tests {
 
         fn hear(&mut self, _: Stamp, _: &Event<'_>) {}
 
+        fn add(&mut self, _: Stamp, _: &Event<'_>, _: bool) {}
+
         fn is_full(&self) -> bool {
             false
         }

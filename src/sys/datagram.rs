@@ -20,7 +20,7 @@ type OwnControl = [MaybeUninit<u64>; 8];
 
 /// Where a datagram arrived: an address of ours, and the interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Arrival {
+pub struct ArrivedAt {
     /// The address that it was sent to; a multicast or broadcast one too.
     pub to: IpAddr,
     /// The address of ours to answer from, where the kernel says so: of IPv4 alone.
@@ -41,7 +41,7 @@ pub struct Received<'a> {
     /// The size of each datagram, in bytes, where several were merged; the last may be shorter.
     pub segment: Option<usize>,
     /// Where it arrived, where that was asked for.
-    pub arrival: Option<Arrival>,
+    pub arrival: Option<ArrivedAt>,
     /// The time to live, or hop limit, that it arrived with.
     pub hops: Option<u8>,
     /// The type of service, or traffic class: DSCP and ECN (RFC 2474, RFC 3168).
@@ -59,6 +59,8 @@ pub struct RecvBatch {
     parts: Vec<libc::iovec>,
     headers: Vec<libc::mmsghdr>,
     has_control: bool,
+    /// How many headers, from the first, are not as recvmmsg(2) is to find them.
+    stale: usize,
 }
 
 impl RecvBatch {
@@ -76,6 +78,7 @@ impl RecvBatch {
             parts: vec![libc::iovec { iov_base: null_mut(), iov_len: 0 }; slots],
             headers: vec![header; slots],
             has_control,
+            stale: slots,
         }
     }
 
@@ -86,11 +89,12 @@ impl RecvBatch {
     /// As recvmmsg(2).
     pub fn recv(&mut self, socket: BorrowedFd<'_>, most: usize, is_blocking: bool) -> io::Result<usize> {
         let slots = most.min(self.headers.len());
-        for index in 0..slots {
+        // Primed before they are used again: the kernel writes what it has used into the same fields.
+        // Those that it did not come to are as they were; the buffers never move.
+        for index in 0..std::mem::take(&mut self.stale) {
             let part = &mut self.parts[index];
             part.iov_base = self.data[index * self.room..].as_mut_ptr().cast();
             part.iov_len = self.room;
-            // Primed before every call: the kernel writes what it has used into the same fields.
             let header = &mut self.headers[index].msg_hdr;
             header.msg_name = (&raw mut self.names[index]).cast();
             header.msg_namelen = size_of::<libc::sockaddr_storage>() as libc::socklen_t;
@@ -101,8 +105,8 @@ impl RecvBatch {
             header.msg_flags = 0;
         }
         let wait = if is_blocking { libc::MSG_WAITFORONE } else { libc::MSG_DONTWAIT };
-        // SAFETY: each of the first `slots` headers was primed above with pointers into buffers of
-        // this batch, which live as long and have the length beside the pointer.
+        // SAFETY: every header was primed, above or for an earlier call that did not come to it, with
+        // pointers into buffers of this batch, which live as long and have the length beside them.
         let count = unsafe {
             libc::recvmmsg(
                 socket.as_raw_fd(),
@@ -112,6 +116,8 @@ impl RecvBatch {
                 null_mut(),
             )
         };
+        // An error may have come to the first.
+        self.stale = usize::try_from(count).unwrap_or(1);
         usize::try_from(count).map_err(|_| io::Error::last_os_error())
     }
 
@@ -154,17 +160,18 @@ impl RecvBatch {
             }
             (libc::IPPROTO_IP, libc::IP_PKTINFO) => {
                 if let (Some(index), Some(local), Some(to)) = (bytes::<4>(data, 0), bytes(data, 4), bytes(data, 8)) {
-                    received.arrival = Some(Arrival {
+                    received.arrival = Some(ArrivedAt {
                         to: Ipv4Addr::from(to).into(),
                         local: Some(Ipv4Addr::from(local)),
                         interface: u32::from_ne_bytes(index),
                     });
                 }
             }
-            (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO) => {
+            // Both come with a datagram of IPv4 on a socket of IPv6: what IPv4 says is more.
+            (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO) if received.arrival.is_none() => {
                 if let (Some(to), Some(index)) = (bytes::<16>(data, 0), bytes::<4>(data, 16)) {
                     let to = IpAddr::from(Ipv6Addr::from(to)).to_canonical();
-                    received.arrival = Some(Arrival { to, local: None, interface: u32::from_ne_bytes(index) });
+                    received.arrival = Some(ArrivedAt { to, local: None, interface: u32::from_ne_bytes(index) });
                 }
             }
             (libc::IPPROTO_IP, libc::IP_TTL) | (libc::IPPROTO_IPV6, libc::IPV6_HOPLIMIT) => {
@@ -211,7 +218,7 @@ unsafe fn each_control(header: &libc::msghdr, mut each: impl FnMut(i32, i32, &[u
         // SAFETY: CMSG_FIRSTHDR and CMSG_NXTHDR give headers that lie whole in the buffer.
         let (head, data) = unsafe { (next.read_unaligned(), libc::CMSG_DATA(next)) };
         // SAFETY: CMSG_LEN only computes.
-        let len = (head.cmsg_len as usize).saturating_sub(unsafe { libc::CMSG_LEN(0) } as usize);
+        let len = head.cmsg_len.saturating_sub(unsafe { libc::CMSG_LEN(0) } as usize);
         // SAFETY: the kernel wrote `len` bytes of data behind the head, inside the buffer.
         each(head.cmsg_level, head.cmsg_type, unsafe { std::slice::from_raw_parts(data, len) });
         // SAFETY: as above; it answers null at the end.
@@ -249,7 +256,7 @@ pub struct Outgoing<'a> {
     /// The size of each datagram, where the kernel is to cut them.
     pub segment: Option<u16>,
     /// Our address to send from, and by which interface: as it arrived.
-    pub from: Option<Arrival>,
+    pub from: Option<ArrivedAt>,
 }
 
 /// Buffers for datagrams that go.
@@ -282,8 +289,10 @@ impl SendBatch {
             let header = &mut self.headers[index].msg_hdr;
             header.msg_name = datagram.to.map_or(null_mut(), |to| to.as_ptr().cast_mut().cast());
             header.msg_namelen = datagram.to.map_or(0, SockAddr::len);
-            header.msg_iov = self.parts[index].as_mut_ptr();
-            header.msg_iovlen = 2;
+            // An empty part would be one more for the kernel to look at.
+            let skipped = usize::from(datagram.parts[0].is_empty());
+            header.msg_iov = self.parts[index][skipped..].as_mut_ptr();
+            header.msg_iovlen = (2 - skipped) as _;
             header.msg_control = null_mut();
             header.msg_controllen = 0;
             if datagram.segment.is_some() || datagram.from.is_some() {
@@ -312,20 +321,20 @@ fn write_control(control: &mut OwnControl, datagram: &Outgoing<'_>) -> usize {
         at = put(control, at, libc::SOL_UDP, libc::UDP_SEGMENT, &segment.to_ne_bytes());
     }
     match datagram.from {
-        Some(Arrival { to: IpAddr::V6(to), interface, .. }) => {
+        Some(ArrivedAt { to: IpAddr::V6(to), interface, .. }) => {
             let mut info = [0; 20];
             info[..16].copy_from_slice(&to.octets());
             info[16..].copy_from_slice(&interface.to_ne_bytes());
             at = put(control, at, libc::IPPROTO_IPV6, libc::IPV6_PKTINFO, &info);
         }
-        Some(Arrival { local: Some(local), interface, .. }) => {
+        Some(ArrivedAt { local: Some(local), interface, .. }) => {
             let mut info = [0; 12];
             info[..4].copy_from_slice(&interface.to_ne_bytes());
             info[4..8].copy_from_slice(&local.octets());
             at = put(control, at, libc::IPPROTO_IP, libc::IP_PKTINFO, &info);
         }
         // An IPv4 address on a socket of IPv6 goes as IPv6 knows it.
-        Some(Arrival { to: IpAddr::V4(to), interface, .. }) => {
+        Some(ArrivedAt { to: IpAddr::V4(to), interface, .. }) => {
             let mut info = [0; 20];
             info[..16].copy_from_slice(&to.to_ipv6_mapped().octets());
             info[16..].copy_from_slice(&interface.to_ne_bytes());

@@ -15,7 +15,7 @@ mod datagram;
 mod message;
 mod tcp_info;
 
-pub use datagram::{Arrival, Outgoing, Queued, RecvBatch, Received, SendBatch, join, recv_queued};
+pub use datagram::{ArrivedAt, Outgoing, Queued, Received, RecvBatch, SendBatch, join, recv_queued};
 pub use message::{Credentials, Message, Wanted, recv_message};
 pub use tcp_info::{Busy, TcpInfo, tcp_info};
 
@@ -225,4 +225,11 @@ pub fn is_ignored(signal: i32) -> bool {
     let result = unsafe { libc::sigaction(signal, std::ptr::null(), action.as_mut_ptr()) };
     // SAFETY: zeroed is a valid sigaction, and so is what the kernel wrote.
     result == 0 && unsafe { action.assume_init() }.sa_sigaction == libc::SIG_IGN
+}
+
+/// Makes the kernel's timers of this thread exact: by default it may put those within 50 µs together
+/// (PR_SET_TIMERSLACK, prctl(2)).
+pub fn exact_timers() {
+    // SAFETY: this option takes a number and touches no memory. It can only fail where it is unknown.
+    unsafe { libc::prctl(libc::PR_SET_TIMERSLACK, 1 as libc::c_ulong) };
 }

@@ -3,6 +3,7 @@
 mod escape;
 mod hex;
 mod peer;
+mod probes;
 mod steps;
 mod totals;
 mod tries;
@@ -41,6 +42,8 @@ pub struct Text {
     tries: Tries,
     /// What held a client's transfer back, for the end of its summary.
     verdict: Option<String>,
+    /// Whether an ICMP error was told: of a bulk all are as the first.
+    has_told_icmp: bool,
 }
 
 /// What a word on a line means, and so its colour.
@@ -61,7 +64,16 @@ impl Text {
     #[must_use]
     pub fn new(settings: Settings, stdout: Output, stderr: Option<Output>) -> Self {
         let peer = PeerBytes::new(settings.stdout.terminal);
-        Self { settings, stdout, stderr, peer, dump: HexDump::default(), tries: Tries::default(), verdict: None }
+        Self {
+            settings,
+            stdout,
+            stderr,
+            peer,
+            dump: HexDump::default(),
+            tries: Tries::default(),
+            verdict: None,
+            has_told_icmp: false,
+        }
     }
 
     /// Returns whether events of this kind are shown.
@@ -90,7 +102,7 @@ impl Text {
         {
             self.verdict = close.tcp.as_ref().and_then(steps::verdict);
         }
-        if self.tells(kind) && !self.is_idle(event) {
+        if self.tells(kind) && !self.is_idle(event) && !self.is_again(kind) {
             let told = Told { stamp, event, offset, settings: &self.settings, tries: &self.tries };
             let verdict = self.verdict.as_deref().filter(|_| kind == Kind::Summary);
             self.stderr().push(|buffer| {
@@ -156,14 +168,17 @@ impl Text {
 
     /// Returns whether events of this kind are told on stderr.
     fn tells(&self, kind: Kind) -> bool {
-        let Settings { steps, in_relay, hex_dump, results, tally, .. } = self.settings;
+        let Settings { steps, in_relay, in_bulk, hex_dump, results, tally, .. } = self.settings;
         let are_shown = steps != Steps::Hidden;
         match kind {
+            _ if self.is_line(kind) => false,
+            Kind::Send | Kind::Recv | Kind::Reply | Kind::Lost | Kind::NotSent if in_bulk => steps == Steps::Verbose,
+            // What comes of a test packet is told, and not its bytes.
+            Kind::Send | Kind::Recv if tally.measures() => steps == Steps::Verbose,
             Kind::Error => true,
             Kind::Start => false,
             Kind::Setsockopt => steps == Steps::Verbose,
             Kind::Send | Kind::Recv => hex_dump || (are_shown && !in_relay) || steps == Steps::Verbose,
-            Kind::Check | Kind::Summary => are_shown && !self.is_line(kind),
             // Someone asked for it just now.
             Kind::Interim => are_shown || results == Results::Lines || tally == Tally::Rounds,
             _ => are_shown,
@@ -172,8 +187,11 @@ impl Text {
 
     /// Returns whether events of this kind are a line of results on stdout.
     fn is_line(&self, kind: Kind) -> bool {
-        match self.settings.results {
-            Results::Lines => matches!(kind, Kind::Check | Kind::Summary),
+        let Settings { steps, in_bulk, results, .. } = self.settings;
+        match results {
+            // An answer is a result; of very many the statistics are.
+            Results::Lines if kind == Kind::Reply => steps == Steps::Verbose || (steps == Steps::Shown && !in_bulk),
+            Results::Lines => matches!(kind, Kind::Check | Kind::TargetSummary | Kind::Summary),
             Results::Probe { many, .. } => (many || self.settings.tally == Tally::Rounds) && kind == Kind::Summary,
             Results::Peer | Results::None => false,
         }
@@ -185,6 +203,16 @@ impl Text {
         let Event::Queue(queue) = event else { return false };
         let is_well = queue.depth <= queue.limit && queue.drops.unwrap_or(0) == 0;
         is_well && self.settings.steps != Steps::Verbose
+    }
+
+    /// Returns whether a step of a bulk goes without saying: an ICMP error after the first, which the
+    /// totals count.
+    fn is_again(&mut self, kind: Kind) -> bool {
+        let Settings { steps, in_bulk, .. } = self.settings;
+        in_bulk
+            && kind == Kind::IcmpError
+            && steps != Steps::Verbose
+            && std::mem::replace(&mut self.has_told_icmp, true)
     }
 
     /// Returns whether a result goes without saying: where only results are wanted, a check that is
@@ -282,6 +310,7 @@ impl Told<'_> {
                 say(buffer, format_args!(" {}", warning.message));
             }
             Event::Check(check) => totals::append_check(buffer, screen, check),
+            Event::TargetSummary(target) => probes::append_target(buffer, target.target, target.totals),
             Event::Interim(interim) => {
                 totals::append_interim(buffer, tally, interim);
                 totals::append_outages(buffer, self.stamp.time, is_table, interim.totals);

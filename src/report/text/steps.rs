@@ -1,10 +1,10 @@
 //! The lines that tell a step, without their time: `#1 recv 1 byte "1"`.
 
 use super::escape::append_preview;
-use super::say;
+use super::{probes, say};
 use crate::event::{
-    Accept, Bind, Close, Connect, Event, HeldBack, How, IcmpError, Listen, OptionValue, Outcome, Queue, Reason, Recv,
-    Resolve, Round, Send, Setsockopt, Side, Socket, SynRetransmit, Tcp, TcpFigures,
+    Accept, Bind, Close, Connect, Duplicate, Event, HeldBack, How, IcmpError, Late, Listen, OptionValue, Outcome,
+    Queue, Reason, Recv, Resolve, Round, Send, Setsockopt, Side, Socket, SynRetransmit, Tcp, TcpFigures,
 };
 use crate::report::people::{bytes_short, count, duration};
 
@@ -35,6 +35,21 @@ pub(crate) fn append(buffer: &mut Vec<u8>, event: &Event<'_>, is_verbose: bool, 
         }
         Event::SynRetransmit(again) => append_syn_retransmit(buffer, again),
         Event::IcmpError(error) => append_icmp_error(buffer, error),
+        Event::Reply(reply) => probes::append_reply(buffer, "reply", reply),
+        Event::Late(Late(reply)) => probes::append_reply(buffer, "late", reply),
+        Event::Duplicate(Duplicate(reply)) => probes::append_reply(buffer, "duplicate", reply),
+        Event::Lost(lost) => {
+            say(buffer, format_args!("lost {} seq={} after {}", lost.target, lost.sequence, duration(lost.after)));
+        }
+        Event::NotSent(not) => {
+            say(buffer, format_args!("not-sent {}", not.target));
+            if let Some(sequence) = not.sequence {
+                say(buffer, format_args!(" seq={sequence}"));
+            }
+            say(buffer, format_args!(": {}", not.errno));
+        }
+        Event::Session(session) => probes::append_session(buffer, session),
+        Event::KernelDrops(drops) => probes::append_kernel_drops(buffer, drops),
         Event::Close(close) => append_close(buffer, close, is_verbose),
         Event::Round(round) => append_round(buffer, round, is_verbose),
         Event::Tcp(tcp) => append_progress(buffer, tcp),
@@ -42,6 +57,7 @@ pub(crate) fn append(buffer: &mut Vec<u8>, event: &Event<'_>, is_verbose: bool, 
         | Event::Check(_)
         | Event::Error(_)
         | Event::Warning(_)
+        | Event::TargetSummary(_)
         | Event::Interim(_)
         | Event::Summary(_) => {}
     }
@@ -67,10 +83,16 @@ fn append_syn_retransmit(buffer: &mut Vec<u8>, again: &SynRetransmit<'_>) {
 }
 
 fn append_icmp_error(buffer: &mut Vec<u8>, error: &IcmpError<'_>) {
-    let IcmpError { target, from, kind, code, name, mtu } = error;
+    let IcmpError { target, from, kind, code, name, mtu, sequence, after } = error;
     say(buffer, format_args!("icmp-error {name} ({kind}/{code}) from {from} about {target}"));
     if let Some(mtu) = mtu {
         say(buffer, format_args!(", mtu {mtu}"));
+    }
+    if let Some(sequence) = sequence {
+        say(buffer, format_args!(", seq={sequence}"));
+    }
+    if let Some(after) = after {
+        say(buffer, format_args!(" after {}", duration(*after)));
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use super::{Tone, paint, say};
+use super::{Tone, paint, probes, say};
 use crate::address::Address;
 use crate::event::{Check, CheckOutcome, Distribution, Event, Interim, Outcome, Summary, Totals};
 use crate::report::Screen;
@@ -79,7 +79,8 @@ pub(crate) fn append_summary(
         say(buffer, format_args!(": "));
     }
     // People read a server's time as how long it ran; its last step may lie far back.
-    let took = if matches!(tally, Tally::Server | Tally::Datagrams) { elapsed } else { summary.duration };
+    let serves = matches!(tally, Tally::Server | Tally::Datagrams | Tally::Receiver { .. });
+    let took = if serves { elapsed } else { summary.duration };
     append_totals(buffer, tally, took, summary.totals);
 }
 
@@ -94,6 +95,8 @@ fn append_totals(buffer: &mut Vec<u8>, tally: Tally, took: Duration, totals: &To
     match tally {
         Tally::Server => append_server(buffer, took, totals),
         Tally::Datagrams => append_datagrams(buffer, took, totals),
+        Tally::Sender { .. } => probes::append_sender(buffer, took, totals),
+        Tally::Receiver { .. } => probes::append_receiver(buffer, took, totals),
         Tally::Client => append_client(buffer, took, totals),
         Tally::Rounds => append_rounds(buffer, took, totals),
         Tally::Doctor => append_doctor(buffer, totals),

@@ -1,5 +1,6 @@
 //! Events into the bytes of both streams.
 
+mod datagrams;
 mod steps;
 mod streams;
 

@@ -1,0 +1,434 @@
+//! `udp-send`: resolve, then send datagrams: once, at a rate, as fast as the kernel takes them, or
+//! to measure the way.
+
+use std::cell::Cell;
+use std::time::{Duration, Instant};
+
+use super::Run;
+use crate::args::{Load, Pacing, SocketOptions, UdpSend};
+use crate::error::{ExitCode, Step};
+use crate::event::{Kind, Reason};
+use crate::step::{
+    self, Cause, Drained, Extras, Failed, Fate, Halt, Receiver, Schedule, Sending, Stdin, Udp, UdpWords, Woken, now,
+    since, within,
+};
+
+/// How long ICMP errors are waited for after the last send, where no answer is.
+const LINGER: Duration = Duration::from_millis(50);
+
+/// How often it is looked at what came back, while datagrams are sent so fast that there is no wait
+/// between them.
+const LOOK: Duration = Duration::from_millis(1);
+
+/// The send buffer that is asked for where datagrams are sent fast, in bytes.
+const BUFFER: u32 = 4 << 20;
+
+/// The most datagrams a second that go and are looked after one by one: the kernel stamps the
+/// departure of each, and tells which it has no room for. Of a buffer that it cuts (UDP_SEGMENT) it
+/// says that it took it also where the device then drops some of it.
+const SLOW: f64 = 20_000.0;
+
+/// The most bytes of a read that is one datagram, as nc -u has it.
+const READ: usize = 16 << 10;
+
+/// Walks a sender through its life.
+pub async fn run(send: UdpSend, mut run: Run) -> ExitCode {
+    let stdin = run.stdin.take();
+    let opened = tokio::select! {
+        opened = open(&send, &run) => opened,
+        cause = run.stop.reached() => return run.stopped(cause, "anything was sent"),
+    };
+    let udp = match opened {
+        Ok(udp) => udp,
+        Err(failed) => return failed.code,
+    };
+    match stdin {
+        Some(stdin) if send.is_relay() => {
+            let (result, cause) = relay(&send, &udp, stdin, &run).await;
+            udp.close(cause.is_some_and(|cause| cause.reason() == Reason::Signal));
+            result.unwrap_or_else(|failed| failed.code)
+        }
+        _ => walk(send, udp, &run).await,
+    }
+}
+
+async fn open(send: &UdpSend, run: &Run) -> Result<Udp, Failed> {
+    let (host, port) = &send.target;
+    let addresses = step::resolve_host(&run.door, host, *port, send.output.family(), send.resolve_timeout).await?;
+    let source = step::source_address(&run.door, &send.options)?;
+    let measures = matches!(send.load, Load::Measure { reflects: true, .. });
+    let wants_events = run.door.wants(Kind::Recv);
+    let extras = Extras {
+        arrival: wants_events,
+        header: wants_events || measures,
+        receive_time: wants_events || measures,
+        send_time: measures && is_slow(send),
+        merged: false,
+    };
+    let send_buffer = match send.pacing() {
+        Pacing::Interval(_) => send.options.send_buffer,
+        Pacing::Rate(_) | Pacing::Flood => send.options.send_buffer.or(Some(BUFFER)),
+    };
+    let options = SocketOptions { send_buffer, ..send.options.clone() };
+    let words = UdpWords {
+        options: &options,
+        extras,
+        broadcast: send.broadcast,
+        multicast_interface: send.multicast_interface.as_deref(),
+        source: source.as_ref(),
+    };
+    step::udp_sender(&run.door, &addresses, &words).await
+}
+
+/// Returns whether datagrams are sent no faster than each can be looked after.
+fn is_slow(send: &UdpSend) -> bool {
+    match send.pacing() {
+        Pacing::Interval(interval) => interval.as_secs_f64() * SLOW >= 1.0,
+        Pacing::Rate(rate) => rate <= SLOW,
+        Pacing::Flood => false,
+    }
+}
+
+/// Sends what the words say, on a thread of its own.
+async fn walk(send: UdpSend, udp: Udp, run: &Run) -> ExitCode {
+    let walked = step::on_thread(&run.door, &run.stop, Step::Send, move |halt| {
+        let patience = send.answer_within();
+        let mut sending = Sending::new(&udp, &send.load, !send.no_gso && !is_slow(&send), patience);
+        let mut walk = Walk { send: &send, udp: &udp, halt, sent: 0, came: 0, errors: 0, unanswered: 0, looked: now() };
+        let result = walk.run(&mut sending);
+        sending.give_up();
+        let code = walk.code(&sending, result);
+        drop(sending);
+        udp.close(halt.is_set());
+        code
+    });
+    match walked.await {
+        Ok((code, None)) => code,
+        Ok((code, Some(cause))) => {
+            run.door.ends(cause);
+            if code == ExitCode::NoAnswer { run.stopped(cause, "an answer came") } else { code }
+        }
+        Err(failed) => failed.code,
+    }
+}
+
+struct Walk<'a> {
+    send: &'a UdpSend,
+    udp: &'a Udp,
+    halt: &'a Halt,
+    /// Datagrams that the kernel took.
+    sent: u64,
+    /// Datagrams that came.
+    came: u64,
+    /// ICMP errors that came.
+    errors: u64,
+    /// Datagrams that were refused, or that nobody answered within `--wait`, each waited for by
+    /// itself.
+    unanswered: u64,
+    /// When it was last looked at what came back.
+    looked: Instant,
+}
+
+impl Walk<'_> {
+    fn run(&mut self, sending: &mut Sending<'_>) -> Result<(), Failed> {
+        let (count, udp) = (self.send.count().unwrap_or(u64::MAX), self.udp);
+        let mut receiver = Receiver::new(udp, usize::MAX, false, true);
+        match self.send.pacing() {
+            Pacing::Flood => self.flood(sending, &mut receiver, count)?,
+            Pacing::Rate(rate) => self.paced(sending, &mut receiver, Schedule::at_rate(rate, now()), count)?,
+            Pacing::Interval(interval) => {
+                self.paced(sending, &mut receiver, Schedule::with_interval(interval, now()), count)?;
+            }
+        }
+        self.linger(sending, &mut receiver)
+    }
+
+    /// Sends as fast as the kernel takes them.
+    fn flood(&mut self, sending: &mut Sending<'_>, receiver: &mut Receiver<'_>, count: u64) -> Result<(), Failed> {
+        /// How many calls go between two looks at what came back.
+        const CALLS: u64 = 64;
+        let mut calls = 0;
+        while sending.passed() < count && !self.halt.is_set() {
+            let sent = sending.send(count - sending.passed(), None)?;
+            self.sent += sent;
+            calls += 1;
+            if sent == 0 {
+                sending.wait_for_room(self.halt, LINGER);
+            }
+            if calls % CALLS == 0 {
+                self.look(sending, receiver)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends each datagram at its time.
+    fn paced(
+        &mut self,
+        sending: &mut Sending<'_>,
+        receiver: &mut Receiver<'_>,
+        mut schedule: Schedule,
+        count: u64,
+    ) -> Result<(), Failed> {
+        while sending.passed() < count {
+            let due = loop {
+                let due = schedule.due(now());
+                if due > 0 {
+                    break due;
+                }
+                // A loss is said when it is one, not when the next is sent.
+                let next = sending.expires_at().map_or(schedule.next_at(), |at| at.min(schedule.next_at()));
+                match self.udp.wait_exactly(self.halt, next) {
+                    Woken::Halted => return Ok(()),
+                    Woken::Time if next == schedule.next_at() => {}
+                    Woken::Time | Woken::Ready { .. } => self.look(sending, receiver)?,
+                }
+            };
+            if self.halt.is_set() {
+                return Ok(());
+            }
+            let due = due.min(count - sending.passed()).min(sending.batch());
+            // One that waits for an answer sends no second before it.
+            let due = if self.is_lockstep() { 1 } else { due };
+            let lateness = schedule.pass(due, now());
+            // What the kernel did not take is told, and its time is over.
+            let sent = sending.send(due, Some(lateness)).unwrap_or(0);
+            self.sent += sent;
+            if self.is_lockstep() && sent > 0 {
+                self.answer(sending, receiver)?;
+                schedule.not_before(now());
+            } else if since(self.looked) >= LOOK {
+                self.look(sending, receiver)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn is_measuring(&self) -> bool {
+        matches!(self.send.load, Load::Measure { reflects: true, .. })
+    }
+
+    /// Returns whether an answer to each datagram is waited for before the next.
+    fn is_lockstep(&self) -> bool {
+        self.send.wait.is_some() && !self.is_measuring() && matches!(self.send.pacing(), Pacing::Interval(_))
+    }
+
+    /// Takes what has come back so far.
+    fn look(&mut self, sending: &mut Sending<'_>, receiver: &mut Receiver<'_>) -> Result<(), Failed> {
+        self.looked = now();
+        if self.is_measuring() {
+            return sending.take_answers();
+        }
+        self.errors += sending.take_errors();
+        loop {
+            match receiver.take(u64::MAX, None)? {
+                0 => return Ok(()),
+                came => self.came += came,
+            }
+        }
+    }
+
+    /// Waits for the answer to the datagram that was sent last, or for a refusal.
+    fn answer(&mut self, sending: &mut Sending<'_>, receiver: &mut Receiver<'_>) -> Result<(), Failed> {
+        let (bound, began) = (self.send.wait.unwrap_or_default(), now());
+        loop {
+            let errors = sending.take_errors();
+            if errors > 0 {
+                self.errors += errors;
+                self.unanswered += 1;
+                return Ok(());
+            }
+            let came = receiver.take(u64::MAX, None)?;
+            if came > 0 {
+                self.came += came;
+                return Ok(());
+            }
+            let left = bound.saturating_sub(since(began));
+            if left.is_zero() {
+                self.unanswered += 1;
+                self.udp.timeout(since(began));
+                return Ok(());
+            }
+            if self.udp.wait(self.halt, Some(left)) == Woken::Halted {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Waits after the last send: for answers as long as the words say, for ICMP errors in any case.
+    fn linger(&mut self, sending: &mut Sending<'_>, receiver: &mut Receiver<'_>) -> Result<(), Failed> {
+        let bound = match &self.send.load {
+            _ if self.is_measuring() => self.send.answer_within(),
+            _ if self.is_lockstep() => Duration::ZERO,
+            _ => self.send.wait.unwrap_or(LINGER),
+        };
+        let until = now() + bound;
+        loop {
+            self.look(sending, receiver)?;
+            let is_done = match self.send.wait {
+                _ if self.is_measuring() => sending.is_settled(),
+                // Something else may answer as well, but no more than this was asked for.
+                Some(_) => self.came + self.errors >= self.sent,
+                None => self.errors >= self.sent,
+            };
+            let left = until.saturating_duration_since(now());
+            if is_done || left.is_zero() || self.halt.is_set() {
+                return Ok(());
+            }
+            let left = sending.expires_at().map_or(left, |at| left.min(at.saturating_duration_since(now())));
+            if self.udp.wait(self.halt, Some(left)) == Woken::Halted {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Reports that nobody answered, and returns what that comes to. Where each was waited for by
+    /// itself, that has been told of each; and a run that was told to stop has waited for nothing.
+    fn silence(&self) -> ExitCode {
+        match (self.halt.is_set(), self.is_lockstep()) {
+            (true, _) => ExitCode::NoAnswer,
+            (false, true) => self.udp.no_answer(self.send.answer_within()).code,
+            (false, false) => self.udp.timed_out(self.send.answer_within()).code,
+        }
+    }
+
+    /// Returns what the run comes to.
+    fn code(&self, sending: &Sending<'_>, result: Result<(), Failed>) -> ExitCode {
+        if let Err(failed) = result {
+            return failed.code;
+        }
+        let waits = self.send.wait.is_some() || self.is_measuring();
+        let has_answer = if self.is_measuring() { sending.is_answered() } else { self.came > 0 };
+        // Whoever waits for each in turn knows of each; else as many answers as sends are wanted.
+        let is_whole = self.unanswered == 0 && (self.is_lockstep() || self.is_measuring() || self.came >= self.sent);
+        let code = match (sending.refused(), waits, has_answer) {
+            (_, true, true) if !is_whole => ExitCode::No,
+            (_, true, true) => ExitCode::Ok,
+            (Some(refused), ..) => refused,
+            (None, true, false) if self.sent > 0 => self.silence(),
+            (None, ..) => ExitCode::Ok,
+        };
+        match sending.code() {
+            Some(failed) if self.sent == 0 => failed,
+            // Some went, some did not.
+            Some(failed) => failed.and(code),
+            None => code,
+        }
+    }
+}
+
+/// Sends what stdin gives, a datagram a read; what comes back is the report's to print. Returns why
+/// the run was told to stop, too.
+async fn relay(send: &UdpSend, udp: &Udp, stdin: Stdin, run: &Run) -> (Result<ExitCode, Failed>, Option<Cause>) {
+    let ready = match udp.ready() {
+        Ok(ready) => ready,
+        Err(failed) => return (Err(failed), None),
+    };
+    let relay = Relay {
+        send,
+        udp,
+        ready,
+        sent: Cell::new(0),
+        came: Cell::new(0),
+        errors: Cell::new(0),
+        refused: Cell::new(None),
+    };
+    let mut receiver = Receiver::new(udp, usize::MAX, false, true);
+    let both = async {
+        tokio::select! {
+            sent = relay.upload(stdin, run) => sent?,
+            failed = relay.download(&mut receiver, false) => failed?,
+        }
+        let bound = send.wait.unwrap_or(LINGER);
+        let came = within(Some(bound), relay.download(&mut receiver, send.wait.is_some())).await;
+        came.unwrap_or(Ok(()))
+    };
+    let (result, cause) = tokio::select! {
+        result = both => (result, None),
+        cause = run.stop.reached() => (Ok(()), Some(cause)),
+    };
+    (result.map(|()| relay.code(cause.is_some())), cause)
+}
+
+/// stdin to a peer, and what comes back.
+struct Relay<'a> {
+    send: &'a UdpSend,
+    udp: &'a Udp,
+    ready: step::Ready,
+    /// Datagrams that the kernel took.
+    sent: Cell<u64>,
+    /// Datagrams that came.
+    came: Cell<u64>,
+    /// ICMP errors that came.
+    errors: Cell<u64>,
+    /// What they come to.
+    refused: Cell<Option<ExitCode>>,
+}
+
+impl Relay<'_> {
+    /// Sends each read of stdin, until its end or as many as the words say.
+    async fn upload(&self, stdin: Stdin, run: &Run) -> Result<(), Failed> {
+        let (mut left, pause) = (self.send.count().unwrap_or(u64::MAX), self.send.pause());
+        let mut chunks = stdin.start(&run.door, READ)?;
+        let mut again = now();
+        while left > 0
+            && let Some(chunk) = chunks.next(&run.door).await?
+        {
+            step::sleep(again.saturating_duration_since(now())).await;
+            loop {
+                let relayed = self.udp.send_one(&chunk)?;
+                self.note(relayed.drained);
+                match relayed.fate {
+                    Fate::Sent => self.sent.set(self.sent.get() + 1),
+                    Fate::NotSent => {}
+                    // A pipe is read no faster than the kernel takes it.
+                    Fate::NoRoom => {
+                        self.ready.wait_for_room().await;
+                        continue;
+                    }
+                }
+                break;
+            }
+            again = now() + pause;
+            left -= 1;
+        }
+        Ok(())
+    }
+
+    /// Takes what comes back: without an end, or until each that was sent is answered or refused.
+    async fn download(&self, receiver: &mut Receiver<'_>, until_answered: bool) -> Result<(), Failed> {
+        while !(until_answered && self.came.get() + self.errors.get() >= self.sent.get()) {
+            self.ready.wait().await;
+            self.note(self.udp.take_errors());
+            loop {
+                match receiver.take(u64::MAX, None)? {
+                    0 => break,
+                    came => self.came.set(self.came.get() + came),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn note(&self, drained: Drained) {
+        self.errors.set(self.errors.get() + drained.errors);
+        self.refused.set(drained.code.or(self.refused.get()));
+    }
+
+    /// Returns what the run comes to.
+    fn code(&self, is_stopped: bool) -> ExitCode {
+        let (sent, came) = (self.sent.get(), self.came.get());
+        match (self.refused.get(), self.send.wait) {
+            (_, Some(_)) if came > 0 => {
+                if came < sent {
+                    ExitCode::No
+                } else {
+                    ExitCode::Ok
+                }
+            }
+            (Some(refused), _) => refused,
+            (None, Some(wait)) if sent > 0 && !is_stopped => self.udp.timed_out(wait).code,
+            (None, _) => ExitCode::Ok,
+        }
+    }
+}

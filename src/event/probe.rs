@@ -1,0 +1,201 @@
+//! The fields of the events about probes and numbered datagrams: what became of each.
+
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use super::value::{duration, nanoseconds, some_nanoseconds};
+use crate::address::Address;
+
+/// Whose clock a round-trip time is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Clock {
+    /// Both time stamps are the kernel's (SO_TIMESTAMPING).
+    Kernel,
+    /// One of them at least was taken by this program.
+    User,
+}
+
+/// Fields of `reply`.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct Reply<'a> {
+    /// Where the probe was sent.
+    #[schemars(with = "String")]
+    pub target: &'a Address,
+    /// Who has answered; without a port where there is none.
+    #[schemars(with = "String")]
+    pub from: &'a Address,
+    /// The number of the probe, from 0.
+    pub sequence: u64,
+    /// Bytes of the answer.
+    pub bytes: u64,
+    /// The time to live, or hop limit, that it arrived with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ttl: Option<u8>,
+    /// From the probe's departure to the answer's arrival; of `--measure` without the time that it
+    /// was at the reflector.
+    #[serde(rename = "rtt_ns", serialize_with = "nanoseconds")]
+    #[schemars(schema_with = "duration")]
+    pub rtt: Duration,
+    /// How long the probe waited on this host before it left.
+    #[serde(rename = "queued_ns", serialize_with = "some_nanoseconds", skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "duration")]
+    pub queued: Option<Duration>,
+    /// `--measure`: how long it was at the reflector.
+    #[serde(rename = "reflector_ns", serialize_with = "some_nanoseconds", skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "duration")]
+    pub reflector: Option<Duration>,
+    /// `--measure`: the number that the reflector gave its answer, from 0: it counts what arrived
+    /// there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reflector_sequence: Option<u64>,
+    /// Whose clock the times are of.
+    pub clock: Clock,
+    /// How it came among the other answers.
+    #[serde(skip)]
+    pub arrival: Option<Arrival>,
+    /// Of a further answer: the probe had reached the reflector once more, which numbered it anew.
+    #[serde(skip)]
+    pub reached_twice: bool,
+    /// An ICMP error had refused the probe.
+    #[serde(skip)]
+    pub was_refused: bool,
+    /// When it was sent, arrived there, was answered, and arrived here.
+    #[serde(skip)]
+    pub legs: Option<Legs>,
+}
+
+/// The four time stamps of a STAMP round trip (RFC 8762, 4.3), in nanoseconds since 1970, each by the
+/// clock of who took it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Legs {
+    /// T1: sent, by our clock.
+    pub sent: u64,
+    /// T2: arrived at the reflector, by its clock.
+    pub reached: u64,
+    /// T3: answered, by its clock.
+    pub answered: u64,
+    /// T4: arrived here, by our clock.
+    pub came: u64,
+}
+
+/// Fields of `late`: an answer after it was said to be lost.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[serde(transparent)]
+pub struct Late<'a>(pub Reply<'a>);
+
+/// Fields of `duplicate`: a further answer to a probe that has been answered.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[serde(transparent)]
+pub struct Duplicate<'a>(pub Reply<'a>);
+
+/// Fields of `lost`.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct Lost<'a> {
+    /// Where the probe was sent.
+    #[schemars(with = "String")]
+    pub target: &'a Address,
+    /// Its number.
+    pub sequence: u64,
+    /// How long was waited for an answer.
+    #[serde(rename = "after_ns", serialize_with = "nanoseconds")]
+    #[schemars(schema_with = "duration")]
+    pub after: Duration,
+}
+
+/// Fields of `not-sent`.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct NotSent<'a> {
+    /// Where it was to be sent.
+    #[schemars(with = "String")]
+    pub target: &'a Address,
+    /// Its number; absent where it was an answer, or came from stdin.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sequence: Option<u64>,
+    /// Why the kernel did not take it (`ENOBUFS`).
+    pub errno: &'a str,
+    /// How many it tells of: more than one only where nobody sees an event for each.
+    #[serde(skip)]
+    pub datagrams: u64,
+}
+
+/// Fields of `kernel-drops`.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct KernelDrops<'a> {
+    /// The socket whose receive buffer was full.
+    #[schemars(with = "String")]
+    pub local: &'a Address,
+    /// Datagrams that were dropped since it was made (SO_MEMINFO).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kernel_drops: Option<u64>,
+    /// The same where the kernel merges datagrams (UDP_GRO): buffers, of one datagram or of many.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kernel_drop_buffers: Option<u64>,
+    /// The receive buffer that is in force, in bytes (SO_RCVBUF).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub recv_buffer: Option<u64>,
+    /// The receive buffer that was asked for, in bytes (`--recv-buffer`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub recv_buffer_asked: Option<u64>,
+}
+
+/// A numbered datagram that came in a session of `udp-listen --measure`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Measured {
+    /// Which session, from 0.
+    pub session: usize,
+    /// The number that the sender gave it.
+    pub sequence: u64,
+    /// How it came.
+    pub arrival: Arrival,
+    /// When it was sent, by the sender's clock, and when it came, by ours: nanoseconds since 1970.
+    pub times: (u64, u64),
+}
+
+/// How a packet came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Arrival {
+    /// In order: no larger number came before it.
+    Next {
+        /// How many numbers just before it have not come (yet).
+        gap: u64,
+    },
+    /// After one with a larger number (RFC 4737, 3.3).
+    Reordered {
+        /// How many arrivals ago the first one with a larger number came, from 1 (RFC 4737, 4.2),
+        /// duplicates not counted. Where more than 1,024 gaps have come since, the oldest of them
+        /// stands for it, at least 1,024 arrivals ago.
+        extent: u64,
+    },
+    /// For a second time, or a further one.
+    Duplicate,
+    /// 2^20 numbers or more behind the highest: it may be a duplicate or not, and is only counted
+    /// as this.
+    Stale,
+}
+
+/// Fields of `target-summary`.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct TargetSummary<'a> {
+    /// Of whom these are the totals: where probes were sent, or who sent numbered datagrams.
+    pub target: &'a str,
+    /// `udp-listen --measure`: the number that the sender gave its session (RFC 8972), where it did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub session: Option<u16>,
+    /// The totals.
+    #[serde(flatten)]
+    pub totals: &'a super::Totals,
+}
+
+/// Who sends numbered datagrams: the first of a session has come.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct Session<'a> {
+    /// Who sends them.
+    #[schemars(with = "String")]
+    pub peer: &'a Address,
+    /// The number that the sender gave the session (RFC 8972); absent where it is 0.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub session: Option<u16>,
+}

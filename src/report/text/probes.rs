@@ -1,0 +1,173 @@
+//! What became of datagrams and probes, in words: a line an answer, totals at the end.
+
+use std::time::Duration;
+
+use super::say;
+use crate::event::{Clock, Distribution, KernelDrops, Reply, Session, Totals};
+use crate::report::people::{byte_count, count, duration};
+
+/// Appends an answer; `what` says which kind of one.
+pub(crate) fn append_reply(buffer: &mut Vec<u8>, what: &str, reply: &Reply<'_>) {
+    let Reply { from, sequence, bytes, rtt, .. } = reply;
+    let milliseconds = rtt.as_secs_f64() * 1e3;
+    say(buffer, format_args!("{what} from {from} seq={sequence} bytes={bytes} time={milliseconds:.4} ms"));
+    if let Some(ttl) = reply.ttl {
+        say(buffer, format_args!(" ttl={ttl}"));
+    }
+    if reply.clock == Clock::User {
+        say(buffer, format_args!(" clock=user"));
+    }
+}
+
+/// Appends that the kernel dropped datagrams.
+pub(crate) fn append_kernel_drops(buffer: &mut Vec<u8>, drops: &KernelDrops<'_>) {
+    let what = match (drops.kernel_drops, drops.kernel_drop_buffers) {
+        (Some(number), _) => count(number, "datagram"),
+        (None, Some(number)) => count(number, "buffer"),
+        (None, None) => return,
+    };
+    say(buffer, format_args!("kernel-drops {}: {what} so far, the receive buffer was full", drops.local));
+    if let Some(granted) = drops.recv_buffer {
+        say(buffer, format_args!(" ({} in force", byte_count(granted)));
+        if let Some(asked) = drops.recv_buffer_asked {
+            say(buffer, format_args!(", {} asked for", byte_count(asked)));
+        }
+        buffer.push(b')');
+    }
+}
+
+/// Appends who begins to send numbered datagrams.
+pub(crate) fn append_session(buffer: &mut Vec<u8>, session: &Session<'_>) {
+    say(buffer, format_args!("session of {}", session.peer));
+    if let Some(number) = session.session {
+        say(buffer, format_args!(" ({number})"));
+    }
+}
+
+/// Appends the totals of `udp-send`.
+pub(crate) fn append_sender(buffer: &mut Vec<u8>, took: Duration, totals: &Totals) {
+    let sent = count(totals.sent.unwrap_or(0), "datagram");
+    let bytes = byte_count(totals.bytes_sent.unwrap_or(0));
+    say(buffer, format_args!("sent {sent} ({bytes}) in {}", duration(took)));
+    if let Some(achieved) = totals.rate_achieved {
+        say(buffer, format_args!(", {} a second", rate(achieved)));
+        if let Some(asked) = totals.rate_asked {
+            say(buffer, format_args!(" of {} asked for", rate(asked)));
+        }
+    }
+    if let Some(received @ 1..) = totals.received {
+        say(buffer, format_args!(", received {received}"));
+    }
+    append_measured(buffer, totals);
+    append_counts(buffer, totals);
+}
+
+/// Appends the totals of `udp-listen`.
+pub(crate) fn append_receiver(buffer: &mut Vec<u8>, took: Duration, totals: &Totals) {
+    let received = count(totals.received.unwrap_or(0), "datagram");
+    let bytes = byte_count(totals.bytes_received.unwrap_or(0));
+    say(buffer, format_args!("received {received} ({bytes}) in {}", duration(took)));
+    if let Some(sent @ 1..) = totals.sent {
+        say(buffer, format_args!(", sent {sent}"));
+    }
+    if let Some(sessions) = totals.sessions {
+        say(buffer, format_args!(", {}", count(sessions, "session")));
+    }
+    append_measured(buffer, totals);
+    append_counts(buffer, totals);
+}
+
+/// Appends the totals of one target.
+pub(crate) fn append_target(buffer: &mut Vec<u8>, target: &str, totals: &Totals) {
+    say(buffer, format_args!("{target}: {} received", totals.received.unwrap_or(0)));
+    append_measured(buffer, totals);
+}
+
+/// Appends loss, order and delay, where they were measured.
+fn append_measured(buffer: &mut Vec<u8>, totals: &Totals) {
+    let Some(lost) = totals.lost else { return };
+    say(buffer, format_args!(", {lost} lost"));
+    if let (Some(out), Some(back)) = (totals.lost_out, totals.lost_back)
+        && out + back > 0
+    {
+        say(buffer, format_args!(" ({out} out, {back} back)"));
+    }
+    if let Some(ratio) = totals.loss_ratio {
+        say(buffer, format_args!(" {:.4} %", ratio * 100.0));
+    }
+    for (number, what) in [
+        (totals.late, "late"),
+        (totals.duplicates, "twice"),
+        (totals.reordered, "out of order"),
+        (totals.stale, "too old to tell"),
+    ] {
+        if let Some(number @ 1..) = number {
+            say(buffer, format_args!(", {number} {what}"));
+        }
+    }
+    if let Some(extent @ 1..) = totals.reordering_extent_max {
+        say(buffer, format_args!(" (extent at most {extent})"));
+    }
+    let words = |nanos| duration(Duration::from_nanos(nanos));
+    if let Some(rtt) = &totals.rtt {
+        buffer.push(b'\n');
+        let [least, mean, most] = [rtt.min_ns, rtt.mean_ns, rtt.max_ns].map(words);
+        say(buffer, format_args!("round trip min {least}, mean {mean}, max {most}"));
+        for (figure, name) in [(rtt.p50_ns, "p50"), (rtt.p99_ns, "p99"), (rtt.stddev_ns, "stddev")] {
+            if let Some(figure) = figure {
+                say(buffer, format_args!(", {name} {}", words(figure)));
+            }
+        }
+    }
+    for (variation, way) in [(&totals.delay_variation_out, "out"), (&totals.delay_variation_back, "back")] {
+        if let Some(variation) = variation {
+            buffer.push(b'\n');
+            append_variation(buffer, way, variation);
+        }
+    }
+}
+
+fn append_variation(buffer: &mut Vec<u8>, way: &str, variation: &Distribution) {
+    let words = |nanos| duration(Duration::from_nanos(nanos));
+    say(buffer, format_args!("delay variation {way} mean {}", words(variation.mean_ns)));
+    for (figure, name) in [(variation.p99_ns, "p99"), (variation.jitter_ns, "jitter (RFC 3550)")] {
+        if let Some(figure) = figure {
+            say(buffer, format_args!(", {name} {}", words(figure)));
+        }
+    }
+}
+
+/// Appends what did not go as it was to, as far as anything did not.
+fn append_counts(buffer: &mut Vec<u8>, totals: &Totals) {
+    for (number, what) in [
+        (totals.truncated, "truncated"),
+        (totals.not_sent, "not sent"),
+        (totals.refused, "refused"),
+        (totals.kernel_drops, "dropped by this host's kernel"),
+        (totals.kernel_drop_buffers, "merged buffers dropped by this host's kernel"),
+        (totals.events_dropped, "not told, their reader is too slow"),
+    ] {
+        if let Some(number @ 1..) = number {
+            say(buffer, format_args!(", {number} {what}"));
+        }
+    }
+    for (number, noun) in [
+        (totals.icmp_errors, "ICMP error"),
+        (totals.timeouts, "timeout"),
+        (totals.errors, "error"),
+        (totals.warnings, "warning"),
+    ] {
+        if let Some(number @ 1..) = number {
+            say(buffer, format_args!(", {}", count(number, noun)));
+        }
+    }
+}
+
+/// Writes datagrams a second with as many digits as say something.
+fn rate(rate: f64) -> String {
+    match rate {
+        rate if rate >= 100.0 => format!("{rate:.0}"),
+        rate if rate >= 1.0 => format!("{rate:.2}"),
+        rate => format!("{rate:.4}"),
+    }
+}

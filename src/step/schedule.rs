@@ -1,0 +1,118 @@
+//! A schedule of sends: when each is due, to the nanosecond, without drift.
+
+use std::time::{Duration, Instant};
+
+use crate::event::Lateness;
+
+/// How far behind its times a schedule may be and still catch up. What it has lost beyond that is
+/// lost: it would come as a burst.
+const CATCH_UP: Duration = Duration::from_millis(100);
+
+/// When each of a row of sends is due: the first at once, then one each interval.
+#[derive(Clone, Copy, Debug)]
+pub struct Schedule {
+    /// When the send with the number `base` is due.
+    began: Instant,
+    base: u64,
+    /// The number of the next.
+    next: u64,
+    /// Nanoseconds from one to the next.
+    interval: f64,
+}
+
+impl Schedule {
+    /// Begins one with so many sends a second.
+    #[must_use]
+    pub fn at_rate(rate: f64, now: Instant) -> Self {
+        Self { began: now, base: 0, next: 0, interval: 1e9 / rate }
+    }
+
+    /// Begins one with so long from one to the next.
+    #[must_use]
+    pub fn with_interval(interval: Duration, now: Instant) -> Self {
+        Self { began: now, base: 0, next: 0, interval: interval.as_nanos() as f64 }
+    }
+
+    /// Returns when the next is due.
+    #[must_use]
+    pub fn next_at(&self) -> Instant {
+        let nanos = (self.next - self.base) as f64 * self.interval;
+        // Further than any run lasts.
+        const FAR: f64 = 1e18;
+        self.began + Duration::from_nanos(nanos.min(FAR) as u64)
+    }
+
+    /// Returns how many are due.
+    #[must_use]
+    pub fn due(&mut self, now: Instant) -> u64 {
+        let late = now.saturating_duration_since(self.next_at());
+        if now < self.next_at() {
+            return 0;
+        }
+        if late > CATCH_UP {
+            (self.began, self.base) = (now - CATCH_UP, self.next);
+        }
+        let late = late.min(CATCH_UP).as_nanos() as f64;
+        if self.interval < 1.0 { u64::MAX } else { (late / self.interval) as u64 + 1 }
+    }
+
+    /// Notes that so many have been sent, and returns how late each was at `now`.
+    pub fn pass(&mut self, sends: u64, now: Instant) -> Lateness {
+        let first = now.saturating_duration_since(self.next_at());
+        self.next += sends;
+        Lateness { first, step: Duration::from_nanos(self.interval as u64) }
+    }
+
+    /// Begins anew from now on: after a wait that was no part of it.
+    pub fn not_before(&mut self, now: Instant) {
+        if now > self.next_at() {
+            (self.began, self.base) = (now, self.next);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_is_due_at_its_own_time_without_drift() {
+        let began = Instant::now();
+        for rate in [0.001, 0.5, 1.0, 3.0, 1_000.0, 200_000.0, 3_000_000.0] {
+            let mut schedule = Schedule::at_rate(rate, began);
+            assert_eq!(schedule.due(began), 1, "{rate}");
+            schedule.pass(1, began);
+            assert_eq!(schedule.due(began), 0, "{rate}");
+            // A million sends later the time is still exact.
+            schedule.next = 1_000_000;
+            let expected = 1e6 / rate;
+            let at = (schedule.next_at() - began).as_secs_f64();
+            assert!((at - expected).abs() < 1e-6, "{rate}: {at} for {expected}");
+        }
+    }
+
+    #[test]
+    fn what_is_late_is_caught_up_but_for_a_burst() {
+        let began = Instant::now();
+        let mut schedule = Schedule::at_rate(1_000.0, began);
+        let now = began + Duration::from_micros(4_500);
+        assert_eq!(schedule.due(now), 5);
+        let late = schedule.pass(5, now);
+        assert_eq!((late.first, late.step), (Duration::from_micros(4_500), Duration::from_millis(1)));
+        assert_eq!(schedule.due(now), 0);
+        assert_eq!(schedule.due(now + Duration::from_secs(60)), 101);
+    }
+
+    #[test]
+    fn after_a_wait_it_begins_anew() {
+        let began = Instant::now();
+        let mut schedule = Schedule::with_interval(Duration::from_secs(1), began);
+        schedule.pass(1, began);
+        let now = began + Duration::from_secs(7);
+        schedule.not_before(now);
+        assert_eq!((schedule.due(now), schedule.next_at()), (1, now));
+        let mut none = Schedule::with_interval(Duration::ZERO, began);
+        none.pass(3, began);
+        assert!(none.due(began) > 0);
+    }
+}

@@ -1,0 +1,144 @@
+//! A thread of its own for what may not wait for others: batches of datagrams, and exact times.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, ppoll};
+use nix::sys::eventfd::{EfdFlags, EventFd};
+use nix::sys::time::TimeSpec;
+use tokio::sync::oneshot;
+
+use super::{Cause, Door, Failed, Stop};
+use crate::error::{Error, ExitCode, Step};
+use crate::sys;
+
+/// How long before an exact time the wait in the kernel ends and the spin begins: longer than a
+/// timer is late on a machine that is not overloaded.
+const SPIN: Duration = Duration::from_micros(100);
+
+/// Tells a thread that the run is over.
+pub struct Halt {
+    is_set: AtomicBool,
+    event: EventFd,
+}
+
+/// What ended a wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Woken {
+    /// The run is over.
+    Halted,
+    /// Something came; `errors` says that the error queue has something.
+    Ready {
+        /// Whether there is something in the error queue.
+        errors: bool,
+        /// Whether there is something to take, or room to send.
+        is_open: bool,
+    },
+    /// The time is there.
+    Time,
+}
+
+impl Halt {
+    fn new() -> io::Result<Self> {
+        let event = EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?;
+        Ok(Self { is_set: AtomicBool::new(false), event })
+    }
+
+    fn set(&self) {
+        self.is_set.store(true, Ordering::Release);
+        // A counter that is full wakes as well.
+        let _woken = self.event.write(1);
+    }
+
+    /// Returns whether the run is over.
+    #[must_use]
+    pub fn is_set(&self) -> bool {
+        self.is_set.load(Ordering::Acquire)
+    }
+
+    /// Waits until the socket has something, at most until a time: that is met to the microsecond,
+    /// at the price of a processor for the last 100 µs before it.
+    pub(super) fn wait_exactly(&self, socket: BorrowedFd<'_>, until: Instant) -> Woken {
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            if left > SPIN {
+                match self.wait(socket, PollFlags::POLLIN, Some(left - SPIN)) {
+                    Woken::Time => continue,
+                    woken => return woken,
+                }
+            }
+            // Never yielded: beside a busy neighbour each yield gives a whole slice away.
+            while Instant::now() < until {
+                std::hint::spin_loop();
+            }
+            return if self.is_set() { Woken::Halted } else { Woken::Time };
+        }
+    }
+
+    /// Waits until the socket has something, or room, at most for a duration where there is one.
+    pub(super) fn wait(&self, socket: BorrowedFd<'_>, what: PollFlags, bound: Option<Duration>) -> Woken {
+        let mut watched = [PollFd::new(socket, what), PollFd::new(self.event.as_fd(), PollFlags::POLLIN)];
+        match ppoll(&mut watched, bound.map(TimeSpec::from_duration), None) {
+            Ok(0) => Woken::Time,
+            Ok(_) => {
+                let told = watched[0].revents().unwrap_or(PollFlags::empty());
+                if self.is_set() {
+                    return Woken::Halted;
+                }
+                Woken::Ready { errors: told.contains(PollFlags::POLLERR), is_open: told.intersects(what) }
+            }
+            Err(Errno::EINTR) => Woken::Ready { errors: false, is_open: false },
+            // What the kernel cannot wait for would be asked for again and again.
+            Err(_) => Woken::Halted,
+        }
+    }
+}
+
+/// Runs work on a thread of its own, until it ends by itself or the run is told to stop: then the
+/// work is told too, and waited for. Returns what came of it, and why it was told.
+///
+/// # Errors
+/// The thread cannot be made, or has failed on a fault of its own; reported.
+pub async fn on_thread<T: Send + 'static>(
+    door: &Door,
+    stop: &Stop,
+    step: Step,
+    work: impl FnOnce(&Halt) -> T + Send + 'static,
+) -> Result<(T, Option<Cause>), Failed> {
+    let local = |error: &io::Error| Error::of_io(step, error, "a thread").with_exit_code(ExitCode::Local);
+    let halt = Arc::new(Halt::new().map_err(|error| door.fail(&local(&error)))?);
+    let (tell, mut told) = oneshot::channel();
+    let theirs = Arc::clone(&halt);
+    let spawned = std::thread::Builder::new().name("datagrams".to_owned()).spawn(move || {
+        // Timers of this thread may not be put together with later ones.
+        sys::exact_timers();
+        let _ended = tell.send(work(&theirs));
+    });
+    if let Err(error) = spawned {
+        return Err(door.fail(&local(&error)));
+    }
+    let mut cause = None;
+    let ended = tokio::select! {
+        ended = &mut told => ended,
+        reached = stop.reached() => {
+            cause = Some(reached);
+            halt.set();
+            told.await
+        }
+    };
+    ended.map(|result| (result, cause)).map_err(|_| {
+        let message = format!("{step}: the thread failed on a fault of sockeye's own");
+        door.fail(&Error::of_kind(step, ExitCode::Local, message))
+    })
+}
+
+/// Returns the processor time that this program has used.
+#[must_use]
+pub fn processor_time() -> Option<Duration> {
+    let clock = nix::time::ClockId::CLOCK_PROCESS_CPUTIME_ID;
+    nix::time::clock_gettime(clock).ok().map(Duration::from)
+}

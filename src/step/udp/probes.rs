@@ -1,0 +1,464 @@
+//! The sending end of a measurement: STAMP test packets, and what becomes of each (RFC 8762, 4.2).
+
+use std::collections::VecDeque;
+use std::io;
+use std::time::{Duration, Instant};
+
+use super::reflect::now;
+use super::{Udp, shown};
+use crate::event::{self, Arrival, Clock, Kind, Legs};
+use crate::packet::stamp::{ErrorEstimate, LEN, Reply, TestPacket, Timestamp};
+use crate::step::Failed;
+use crate::step::order::Order;
+use crate::sys::{Received, RecvBatch};
+
+/// How many test packets are known back, answered or not: some 48 MiB.
+const KNOWN: usize = 1 << 20;
+
+/// Most answers of one recvmmsg(2).
+const SLOTS: usize = 32;
+
+/// Room for an answer, in bytes: more than its fields is only counted.
+const ROOM: usize = 64;
+
+/// What is said of the clock of this machine: no more than how finely it counts.
+const CLOCK_ERROR_NS: u64 = 1_000;
+
+/// How far the wall clock may be from what the monotonic one says before it has been set meanwhile.
+const SET: Duration = Duration::from_millis(1);
+
+/// One part in so many by which the wall clock may be slewed besides (adjtimex(2): 500 ppm).
+const SLEWED: u32 = 2_000;
+
+/// Test packets, and what became of them.
+pub(super) struct Probes {
+    size: usize,
+    /// Whether they are answered.
+    reflects: bool,
+    patience: Duration,
+    /// Tells our answers from those to others (SSID, RFC 8972).
+    session: u16,
+    error: ErrorEstimate,
+    packets: Vec<Vec<u8>>,
+    /// When the packets that were made last were.
+    times: Vec<Moment>,
+    batch: RecvBatch,
+    /// What is known of the packets from `first` on.
+    known: VecDeque<Probe>,
+    first: u64,
+    /// The first whose time has not run out.
+    waits: u64,
+    /// How many have no end yet.
+    open: u64,
+    answered: u64,
+    order: Order,
+    /// The numbers that the reflector gave its answers.
+    reflected: Order,
+    /// The kernel's stamps have the numbers of the packets below this.
+    stamped: u64,
+}
+
+/// One test packet.
+#[derive(Clone, Copy, Debug)]
+struct Probe {
+    sent: Instant,
+    /// When it was made: T1, as it is in the packet.
+    made: Moment,
+    /// When the kernel sent it.
+    left: Option<u64>,
+    state: State,
+}
+
+/// A moment by both clocks.
+#[derive(Clone, Copy, Debug)]
+struct Moment {
+    /// Nanoseconds since 1970.
+    wall: u64,
+    monotonic: Instant,
+}
+
+/// How long a test packet and its answer took.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Trip {
+    /// From departure to arrival, the time at the reflector included.
+    took: Duration,
+    /// Departure and arrival by the wall clock; `None` where that was set meanwhile.
+    times: Option<(u64, u64)>,
+    clock: Clock,
+    /// From T1 to the departure, where the kernel told it.
+    queued: Option<Duration>,
+}
+
+/// What became of one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Open,
+    Answered,
+    Refused,
+    Lost,
+}
+
+impl Probes {
+    pub(super) fn new(size: usize, reflects: bool, patience: Duration) -> Self {
+        let (time, process) = (now(), std::process::id());
+        Self {
+            size,
+            reflects,
+            patience,
+            // Any but 0, which is none: two at once on one host have different ports as well.
+            session: (time ^ (time >> 16) ^ u64::from(process)) as u16 | 1,
+            error: ErrorEstimate::new(false, CLOCK_ERROR_NS),
+            packets: Vec::new(),
+            times: Vec::new(),
+            batch: RecvBatch::new(SLOTS, ROOM, true),
+            known: VecDeque::new(),
+            first: 0,
+            waits: 0,
+            open: 0,
+            answered: 0,
+            order: Order::new(),
+            reflected: Order::new(),
+            stamped: u64::MAX,
+        }
+    }
+
+    pub(super) fn size(&self) -> usize {
+        self.size
+    }
+
+    /// Makes the packets from a number on.
+    pub(super) fn make(&mut self, first: u64, count: usize) {
+        while self.packets.len() < count {
+            self.packets.push(vec![0; self.size.max(LEN)]);
+        }
+        self.times.clear();
+        for (index, packet) in self.packets.iter_mut().enumerate().take(count) {
+            let made = Moment::now();
+            let test = TestPacket {
+                // Its last 32 bits: it goes on after that.
+                sequence: (first + index as u64) as u32,
+                sent: Timestamp::ntp(made.wall),
+                error: self.error,
+                session: self.session,
+            };
+            let _written = test.write(packet);
+            self.times.push(made);
+        }
+    }
+
+    pub(super) fn packet(&self, index: usize) -> &[u8] {
+        &self.packets[index]
+    }
+
+    /// Takes note that so many of the packets that were made last were sent. Of the oldest nothing
+    /// is known any more, where they are too many: what would answer them would be foreign.
+    pub(super) fn sent(&mut self, udp: &Udp, count: usize, sent: Instant) {
+        if !self.reflects {
+            return;
+        }
+        while self.known.len() + count > KNOWN {
+            let Some(oldest) = self.known.front().copied() else { break };
+            if oldest.state == State::Open {
+                self.lose(udp, self.first, sent.saturating_duration_since(oldest.sent));
+            }
+            self.known.pop_front();
+            self.first += 1;
+        }
+        for made in &self.times[..count] {
+            self.known.push_back(Probe { sent, made: *made, left: None, state: State::Open });
+        }
+        self.open += count as u64;
+    }
+
+    pub(super) fn is_settled(&self) -> bool {
+        self.open == 0
+    }
+
+    pub(super) fn is_answered(&self) -> bool {
+        self.answered > 0
+    }
+
+    /// Returns the whole number of which these are the last 32 bits: it is not beyond what was sent.
+    fn number(&self, sequence: u32) -> Option<u64> {
+        let next = self.first + self.known.len() as u64;
+        let behind = (next as u32).wrapping_sub(sequence);
+        next.checked_sub(u64::from(behind)).filter(|number| (self.first..next).contains(number))
+    }
+
+    fn probe(&mut self, number: u64) -> Option<&mut Probe> {
+        self.known.get_mut(usize::try_from(number.checked_sub(self.first)?).ok()?)
+    }
+
+    /// Takes note that from a number on the kernel's stamps may be of others: what it dropped for
+    /// want of room it has numbered all the same (SOF_TIMESTAMPING_OPT_ID).
+    pub(super) fn not_sent(&mut self, number: u64) {
+        self.stamped = self.stamped.min(number);
+    }
+
+    pub(super) fn left(&mut self, id: u32, kernel_time: u64) {
+        let number = self.number(id).filter(|number| *number < self.stamped);
+        if let Some(probe) = number.and_then(|number| self.probe(number)) {
+            probe.left = Some(kernel_time);
+        }
+    }
+
+    pub(super) fn refused(&mut self, quoted: &[u8]) -> Option<(u64, Instant)> {
+        let test = TestPacket::read(quoted)?;
+        let number = self.number(test.sequence)?;
+        let probe = self.probe(number)?;
+        if Timestamp::ntp(probe.made.wall) != test.sent {
+            return None;
+        }
+        let sent = probe.sent;
+        if probe.state == State::Open {
+            probe.state = State::Refused;
+            self.open -= 1;
+        }
+        Some((number, sent))
+    }
+
+    /// Takes the answers that have come, and says which packets are lost by now.
+    pub(super) fn take(&mut self, udp: &Udp) -> Result<(), Failed> {
+        loop {
+            let count = match self.batch.recv(udp.fd(), SLOTS, false) {
+                Ok(count) => count,
+                Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => break,
+                // An ICMP error, of which the error queue tells more.
+                Err(_) => break,
+            };
+            for index in 0..count {
+                self.answer(udp, index);
+            }
+            if count < SLOTS {
+                break;
+            }
+        }
+        self.expire(udp, Instant::now());
+        Ok(())
+    }
+
+    fn answer(&mut self, udp: &Udp, index: usize) {
+        let received = self.batch.get(index);
+        let (bytes, hops, kernel_time) = (received.true_bytes, received.hops, received.kernel_time);
+        let from = shown(&received.from);
+        udp.count_received(bytes);
+        let came = Moment::now();
+        let reply = read(&received).filter(|reply| [0, self.session].contains(&reply.test.session));
+        let Some((reply, number)) = reply.and_then(|reply| Some((reply, self.number(reply.test.sequence)?))) else {
+            return foreign(udp, &from);
+        };
+        // The quoted time is a nonce of 64 bits.
+        let is_of = |probe: &Probe| Timestamp::ntp(probe.made.wall) == reply.test.sent;
+        let Some(probe) = self.probe(number).filter(|probe| is_of(probe)).copied() else {
+            return foreign(udp, &from);
+        };
+        let there = Duration::from_nanos(reply.sent.ns().saturating_sub(reply.received.ns()));
+        let trip = trip(probe.made, probe.left, kernel_time, came);
+        if probe.state == State::Open && trip.took >= self.patience {
+            // It came after its time, though nobody has looked since.
+            self.lose(udp, number, trip.took);
+        }
+        let Some(known) = self.probe(number) else { return };
+        let state = std::mem::replace(&mut known.state, State::Answered);
+        // A copy of an answer has its number, an answer to a copy has another.
+        let is_copy = self.reflected.arrive(reply.sequence) == Arrival::Duplicate;
+        let legs =
+            trip.times.map(|(sent, came)| Legs { sent, reached: reply.received.ns(), answered: reply.sent.ns(), came });
+        let event = event::Reply {
+            target: udp.target(),
+            from: &from,
+            sequence: number,
+            bytes: bytes as u64,
+            ttl: hops,
+            rtt: trip.took.saturating_sub(there),
+            queued: trip.queued,
+            reflector: Some(there),
+            reflector_sequence: Some(u64::from(reply.sequence)),
+            clock: trip.clock,
+            arrival: (state != State::Answered).then(|| self.order.arrive(reply.test.sequence)),
+            reached_twice: state == State::Answered && !is_copy,
+            was_refused: state == State::Refused,
+            legs: legs.filter(|_| state != State::Answered),
+        };
+        match state {
+            State::Open => {
+                self.open -= 1;
+                self.answered += 1;
+                tell(udp, Kind::Reply, event);
+            }
+            // A refusal was only a part of the truth: something has answered all the same.
+            State::Refused if trip.took < self.patience => {
+                self.answered += 1;
+                tell(udp, Kind::Reply, event);
+            }
+            State::Lost | State::Refused => {
+                self.answered += 1;
+                tell(udp, Kind::Late, event::Late(event));
+            }
+            State::Answered => tell(udp, Kind::Duplicate, event::Duplicate(event)),
+        }
+    }
+
+    /// Says which packets have waited too long.
+    fn expire(&mut self, udp: &Udp, now: Instant) {
+        while let Some((number, sent)) = self.oldest() {
+            let after = now.saturating_duration_since(sent);
+            if after < self.patience {
+                return;
+            }
+            self.lose(udp, number, after);
+        }
+    }
+
+    /// Returns when the next packet has waited too long, where one waits.
+    pub(super) fn expires_at(&mut self) -> Option<Instant> {
+        self.oldest().map(|(_, sent)| sent + self.patience)
+    }
+
+    pub(super) fn give_up(&mut self, udp: &Udp) {
+        let now = Instant::now();
+        while let Some((number, sent)) = self.oldest() {
+            self.lose(udp, number, now.saturating_duration_since(sent));
+        }
+    }
+
+    /// Returns the packet that has waited longest, and when it was sent.
+    fn oldest(&mut self) -> Option<(u64, Instant)> {
+        self.waits = self.waits.max(self.first);
+        loop {
+            let probe = self.probe(self.waits)?;
+            if probe.state == State::Open {
+                let sent = probe.sent;
+                return Some((self.waits, sent));
+            }
+            self.waits += 1;
+        }
+    }
+
+    /// Says of a packet that waits that it is lost.
+    fn lose(&mut self, udp: &Udp, number: u64, after: Duration) {
+        let Some(probe) = self.probe(number) else { return };
+        probe.state = State::Lost;
+        self.open -= 1;
+        tell(udp, Kind::Lost, event::Lost { target: udp.target(), sequence: number, after });
+    }
+}
+
+impl Moment {
+    /// Reads both clocks, again where this thread was held up in between.
+    fn now() -> Self {
+        /// More than two readings take.
+        const TOGETHER: Duration = Duration::from_micros(50);
+        let mut monotonic = Instant::now();
+        for _ in 0..4 {
+            let wall = now();
+            let after = Instant::now();
+            if after - monotonic <= TOGETHER {
+                return Self { wall, monotonic };
+            }
+            monotonic = after;
+        }
+        Self { wall: now(), monotonic }
+    }
+}
+
+/// Returns how long a packet took that was made at a moment and whose answer was read at another;
+/// the kernel may have told when the one left and the other came.
+///
+/// The kernel's stamps are of the wall clock: they are compared only where that has gone as the
+/// monotonic one, whatever time passed between an arrival and its reading.
+fn trip(made: Moment, left: Option<u64>, came: Option<u64>, read: Moment) -> Trip {
+    let by_monotonic = read.monotonic.saturating_duration_since(made.monotonic);
+    let is_set = read
+        .wall
+        .checked_sub(made.wall)
+        .is_none_or(|by_wall| Duration::from_nanos(by_wall).abs_diff(by_monotonic) > SET + by_monotonic / SLEWED);
+    // A stamp of before it was made is another's.
+    let left = left.filter(|left| *left >= made.wall);
+    let (sent, arrived) = (left.unwrap_or(made.wall), came.unwrap_or(read.wall));
+    match arrived.checked_sub(sent).filter(|_| !is_set) {
+        Some(took) => Trip {
+            took: Duration::from_nanos(took),
+            times: Some((sent, arrived)),
+            clock: if left.is_some() && came.is_some() { Clock::Kernel } else { Clock::User },
+            queued: left.map(|left| Duration::from_nanos(left - made.wall)),
+        },
+        None => Trip { took: by_monotonic, times: None, clock: Clock::User, queued: None },
+    }
+}
+
+fn read(received: &Received<'_>) -> Option<Reply> {
+    Reply::read(received.data)
+}
+
+/// Reports what is no answer to a test packet of ours.
+fn foreign(udp: &Udp, from: &crate::address::Address) {
+    udp.door
+        .warn_once("foreign-answer", &format!("{from} sent what is no answer to a test packet of ours: not counted"));
+}
+
+/// Reports what became of a packet, or only counts it where its reader is too slow.
+fn tell<'a>(udp: &Udp, kind: Kind, event: impl Into<event::Event<'a>>) {
+    match udp.door.has_room_for(kind) {
+        true => udp.door.emit(event),
+        false => udp.door.add_up(event),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: u64 = 1_000_000;
+
+    /// Returns moments of making and reading, so far apart by the wall clock and by the monotonic one.
+    fn moments(by_wall_ms: i64, by_monotonic_ms: u64) -> (Moment, Moment) {
+        let made = Moment { wall: 1_700_000_000_000 * MS, monotonic: Instant::now() };
+        let wall = made.wall.checked_add_signed(by_wall_ms * MS.cast_signed()).unwrap();
+        (made, Moment { wall, monotonic: made.monotonic + Duration::from_millis(by_monotonic_ms) })
+    }
+
+    #[test]
+    fn the_kernels_stamps_are_believed_however_late_they_are_read() {
+        for read_after in [5, 500, 60_000] {
+            let (made, read) = moments(read_after, read_after.cast_unsigned());
+            let (left, came) = (made.wall + MS, made.wall + 4 * MS);
+            let got = trip(made, Some(left), Some(came), read);
+            assert_eq!((got.took, got.times), (Duration::from_millis(3), Some((left, came))));
+            assert_eq!((got.clock, got.queued), (Clock::Kernel, Some(Duration::from_millis(1))));
+        }
+    }
+
+    #[test]
+    fn what_the_kernel_does_not_tell_is_read_here() {
+        let (made, read) = moments(10, 10);
+        let got = trip(made, None, Some(made.wall + 7 * MS), read);
+        assert_eq!((got.took, got.clock, got.queued), (Duration::from_millis(7), Clock::User, None));
+        let got = trip(made, Some(made.wall + MS), None, read);
+        assert_eq!((got.took, got.clock), (Duration::from_millis(9), Clock::User));
+        assert_eq!(trip(made, None, None, read).took, Duration::from_millis(10));
+    }
+
+    #[test]
+    fn a_wall_clock_that_was_set_meanwhile_is_not_believed() {
+        for by_wall in [-3_600_000, -1, 0, 480, 498, 502, 600, 3_600_000] {
+            let (made, read) = moments(by_wall, 500);
+            let got = trip(made, Some(made.wall + 1), Some(read.wall), read);
+            let expected = Trip { took: Duration::from_millis(500), times: None, clock: Clock::User, queued: None };
+            assert_eq!(got, expected, "{by_wall}");
+        }
+    }
+
+    #[test]
+    fn a_wall_clock_that_is_slewed_is_believed() {
+        let (made, read) = moments(100_040, 100_000);
+        assert_eq!(trip(made, None, Some(read.wall), read).took, Duration::from_millis(100_040));
+    }
+
+    #[test]
+    fn a_stamp_of_before_it_was_made_is_another_packets() {
+        let (made, read) = moments(20, 20);
+        let got = trip(made, Some(made.wall - 5 * MS), Some(made.wall + 2 * MS), read);
+        assert_eq!((got.took, got.clock, got.queued), (Duration::from_millis(2), Clock::User, None));
+    }
+}
