@@ -152,6 +152,20 @@ over_both_families! {
 }
 
 #[test]
+fn exit_5_a_port_of_udp_in_use_and_who_holds_it() {
+    let holder = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let port = holder.local_addr().unwrap().port();
+    // A port of TCP is another one.
+    let _other = std::net::TcpListener::bind(("127.0.0.1", port));
+    for line in [format!("udp-listen 127.0.0.1:{port}"), format!("udp-send 127.0.0.1:9 x -s 127.0.0.1:{port}")] {
+        let run = Sockeye::new(format!("{line} --json")).run().exits(5);
+        assert_error(&run, Step::Bind, "EADDRINUSE");
+        let hint = run.one::<Error>().hint.clone().unwrap();
+        assert!(hint.contains(&format!("(pid {}) on 127.0.0.1:{port}", std::process::id())), "{hint}");
+    }
+}
+
+#[test]
 fn exit_5_a_wildcard_port_of_which_one_address_is_in_use() {
     let (_listener, port) = listener(Family::V4);
     let run = Sockeye::new(format!("serve {port} --json")).run().exits(5);

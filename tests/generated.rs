@@ -38,7 +38,7 @@ fn nothing_committed_belongs_to_a_subcommand_that_is_gone() {
 
 #[test]
 fn a_man_page_has_the_sections_that_people_look_for() {
-    for subcommand in ["serve", "connect", "doctor"] {
+    for subcommand in ["serve", "connect", "udp-send", "udp-listen", "doctor"] {
         let page = printed(&format!("man {subcommand}"));
         for section in ["NAME", "SYNOPSIS", "OPTIONS", "EXAMPLES"] {
             assert!(
@@ -48,6 +48,24 @@ fn a_man_page_has_the_sections_that_people_look_for() {
         }
     }
     assert!(printed("man").contains("EXIT STATUS") || printed("man").contains("EXIT CODES"), "the table of exit codes");
+}
+
+#[test]
+fn the_man_page_says_by_which_document_each_figure_is_measured() {
+    let page = printed("man");
+    let (_, measurements) = page.split_once(".SH MEASUREMENTS").expect("a section of its own");
+    for (figure, rfc) in [
+        ("Loss", "RFC 7680"),
+        ("Duplication", "RFC 5560"),
+        ("Reordering", "RFC 4737"),
+        ("Round\\-trip time", "RFC 2681"),
+        ("Delay variation", "RFC 3393"),
+        ("Jitter", "RFC 3550"),
+    ] {
+        let (_, about) = measurements.split_once(&format!("\\fB{figure}\\fR")).expect(figure);
+        let (about, _) = about.split_once(".TP").or_else(|| about.split_once(".SH")).expect(figure);
+        assert!(about.contains(rfc), "{figure}: {about}");
+    }
 }
 
 /// Returns the names of the subcommands, as the help lists them.

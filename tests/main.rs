@@ -58,6 +58,18 @@ mod signals;
 // Until the port opens, and again and again.
 mod again;
 
+// Datagrams that are sent.
+mod udp_send;
+
+// Datagrams that are received.
+mod udp_listen;
+
+// Groups and broadcasts.
+mod multicast;
+
+// What comes back instead of an answer.
+mod udp_errors;
+
 // Names with several addresses.
 mod happy_eyeballs;
 
@@ -66,6 +78,7 @@ mod server;
 
 // What this machine permits.
 mod doctor;
+mod doctor_udp;
 
 // Unix sockets with connections, of every type.
 mod unix;
@@ -84,6 +97,15 @@ mod json;
 
 // The events against the system calls.
 mod strace;
+
+// Loss, order, delay and delay variation, by STAMP.
+mod measure;
+
+// What is lost on the way, and what this host's kernel drops.
+mod udp_loss;
+
+// Datagrams at their times.
+mod udp_rates;
 
 // Defects that were found and fixed.
 mod regressions;

@@ -509,3 +509,37 @@ fn the_hint_about_an_abstract_name_speaks_of_no_file() {
     let hint = error.hint.clone().unwrap_or_default().to_lowercase();
     assert!(!hint.contains("file") && !hint.contains("path"), "{error:?}");
 }
+
+#[test]
+fn a_group_without_a_route_is_unreachable_and_the_hint_says_what_makes_one() {
+    // Nothing was sent, and the exit was that of a part of it.
+    let prefix = net::Net::isolated().prefix();
+    let run = Sockeye::new("udp-send 239.1.1.1:9 hello --json").under(prefix).run().exits(9);
+    let hint = run.one::<Error>().hint.clone().unwrap();
+    assert!(hint.contains("--multicast-interface"), "{hint}");
+}
+
+#[test]
+fn icmp_errors_that_the_kernel_has_no_room_to_tell_of_end_no_listener() {
+    // With a full receive buffer the error queue takes nothing: only the errno is left.
+    let net = net::Net::isolated();
+    let listener =
+        Sockeye::new("udp-listen 127.0.0.1:9000 --echo --recv-buffer 8KiB --json").under(net.prefix()).start();
+    listener.wait_for::<events::Bind>();
+    let pid = net::children_of(listener.pid()).first().copied().unwrap_or(listener.pid());
+    listener.signal(Signal::SIGSTOP);
+    let script = "import socket\ns = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)\n\
+                  for n in range(3000): s.sendto(b'x', ('127.0.0.1', 9000))";
+    let target = pid.to_string();
+    let words = ["-t", &target, "-U", "-n", "--preserve-credentials", "python3", "-c", script];
+    let ended = Peer::program("nsenter", &words, crate::harness::process::Stdin::Null, None).finish();
+    assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
+    listener.signal(Signal::SIGCONT);
+    let held = || net::udp_queue_of(pid, 9000).map(|(held, _)| held);
+    while held().expect("it goes on") > 0 {
+        thread::sleep(Duration::from_millis(5));
+    }
+    let run = listener.interrupt().exits(0);
+    assert!(run.all::<Warning>().iter().any(|warning| warning.name == "icmp-errors-lost"), "{}", run.dump());
+    assert_eq!((run.summary().sent, run.summary().errors), (run.summary().received, Some(0)));
+}

@@ -32,7 +32,7 @@ impl Call {
     }
 }
 
-/// The calls of a run on its own TCP sockets.
+/// The calls of a run on its own sockets.
 struct Trace {
     /// What each socket of ours was made with.
     sockets: Vec<Call>,
@@ -95,8 +95,9 @@ fn read_log(path: &Path) -> Vec<Call> {
     calls
 }
 
-/// Picks the calls on TCP sockets: the resolver's (AF_UNIX, AF_NETLINK, datagrams) stay apart.
-fn on_tcp_sockets(log: Vec<Call>) -> Trace {
+/// Picks the calls on sockets of a type: the resolver's (AF_UNIX, AF_NETLINK) stay apart, and its
+/// datagrams where no name is looked up.
+fn on_sockets(log: Vec<Call>, kind: &str) -> Trace {
     let mut trace = Trace { sockets: Vec::new(), calls: Vec::new() };
     let mut ours: Vec<i64> = Vec::new();
     for call in log {
@@ -105,7 +106,7 @@ fn on_tcp_sockets(log: Vec<Call>) -> Trace {
                 let descriptor = call.returned();
                 // A number that comes again, after a close, is another socket.
                 ours.retain(|number| Some(*number) != descriptor);
-                if call.args[0].starts_with("AF_INET") && call.args[1].starts_with("SOCK_STREAM") {
+                if call.args[0].starts_with("AF_INET") && call.args[1].starts_with(kind) {
                     ours.extend(descriptor);
                     trace.sockets.push(call);
                 }
@@ -140,7 +141,9 @@ fn address(text: &str) -> String {
 
 /// Returns an option's name and value, from strace's `[1]`, `"cubic"` or `"lo\0"`.
 fn option(call: &Call) -> (String, Value) {
-    let (name, text) = (call.args[2].clone(), call.args[3].as_str());
+    // strace tells by the name which time_t it is of.
+    let name = call.args[2].strip_suffix("_OLD").unwrap_or(&call.args[2]).to_owned();
+    let text = call.args[3].as_str();
     let value = match text.strip_prefix('[').and_then(|text| text.strip_suffix(']')) {
         // strace 6.1 shows the four letters of `reno` as a number.
         Some(number) if name == "TCP_CONGESTION" => {
@@ -148,6 +151,7 @@ fn option(call: &Call) -> (String, Value) {
             Value::Name(String::from_utf8(bytes.to_vec()).unwrap())
         }
         Some(number) => Value::Number(constant(number)),
+        None if name == "SO_RCVTIMEO" => Value::Number(microseconds(text)),
         None => {
             let text = text.trim_matches('"');
             Value::Name(text.strip_suffix("\\0").unwrap_or(text).to_owned())
@@ -156,14 +160,59 @@ fn option(call: &Call) -> (String, Value) {
     (name, value)
 }
 
+/// Returns the microseconds of a struct timeval, which strace prints as a string of 16 bytes.
+fn microseconds(text: &str) -> i64 {
+    let mut bytes = Vec::new();
+    let mut rest = text.trim_matches('"').bytes().peekable();
+    while let Some(byte) = rest.next() {
+        if byte != b'\\' {
+            bytes.push(byte);
+            continue;
+        }
+        let mut octal = String::new();
+        while octal.len() < 3
+            && let Some(digit) = rest.next_if(|next| (b'0'..=b'7').contains(next))
+        {
+            octal.push(char::from(digit));
+        }
+        bytes.push(match u8::from_str_radix(&octal, 8) {
+            Ok(byte) => byte,
+            Err(_) => match rest.next().unwrap() {
+                b'n' => b'\n',
+                b't' => b'\t',
+                b'r' => b'\r',
+                b'f' => 12,
+                b'v' => 11,
+                other => other,
+            },
+        });
+    }
+    let words: Vec<i64> = bytes.chunks(8).map(|word| i64::from_ne_bytes(word.try_into().unwrap())).collect();
+    words[0] * 1_000_000 + words[1]
+}
+
 /// Returns the number behind what strace prints, where it prints a name.
 fn constant(text: &str) -> i64 {
     match text {
         "IP_PMTUDISC_DO" | "IPV6_PMTUDISC_DO" => 2,
+        // SO_TIMESTAMPING (linux/net_tstamp.h).
+        _ if text.contains("SOF_TIMESTAMPING") => text.split('|').map(stamp).sum(),
         _ => match text.strip_prefix("0x") {
             Some(hex) => i64::from_str_radix(hex, 16).unwrap(),
             None => text.parse().unwrap_or_else(|_| panic!("no number: {text}")),
         },
+    }
+}
+
+/// Returns a bit of SO_TIMESTAMPING.
+fn stamp(name: &str) -> i64 {
+    match name {
+        "SOF_TIMESTAMPING_TX_SOFTWARE" => 1 << 1,
+        "SOF_TIMESTAMPING_RX_SOFTWARE" => 1 << 3,
+        "SOF_TIMESTAMPING_SOFTWARE" => 1 << 4,
+        "SOF_TIMESTAMPING_OPT_ID" => 1 << 7,
+        "SOF_TIMESTAMPING_OPT_TSONLY" => 1 << 11,
+        _ => panic!("no stamp: {name}"),
     }
 }
 
@@ -177,7 +226,8 @@ fn traced(line: &str, during: impl FnOnce(&crate::harness::Running)) -> (Finishe
     let running = Sockeye::new(format!("{line} -v --json")).under(strace.split(' ')).start();
     during(&running);
     let run = running.finish_by_itself();
-    (run, on_tcp_sockets(read_log(&log)))
+    let kind = if line.starts_with("udp") { "SOCK_DGRAM" } else { "SOCK_STREAM" };
+    (run, on_sockets(read_log(&log), kind))
 }
 
 /// Checks that events and calls say the same.
@@ -317,4 +367,40 @@ fn a_server_that_cannot_bind_and_its_trace_agree() {
     let (_listener, port) = listener(Family::V4);
     let (run, trace) = traced(&format!("serve 127.0.0.1:{port}"), |_| ());
     assert_agree(&run.exits(5), &trace);
+}
+
+#[test]
+fn a_sender_of_datagrams_and_its_trace_agree() {
+    for family in Family::BOTH {
+        let (_deaf, port) = crate::harness::udp::socket(family);
+        let (host, mark) = (family.host(), mark());
+        let line = format!(
+            "udp-send {host} {port} hello --source {host} --interface lo --recv-buffer 64KiB --send-buffer 32KiB --ttl 7 \
+             --dscp 10 {mark} --dont-fragment --busy-poll 50us"
+        );
+        let (run, trace) = traced(&line, |_| ());
+        let run = run.exits(0);
+        assert_agree(&run, &trace);
+        assert!(run.all::<Setsockopt>().len() >= 8, "{}", run.dump());
+        let (run, trace) = traced(&format!("udp-send {host} {port} --flood --count 100"), |_| ());
+        assert_agree(&run.exits(0), &trace);
+    }
+}
+
+#[test]
+fn a_receiver_of_datagrams_and_its_trace_agree() {
+    for (family, place) in [(Family::V4, "127.0.0.1:0"), (Family::V6, "[::1]:0"), (Family::V4, "0")] {
+        for (rest, merges) in
+            [("--count 1", false), ("--discard --deadline 300ms", true), ("--discard --deadline 300ms --no-gro", false)]
+        {
+            let line = format!("udp-listen {place} {rest} --recv-buffer 64KiB --ttl 7 --dscp EF --reuse-port");
+            let (run, trace) = traced(&line, |listener| {
+                crate::harness::udp::dial(family, crate::harness::udp::port_of(listener)).send(b"x").unwrap();
+            });
+            let run = run.exits(0);
+            assert_agree(&run, &trace);
+            let set: Vec<_> = run.all::<Setsockopt>().iter().map(|it| it.option.clone()).collect();
+            assert_eq!(set.contains(&"UDP_GRO".to_owned()), merges, "{rest}: {set:?}");
+        }
+    }
 }

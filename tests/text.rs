@@ -7,7 +7,7 @@ use std::io::{Read, Write};
 use expect_test::expect;
 
 use crate::harness::net::{dial, refusing_port, terminal};
-use crate::harness::{Family, Peer, Sockeye};
+use crate::harness::{Family, Peer, Sockeye, udp};
 
 /// Lets a client say a word to a server, hear it back, and leave.
 fn visit(port: u16) {
@@ -202,4 +202,71 @@ fn colour_is_on_a_terminal_alone_and_obeys_no_color() {
     assert!(stderr("--color always", "NONE").contains('\x1b'), "asked for");
     assert!(stderr("--color always", "NO_COLOR").contains('\x1b'), "what is typed beats the environment");
     assert!(!stderr("--color auto", "CLICOLOR_FORCE_NOT").contains('\x1b'));
+}
+
+#[test]
+fn a_sender_of_datagrams_and_who_answers() {
+    let listener = Sockeye::new("udp-listen 127.0.0.1:0 --prefix Echo=> --count 1").start();
+    let port = udp::wait_for_port(listener.pid(), || listener.is_running()).unwrap();
+    let run = Sockeye::new(format!("udp-send 127.0.0.1 {port} hello --wait 30s")).run().exits(0);
+    expect![[r#"
+        Echo=>hello-- stderr
+          [ELAPSED] socket AF_INET SOCK_DGRAM IPPROTO_UDP
+          [ELAPSED] #1 connect 127.0.0.1:[PORT] from 127.0.0.1:[PORT] ([DURATION])
+          [ELAPSED] #1 send 5 bytes "hello"
+          [ELAPSED] #1 recv 11 bytes "Echo=>hello"
+          [ELAPSED] #1 close (local) 11 B in, 5 B out, [DURATION]
+        sent 1 datagram (5 bytes) in [DURATION], received 1
+        -- exit 0
+    "#]]
+    .assert_eq(&run.block());
+    let run = listener.finish().exits(0);
+    expect![[r#"
+        received 1 datagram (5 bytes) in [DURATION], sent 1
+        -- stderr
+          [ELAPSED] socket AF_INET SOCK_DGRAM IPPROTO_UDP
+          [ELAPSED] bind 127.0.0.1:[PORT]
+          [ELAPSED] recv 5 bytes from 127.0.0.1:[PORT] "hello"
+          [ELAPSED] send 11 bytes to 127.0.0.1:[PORT] "Echo=>hello"
+        -- exit 0
+    "#]]
+    .assert_eq(&run.block());
+}
+
+#[test]
+fn a_receiver_of_datagrams_prints_them() {
+    let listener = Sockeye::new("udp-listen 127.0.0.1:0 --count 2 --recv-size 10").start();
+    let port = udp::wait_for_port(listener.pid(), || listener.is_running()).unwrap();
+    let peer = udp::dial(Family::V4, port);
+    peer.send(b"one\n").unwrap();
+    peer.send(b"longer than ten").unwrap();
+    let run = listener.finish().exits(0);
+    expect![[r#"
+        one
+        longer tha-- stderr
+          [ELAPSED] socket AF_INET SOCK_DGRAM IPPROTO_UDP
+          [ELAPSED] bind 127.0.0.1:[PORT]
+          [ELAPSED] recv 4 bytes from 127.0.0.1:[PORT] "one\n"
+          [ELAPSED] recv 10 bytes of 15, truncated from 127.0.0.1:[PORT] "longer tha"
+        received 2 datagrams (14 bytes) in [DURATION], 1 truncated
+        -- exit 0
+    "#]]
+    .assert_eq(&run.block());
+}
+
+#[test]
+fn a_datagram_to_nobody() {
+    let (_held, port) = udp::refusing_port(Family::V4);
+    let run = Sockeye::new(format!("udp-send 127.0.0.1 {port} hello")).run().exits(7);
+    expect![[r#"
+        -- stderr
+          [ELAPSED] socket AF_INET SOCK_DGRAM IPPROTO_UDP
+          [ELAPSED] #1 connect 127.0.0.1:[PORT] from 127.0.0.1:[PORT] ([DURATION])
+          [ELAPSED] #1 send 5 bytes "hello"
+          [ELAPSED] icmp-error port-unreachable (3/3) from 127.0.0.1 about 127.0.0.1:[PORT], seq=0 after [DURATION]
+          [ELAPSED] #1 close (local) 0 B in, 5 B out, [DURATION]
+        sent 1 datagram (5 bytes) in [DURATION], 1 refused, 1 ICMP error
+        -- exit 7
+    "#]]
+    .assert_eq(&run.block());
 }

@@ -8,6 +8,8 @@ use std::net::IpAddr;
 
 use serde::Deserialize;
 
+pub(crate) use super::probes::{Duplicate, KernelDrops, Late, Lost, NotSent, Reply, Session};
+
 /// One line: the envelope, and the event in it.
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct Line {
@@ -25,7 +27,7 @@ pub(crate) trait Fact: Clone + std::fmt::Debug {
     fn of(event: &Event) -> Option<&Self>;
 }
 
-/// Lists the events of the contract that `serve`, `connect` and `doctor` can emit.
+/// Lists the events of the contract that there are so far.
 macro_rules! events {
     ($($name:literal $variant:ident,)*) => {
         /// Any event.
@@ -77,11 +79,19 @@ events! {
     "close" Close,
     "tcp" Tcp,
     "syn-retransmit" SynRetransmit,
+    "reply" Reply,
+    "late" Late,
+    "duplicate" Duplicate,
+    "lost" Lost,
+    "not-sent" NotSent,
+    "session" Session,
+    "kernel-drops" KernelDrops,
     "icmp-error" IcmpError,
     "round" Round,
     "check" Check,
     "error" Error,
     "warning" Warning,
+    "target-summary" TargetSummary,
     "interim" Interim,
     "summary" Summary,
 }
@@ -155,7 +165,8 @@ impl From<&str> for Value {
 pub(crate) struct Setsockopt {
     pub(crate) option: String,
     pub(crate) requested: Value,
-    pub(crate) effective: Value,
+    /// Absent where the kernel does not give it back: groups, and who sends to them.
+    pub(crate) effective: Option<Value>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -261,6 +272,7 @@ pub(crate) enum Mptcp {
 pub(crate) struct Send {
     pub(crate) conn: Option<u64>,
     pub(crate) peer: Option<String>,
+    pub(crate) sequence: Option<u64>,
     pub(crate) bytes: u64,
     pub(crate) data: Option<String>,
     pub(crate) data_base64: Option<String>,
@@ -282,6 +294,12 @@ pub(crate) struct Recv {
     pub(crate) local: Option<String>,
     pub(crate) truncated: Option<bool>,
     pub(crate) datagram_bytes: Option<u64>,
+    pub(crate) ttl: Option<u8>,
+    pub(crate) dscp: Option<u8>,
+    pub(crate) ecn: Option<u8>,
+    pub(crate) interface: Option<String>,
+    pub(crate) kernel_time: Option<String>,
+    pub(crate) sequence: Option<u64>,
     pub(crate) pid: Option<i32>,
     pub(crate) uid: Option<u32>,
     pub(crate) gid: Option<u32>,
@@ -472,6 +490,7 @@ pub(crate) struct IcmpError {
     pub(crate) code: u8,
     pub(crate) name: String,
     pub(crate) mtu: Option<u32>,
+    pub(crate) after_ns: Option<u64>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -568,7 +587,6 @@ macro_rules! with_totals {
         #[serde(deny_unknown_fields)]
         pub(crate) struct $name {
             $(pub(crate) $field: $type,)*
-            pub(crate) duration_ns: u64,
             pub(crate) connections: Option<u64>,
             pub(crate) connections_open: Option<u64>,
             pub(crate) denied: Option<u64>,
@@ -580,6 +598,25 @@ macro_rules! with_totals {
             pub(crate) received: Option<u64>,
             pub(crate) truncated: Option<u64>,
             pub(crate) not_sent: Option<u64>,
+            pub(crate) refused: Option<u64>,
+            pub(crate) icmp_errors: Option<u64>,
+            pub(crate) lost: Option<u64>,
+            pub(crate) lost_out: Option<u64>,
+            pub(crate) lost_back: Option<u64>,
+            pub(crate) late: Option<u64>,
+            pub(crate) loss_ratio: Option<f64>,
+            pub(crate) duplicates: Option<u64>,
+            pub(crate) reordered: Option<u64>,
+            pub(crate) reordered_ratio: Option<f64>,
+            pub(crate) reordering_extent_max: Option<u64>,
+            pub(crate) stale: Option<u64>,
+            pub(crate) sessions: Option<u64>,
+            pub(crate) kernel_drops: Option<u64>,
+            pub(crate) kernel_drop_buffers: Option<u64>,
+            pub(crate) events_dropped: Option<u64>,
+            pub(crate) rate_asked: Option<f64>,
+            pub(crate) rate_achieved: Option<f64>,
+            pub(crate) cpu_ns: Option<u64>,
             pub(crate) timeouts: Option<u64>,
             pub(crate) bytes_sent: Option<u64>,
             pub(crate) bytes_received: Option<u64>,
@@ -598,9 +635,14 @@ macro_rules! with_totals {
             pub(crate) connect: Option<Distribution>,
             pub(crate) first_byte: Option<Distribution>,
             pub(crate) round: Option<Distribution>,
+            pub(crate) rtt: Option<Distribution>,
+            pub(crate) delay_variation_out: Option<Distribution>,
+            pub(crate) delay_variation_back: Option<Distribution>,
+            pub(crate) send_lateness: Option<Distribution>,
         }
     };
 }
 
-with_totals!(Interim {});
-with_totals!(Summary { outcome: Outcome, exit_code: i32 });
+with_totals!(Interim { duration_ns: u64 });
+with_totals!(TargetSummary { target: String, session: Option<u16> });
+with_totals!(Summary { duration_ns: u64, outcome: Outcome, exit_code: i32 });

@@ -228,6 +228,23 @@ pub(crate) fn resident_memory(pid: Pid) -> u64 {
     kibibytes * 1024
 }
 
+/// Returns how many bytes the kernel holds for a UDP socket of this port of 127.0.0.1, and how many
+/// datagrams it has dropped; nothing where there is none.
+pub(crate) fn udp_queue(port: u16) -> Option<(u64, u64)> {
+    udp_queue_of(nix::unistd::getpid(), port)
+}
+
+/// As [`udp_queue`], in the namespace of a process.
+pub(crate) fn udp_queue_of(pid: Pid, port: u16) -> Option<(u64, u64)> {
+    let table = fs::read_to_string(format!("/proc/{pid}/net/udp")).ok()?;
+    let local = format!("0100007F:{port:04X}");
+    // proc_pid_net(5): local address, remote address, state, tx_queue:rx_queue, …, drops.
+    table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>()).find_map(|words| {
+        let held = words.get(4).filter(|_| words.get(1) == Some(&local.as_str()))?.split_once(':')?.1;
+        Some((u64::from_str_radix(held, 16).ok()?, words.last()?.parse().ok()?))
+    })
+}
+
 /// Returns the processor time that a process has used.
 pub(crate) fn processor_time(pid: Pid) -> Duration {
     let text = fs::read_to_string(format!("/proc/{pid}/stat")).expect("the process is there");
@@ -275,6 +292,12 @@ impl Net {
         let script = format!("{} && exec {drop}\"$@\"", self.setup);
         ["unshare", "-Urnm", "sh", "-c", &script, "sh"].map(OsString::from).to_vec()
     }
+}
+
+/// Returns the words that run a command in the namespaces of a process.
+pub(crate) fn inside(pid: Pid) -> Vec<OsString> {
+    require(&["nsenter"]);
+    ["nsenter", "-t", &pid.to_string(), "-U", "-n", "-m", "--preserve-credentials"].map(OsString::from).to_vec()
 }
 
 /// A folder of one's own, gone when dropped.

@@ -4,11 +4,13 @@ use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 use std::time::Duration;
 
+use nix::unistd::Pid;
+
 use super::net::{self, Family, require};
 use super::process::{Ended, PATIENCE, Process, Stdin};
 
 /// What every Python script begins with. Nothing in it waits for ever: the alarm ends the process.
-const PRELUDE: &str = r#"
+pub(crate) const PRELUDE: &str = r#"
 import os, select, signal, socket, struct, sys, threading, time
 signal.alarm(120)
 
@@ -113,6 +115,15 @@ impl Peer {
         peer
     }
 
+    /// Waits for its first lines, each of which is a number.
+    pub(crate) fn numbers<const N: usize>(&self) -> [i32; N] {
+        self.process.wait("numbers", |output| {
+            let lines = output.stdout.split_inclusive(|byte| *byte == b'\n').take(N);
+            let numbers = lines.map(|line| std::str::from_utf8(line).ok()?.strip_suffix('\n')?.parse().ok());
+            numbers.collect::<Option<Vec<_>>>()?.try_into().ok()
+        })
+    }
+
     /// Starts a Python script that says no port.
     pub(crate) fn python(script: &str, args: &[&str]) -> Self {
         let mut command = Command::new(python());
@@ -161,6 +172,11 @@ impl Peer {
         let mut command = Command::new(program);
         command.args(args);
         Self { process: Process::spawn(command, stdin, stdout, PATIENCE), port: 0 }
+    }
+
+    /// Returns its process's number.
+    pub(crate) fn pid(&self) -> Pid {
+        self.process.pid()
     }
 
     /// Writes to its stdin.

@@ -1,0 +1,67 @@
+//! What a line about probes and numbered datagrams may hold: types as strict as those beside it.
+#![expect(dead_code, reason = "a field is read strictly, whether or not a test looks at it")]
+
+use serde::Deserialize;
+
+/// Whose clock a round-trip time is of.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Clock {
+    Kernel,
+    User,
+}
+
+/// Three events have the same fields.
+macro_rules! replies {
+    ($($name:ident)*) => {
+        $(#[derive(Clone, Debug, Deserialize)]
+        #[serde(deny_unknown_fields)]
+        pub(crate) struct $name {
+            pub(crate) target: String,
+            pub(crate) from: String,
+            pub(crate) sequence: u64,
+            pub(crate) bytes: u64,
+            pub(crate) ttl: Option<u8>,
+            pub(crate) rtt_ns: u64,
+            pub(crate) queued_ns: Option<u64>,
+            pub(crate) reflector_ns: Option<u64>,
+            pub(crate) reflector_sequence: Option<u64>,
+            pub(crate) clock: Clock,
+        })*
+    };
+}
+
+replies!(Reply Late Duplicate);
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Lost {
+    pub(crate) target: String,
+    pub(crate) sequence: u64,
+    pub(crate) after_ns: u64,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NotSent {
+    pub(crate) target: String,
+    pub(crate) sequence: Option<u64>,
+    pub(crate) errno: String,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Session {
+    pub(crate) peer: String,
+    pub(crate) session: Option<u16>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct KernelDrops {
+    pub(crate) local: String,
+    pub(crate) kernel_drops: Option<u64>,
+    pub(crate) kernel_drop_buffers: Option<u64>,
+    pub(crate) recv_buffer: Option<u64>,
+    pub(crate) recv_buffer_asked: Option<u64>,
+}
