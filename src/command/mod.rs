@@ -27,6 +27,7 @@ mod source;
 mod talk;
 mod udp_checks;
 pub mod udp_listen;
+mod udp_relay;
 pub mod udp_send;
 pub mod unix_serve;
 

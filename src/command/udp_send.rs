@@ -1,20 +1,16 @@
 //! `udp-send`: resolve, then send datagrams: once, at a rate, as fast as the kernel takes them, or
 //! to measure the way.
 
-use std::cell::Cell;
 use std::time::{Duration, Instant};
 
-use super::Run;
+use super::{Run, udp_relay};
 use crate::args::{Load, Pacing, SocketOptions, UdpSend};
 use crate::error::{ExitCode, Step};
 use crate::event::{Kind, Reason};
-use crate::step::{
-    self, Cause, Drained, Extras, Failed, Fate, Halt, Receiver, Schedule, Sending, Stdin, Udp, UdpWords, Woken, now,
-    since, within,
-};
+use crate::step::{self, Extras, Failed, Halt, Receiver, Schedule, Sending, Udp, UdpWords, Woken, now, since};
 
 /// How long ICMP errors are waited for after the last send, where no answer is.
-const LINGER: Duration = Duration::from_millis(50);
+pub(super) const LINGER: Duration = Duration::from_millis(50);
 
 /// How often it is looked at what came back, while datagrams are sent so fast that there is no wait
 /// between them.
@@ -27,9 +23,6 @@ const BUFFER: u32 = 4 << 20;
 /// departure of each, and tells which it has no room for. Of a buffer that it cuts (UDP_SEGMENT) it
 /// says that it took it also where the device then drops some of it.
 const SLOW: f64 = 20_000.0;
-
-/// The most bytes of a read that is one datagram, as nc -u has it.
-const READ: usize = 16 << 10;
 
 /// Walks a sender through its life.
 pub async fn run(send: UdpSend, mut run: Run) -> ExitCode {
@@ -44,7 +37,7 @@ pub async fn run(send: UdpSend, mut run: Run) -> ExitCode {
     };
     match stdin {
         Some(stdin) if send.is_relay() => {
-            let (result, cause) = relay(&send, &udp, stdin, &run).await;
+            let (result, cause) = udp_relay::run(&send, &udp, stdin, &run).await;
             udp.close(cause.is_some_and(|cause| cause.reason() == Reason::Signal));
             result.unwrap_or_else(|failed| failed.code)
         }
@@ -313,122 +306,6 @@ impl Walk<'_> {
             // Some went, some did not.
             Some(failed) => failed.and(code),
             None => code,
-        }
-    }
-}
-
-/// Sends what stdin gives, a datagram a read; what comes back is the report's to print. Returns why
-/// the run was told to stop, too.
-async fn relay(send: &UdpSend, udp: &Udp, stdin: Stdin, run: &Run) -> (Result<ExitCode, Failed>, Option<Cause>) {
-    let ready = match udp.ready() {
-        Ok(ready) => ready,
-        Err(failed) => return (Err(failed), None),
-    };
-    let relay = Relay {
-        send,
-        udp,
-        ready,
-        sent: Cell::new(0),
-        came: Cell::new(0),
-        errors: Cell::new(0),
-        refused: Cell::new(None),
-    };
-    let mut receiver = Receiver::new(udp, usize::MAX, false, true);
-    let both = async {
-        tokio::select! {
-            sent = relay.upload(stdin, run) => sent?,
-            failed = relay.download(&mut receiver, false) => failed?,
-        }
-        let bound = send.wait.unwrap_or(LINGER);
-        let came = within(Some(bound), relay.download(&mut receiver, send.wait.is_some())).await;
-        came.unwrap_or(Ok(()))
-    };
-    let (result, cause) = tokio::select! {
-        result = both => (result, None),
-        cause = run.stop.reached() => (Ok(()), Some(cause)),
-    };
-    (result.map(|()| relay.code(cause.is_some())), cause)
-}
-
-/// stdin to a peer, and what comes back.
-struct Relay<'a> {
-    send: &'a UdpSend,
-    udp: &'a Udp,
-    ready: step::Ready,
-    /// Datagrams that the kernel took.
-    sent: Cell<u64>,
-    /// Datagrams that came.
-    came: Cell<u64>,
-    /// ICMP errors that came.
-    errors: Cell<u64>,
-    /// What they come to.
-    refused: Cell<Option<ExitCode>>,
-}
-
-impl Relay<'_> {
-    /// Sends each read of stdin, until its end or as many as the words say.
-    async fn upload(&self, stdin: Stdin, run: &Run) -> Result<(), Failed> {
-        let (mut left, pause) = (self.send.count().unwrap_or(u64::MAX), self.send.pause());
-        let mut chunks = stdin.start(&run.door, READ)?;
-        let mut again = now();
-        while left > 0
-            && let Some(chunk) = chunks.next(&run.door).await?
-        {
-            step::sleep(again.saturating_duration_since(now())).await;
-            loop {
-                let relayed = self.udp.send_one(&chunk)?;
-                self.note(relayed.drained);
-                match relayed.fate {
-                    Fate::Sent => self.sent.set(self.sent.get() + 1),
-                    Fate::NotSent => {}
-                    // A pipe is read no faster than the kernel takes it.
-                    Fate::NoRoom => {
-                        self.ready.wait_for_room().await;
-                        continue;
-                    }
-                }
-                break;
-            }
-            again = now() + pause;
-            left -= 1;
-        }
-        Ok(())
-    }
-
-    /// Takes what comes back: without an end, or until each that was sent is answered or refused.
-    async fn download(&self, receiver: &mut Receiver<'_>, until_answered: bool) -> Result<(), Failed> {
-        while !(until_answered && self.came.get() + self.errors.get() >= self.sent.get()) {
-            self.ready.wait().await;
-            self.note(self.udp.take_errors());
-            loop {
-                match receiver.take(u64::MAX, None)? {
-                    0 => break,
-                    came => self.came.set(self.came.get() + came),
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn note(&self, drained: Drained) {
-        self.errors.set(self.errors.get() + drained.errors);
-        self.refused.set(drained.code.or(self.refused.get()));
-    }
-
-    /// Returns what the run comes to.
-    fn code(&self, is_stopped: bool) -> ExitCode {
-        let (sent, came) = (self.sent.get(), self.came.get());
-        match (self.refused.get(), self.send.wait) {
-            (_, Some(_)) if came > 0 => {
-                if came < sent {
-                    ExitCode::No
-                } else {
-                    ExitCode::Ok
-                }
-            }
-            (Some(refused), _) => refused,
-            (None, Some(wait)) if sent > 0 && !is_stopped => self.udp.timed_out(wait).code,
-            (None, _) => ExitCode::Ok,
         }
     }
 }
