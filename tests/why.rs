@@ -169,7 +169,9 @@ over_both_families! {
         let run = connect(family, &peer).stdin_piped().start();
         run.wait_for::<Eof>();
         let tcp = figures(&run.finish().exits(0));
-        assert_eq!((tcp.held_back_by, tcp.busy_ns, tcp.retransmits), (None, Some(0), 0), "{tcp:?}");
+        assert_eq!((tcp.held_back_by, tcp.retransmits), (None, 0), "{tcp:?}");
+        // The end of our side waits for its acknowledgment too: on a busy machine for a tick or two.
+        assert!(tcp.busy_ns < Some(20_000_000), "{tcp:?}");
         assert_eq!(tcp.bytes_retransmitted, Some(0));
         assert!(tcp.pmtu > tcp.mss, "{tcp:?}");
     }
