@@ -745,7 +745,7 @@ _sockeye() {
             return 0
             ;;
         sockeye__subcmd__udp__subcmd__send)
-            opts="-w -s -j -v -q -4 -6 -n -h -V --crlf --lf --escape --hex --count --interval --rate --flood --size --measure --one-way --wait --timeout --resolve-timeout --broadcast --multicast-interface --no-gso --source --interface --recv-buffer --ttl --dscp --mark --reuse-port --keepalive --no-delay --mss --congestion --user-timeout --fast-open --mptcp --dont-fragment --busy-poll --report-every --json --format --events --verbose --quiet --color --ipv4 --ipv6 --numeric --deadline --send-buffer --help --version"
+            opts="-w -s -j -v -q -4 -6 -n -h -V --crlf --lf --escape --hex --count --interval --rate --flood --size --measure --one-way --wait --timeout --resolve-timeout --broadcast --multicast-interface --no-gso --source --interface --ttl --dscp --mark --reuse-port --keepalive --no-delay --mss --congestion --user-timeout --fast-open --mptcp --dont-fragment --busy-poll --report-every --json --format --events --verbose --quiet --color --ipv4 --ipv6 --numeric --deadline --send-buffer --recv-buffer --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -796,10 +796,6 @@ _sockeye() {
                     return 0
                     ;;
                 --interface)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --recv-buffer)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -856,6 +852,10 @@ _sockeye() {
                     return 0
                     ;;
                 --send-buffer)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --recv-buffer)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -149,7 +149,7 @@ complete -c sockeye -n "__fish_sockeye_using_subcommand connect" -s 6 -l ipv6 -d
 complete -c sockeye -n "__fish_sockeye_using_subcommand connect" -s n -l numeric -d 'Numeric only: look no name up'
 complete -c sockeye -n "__fish_sockeye_using_subcommand connect" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c sockeye -n "__fish_sockeye_using_subcommand connect" -s V -l version -d 'Print version'
-complete -c sockeye -n "__fish_sockeye_using_subcommand udp-send" -l count -d 'Send this many datagrams; 0 is for ever [default: each MESSAGE once, of --measure 4; with --rate or --flood for ever]' -r
+complete -c sockeye -n "__fish_sockeye_using_subcommand udp-send" -l count -d 'Send this many datagrams, what could not be sent among them; 0 is for ever [default: each MESSAGE once, of --measure 4; with --rate or --flood for ever]' -r
 complete -c sockeye -n "__fish_sockeye_using_subcommand udp-send" -l interval -d 'Send a datagram this long after the one before [default: 1s]' -r
 complete -c sockeye -n "__fish_sockeye_using_subcommand udp-send" -l rate -d 'Send at this rate: 1000/s, or 100Mbit/s of UDP payload' -r
 complete -c sockeye -n "__fish_sockeye_using_subcommand udp-send" -l size -d 'Send datagrams of this many bytes: their number, from 0, then the pattern of RFC 864' -r
@@ -159,7 +159,6 @@ complete -c sockeye -n "__fish_sockeye_using_subcommand udp-send" -l resolve-tim
 complete -c sockeye -n "__fish_sockeye_using_subcommand udp-send" -l multicast-interface -d 'Send to a multicast group by this interface (IP_MULTICAST_IF, IPV6_MULTICAST_IF)' -r
 complete -c sockeye -n "__fish_sockeye_using_subcommand udp-send" -s s -l source -d 'Use this address of ours, and this port (serve: instead of ADDR)' -r
 complete -c sockeye -n "__fish_sockeye_using_subcommand udp-send" -l interface -d 'Keep to this interface (SO_BINDTODEVICE)' -r
-complete -c sockeye -n "__fish_sockeye_using_subcommand udp-send" -l recv-buffer -d 'Receive buffer in bytes (SO_RCVBUF; past the limit SO_RCVBUFFORCE where permitted)' -r
 complete -c sockeye -n "__fish_sockeye_using_subcommand udp-send" -l ttl -d 'Time to live, or hop limit, of what is sent' -r
 complete -c sockeye -n "__fish_sockeye_using_subcommand udp-send" -l dscp -d 'Mark what is sent with this DSCP, a name (ef, af41, cs5) or a number' -r
 complete -c sockeye -n "__fish_sockeye_using_subcommand udp-send" -l mark -d 'Firewall mark (SO_MARK)' -r
@@ -177,6 +176,7 @@ always\t'Always'
 never\t'Never'"
 complete -c sockeye -n "__fish_sockeye_using_subcommand udp-send" -l deadline -d 'End the whole run after this long' -r
 complete -c sockeye -n "__fish_sockeye_using_subcommand udp-send" -l send-buffer -d 'Send buffer in bytes (SO_SNDBUF; past the limit SO_SNDBUFFORCE where permitted) [default: the system\'s, with --rate or --flood 4MiB]' -r
+complete -c sockeye -n "__fish_sockeye_using_subcommand udp-send" -l recv-buffer -d 'Receive buffer in bytes (SO_RCVBUF; past the limit SO_RCVBUFFORCE where permitted) [default: with --measure 32MiB]' -r
 complete -c sockeye -n "__fish_sockeye_using_subcommand udp-send" -l crlf -d 'End each text that is sent with CR LF'
 complete -c sockeye -n "__fish_sockeye_using_subcommand udp-send" -l lf -d 'End each text that is sent with LF'
 complete -c sockeye -n "__fish_sockeye_using_subcommand udp-send" -l escape -d 'Read \\r \\n \\t \\0 \\\\ and \\xNN in texts'

@@ -200,8 +200,8 @@ fn surroundings(text: &mut Vec<u8>) -> std::io::Result<()> {
         (
             "SIGINT, SIGTERM, SIGHUP",
             "End the run: open connections report their close, and the summary is the last \
-            line. SIGHUP that was ignored at the start (nohup) stays so. A second SIGINT or SIGTERM, a second or more \
-            later, ends at once, for a run that waits for the reader of its output.",
+            line. SIGHUP that was ignored at the start (nohup) stays so. A run that is over and waits for the \
+            reader of its output ends at once by a SIGINT or SIGTERM that comes a second or more after its end.",
         ),
         ("SIGQUIT (Ctrl-\\)", "Prints the totals so far, and the run goes on."),
         ("SIGPIPE", "Ignored: a reader that has left ends the run quietly."),

@@ -107,6 +107,9 @@ mod udp_loss;
 // Datagrams at their times.
 mod udp_rates;
 
+// What a review of the UDP commands found.
+mod udp_regressions;
+
 // Defects that were found and fixed.
 mod regressions;
 

@@ -72,6 +72,9 @@ went. What cannot be made up for within 100 ms is not sent later as a burst. Ctr
     "Send buffer in bytes (SO_SNDBUF; past the limit SO_SNDBUFFORCE where permitted) [default: the system's, with \
      --rate or --flood 4MiB]"
 )))]
+#[command(mut_arg("recv_buffer", |arg| arg.help(
+    "Receive buffer in bytes (SO_RCVBUF; past the limit SO_RCVBUFFORCE where permitted) [default: with --measure 32MiB]"
+)))]
 pub struct UdpSend {
     /// HOST:PORT, HOST PORT, [V6%ZONE]:PORT or V6 PORT, then the MESSAGEs
     #[arg(value_names = ["TARGET", "MESSAGE"], num_args = 1.., required = true)]
@@ -84,7 +87,7 @@ pub struct UdpSend {
     pub load: Load,
     #[command(flatten)]
     encoding: Encoding,
-    /// Send this many datagrams; 0 is for ever [default: each MESSAGE once, of --measure 4; with
+    /// Send this many datagrams, what could not be sent among them; 0 is for ever [default: each MESSAGE once, of --measure 4; with
     /// --rate or --flood for ever]
     #[arg(long, value_name = "N", allow_negative_numbers = true, help_heading = "Repeat")]
     count: Option<u64>,

@@ -46,7 +46,11 @@ pub(super) async fn run(
         result = both => (result, None),
         cause = run.stop.reached() => (Ok(()), Some(cause)),
     };
-    (result.map(|()| relay.code(cause.is_some())), cause)
+    let result = result.map(|()| match (relay.code(cause.is_some()), cause) {
+        (ExitCode::NoAnswer, Some(cause)) => run.stopped(cause, "an answer came"),
+        (code, _) => code,
+    });
+    (result, cause)
 }
 
 /// stdin to a peer, and what comes back.
@@ -126,7 +130,8 @@ impl Relay<'_> {
                 }
             }
             (Some(refused), _) => refused,
-            (None, Some(wait)) if sent > 0 && !is_stopped => self.udp.timed_out(wait).code,
+            (None, Some(_)) if sent > 0 && is_stopped => ExitCode::NoAnswer,
+            (None, Some(wait)) if sent > 0 => self.udp.timed_out(wait).code,
             (None, _) => ExitCode::Ok,
         }
     }

@@ -19,6 +19,9 @@ const LOOK: Duration = Duration::from_millis(1);
 /// The send buffer that is asked for where datagrams are sent fast, in bytes.
 const BUFFER: u32 = 4 << 20;
 
+/// The receive buffer that is asked for where answers are measured, in bytes, as that of udp-listen.
+const RECV_BUFFER: u32 = 32 << 20;
+
 /// The most datagrams a second that go and are looked after one by one: the kernel stamps the
 /// departure of each, and tells which it has no room for. Of a buffer that it cuts (UDP_SEGMENT) it
 /// says that it took it also where the device then drops some of it.
@@ -62,7 +65,9 @@ async fn open(send: &UdpSend, run: &Run) -> Result<Udp, Failed> {
         Pacing::Interval(_) => send.options.send_buffer,
         Pacing::Rate(_) | Pacing::Flood => send.options.send_buffer.or(Some(BUFFER)),
     };
-    let options = SocketOptions { send_buffer, ..send.options.clone() };
+    // What this host drops of the answers would be taken for the network's loss.
+    let recv_buffer = send.options.recv_buffer.or(measures.then_some(RECV_BUFFER));
+    let options = SocketOptions { send_buffer, recv_buffer, ..send.options.clone() };
     let words = UdpWords {
         options: &options,
         extras,
@@ -92,13 +97,16 @@ async fn walk(send: UdpSend, udp: Udp, run: &Run) -> ExitCode {
         sending.give_up();
         let code = walk.code(&sending, result);
         drop(sending);
-        udp.close(halt.is_set());
-        code
+        (code, udp)
     });
     match walked.await {
-        Ok((code, None)) => code,
-        Ok((code, Some(cause))) => {
+        Ok(((code, udp), None)) => {
+            udp.close(false);
+            code
+        }
+        Ok(((code, udp), Some(cause))) => {
             run.door.ends(cause);
+            udp.close(cause.reason() == Reason::Signal);
             if code == ExitCode::NoAnswer { run.stopped(cause, "an answer came") } else { code }
         }
         Err(failed) => failed.code,
@@ -142,11 +150,19 @@ impl Walk<'_> {
         const CALLS: u64 = 64;
         let mut calls = 0;
         while sending.passed() < count && !self.halt.is_set() {
-            let sent = sending.send(count - sending.passed(), None)?;
+            let sent = match sending.send(count - sending.passed(), None) {
+                Ok(sent) => sent,
+                // Where some went it may pass, as that of a link that is down for a moment does.
+                Err(failed) if self.sent == 0 => return Err(failed),
+                Err(_) => 0,
+            };
             self.sent += sent;
             calls += 1;
             if sent == 0 {
                 sending.wait_for_room(self.halt, LINGER);
+                if sending.code().is_some() {
+                    self.udp.wait(self.halt, Some(LOOK));
+                }
             }
             if calls % CALLS == 0 {
                 self.look(sending, receiver)?;
@@ -243,6 +259,7 @@ impl Walk<'_> {
                 return Ok(());
             }
             if self.udp.wait(self.halt, Some(left)) == Woken::Halted {
+                self.unanswered += 1;
                 return Ok(());
             }
         }

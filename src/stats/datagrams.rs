@@ -207,6 +207,7 @@ impl Datagrams {
         Totals {
             refused: Some(self.refused),
             icmp_errors: Some(self.icmp_errors),
+            kernel_drops: self.kernel_drops,
             rate_asked: asked,
             rate_achieved: achieved,
             send_lateness: self.lateness.figures(),

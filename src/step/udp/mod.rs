@@ -1,6 +1,6 @@
 //! UDP sockets: made, bound, connected; then used by one thread, in batches.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, SocketAddrV6};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -19,7 +19,7 @@ use crate::error::{Error, ExitCode, Step};
 use crate::event::{self, Kind, Reason};
 use crate::socket::options::{self, Extras, Role};
 use crate::socket::{self, SocketKind};
-use crate::sys;
+use crate::sys::{self, ArrivedAt};
 
 mod drops;
 mod probes;
@@ -325,7 +325,7 @@ impl Udp {
 
     /// Reports that nothing came for so long.
     pub fn timeout(&self, after: Duration) {
-        self.door.emit(event::Timeout { conn: None, step: Step::Recv, after });
+        self.door.emit(event::Timeout { conn: self.conn(), step: Step::Recv, after });
     }
 
     /// Reports that nothing came for so long, and that a walk ends for it.
@@ -347,8 +347,12 @@ fn shown(raw: &SockAddr) -> Address {
     socket::address(raw)
 }
 
-/// Returns an address of ours with the port of the socket.
-fn with_port(ip: IpAddr, socket: &Address) -> Address {
+/// Returns the address that a datagram arrived at, with the port of the socket; a link-local one with its
+/// link.
+fn with_port(arrival: &ArrivedAt, socket: &Address) -> Address {
     let port = if let Address::Inet(inet) = socket { inet.port() } else { 0 };
-    Address::from(SocketAddr::new(ip, port))
+    Address::from(match arrival.to {
+        IpAddr::V6(v6) if v6.is_unicast_link_local() => SocketAddrV6::new(v6, port, 0, arrival.interface).into(),
+        ip => SocketAddr::new(ip, port),
+    })
 }

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::time::{Duration, Instant};
 
+use super::drops::Drops;
 use super::reflect::now;
 use super::{Udp, shown};
 use crate::event::{self, Arrival, Clock, Kind, Legs};
@@ -43,6 +44,8 @@ pub(super) struct Probes {
     /// When the packets that were made last were.
     times: Vec<Moment>,
     batch: RecvBatch,
+    /// What this host dropped of the answers: the network has not lost that.
+    drops: Drops,
     /// What is known of the packets from `first` on.
     known: VecDeque<Probe>,
     first: u64,
@@ -111,6 +114,7 @@ impl Probes {
             packets: Vec::new(),
             times: Vec::new(),
             batch: RecvBatch::new(SLOTS, ROOM, true),
+            drops: Drops::new(),
             known: VecDeque::new(),
             first: 0,
             waits: 0,
@@ -233,6 +237,7 @@ impl Probes {
                 break;
             }
         }
+        self.drops.look_again(udp);
         self.expire(udp, Instant::now());
         Ok(())
     }
@@ -252,8 +257,16 @@ impl Probes {
         let Some(probe) = self.probe(number).filter(|probe| is_of(probe)).copied() else {
             return foreign(udp, &from);
         };
-        let there = Duration::from_nanos(reply.sent.ns().saturating_sub(reply.received.ns()));
         let trip = trip(probe.made, probe.left, kernel_time, came);
+        // It cannot have been there for longer than it was away, nor for less than no time.
+        let there = reply.sent.ns().checked_sub(reply.received.ns()).map(Duration::from_nanos);
+        let there = there.filter(|there| *there <= trip.took);
+        if there.is_none() {
+            let message = format!(
+                "{from} says of an answer that it was there for longer than the whole trip took, or for less than no time: the time there is contained in these round trips"
+            );
+            udp.door.warn_once("reflector-clock", &message);
+        }
         if probe.state == State::Open && trip.took >= self.patience {
             // It came after its time, though nobody has looked since.
             self.lose(udp, number, trip.took);
@@ -270,9 +283,9 @@ impl Probes {
             sequence: number,
             bytes: bytes as u64,
             ttl: hops,
-            rtt: trip.took.saturating_sub(there),
+            rtt: trip.took - there.unwrap_or_default(),
             queued: trip.queued,
-            reflector: Some(there),
+            reflector: there,
             reflector_sequence: Some(u64::from(reply.sequence)),
             clock: trip.clock,
             arrival: (state != State::Answered).then(|| self.order.arrive(reply.test.sequence)),
@@ -316,6 +329,7 @@ impl Probes {
     }
 
     pub(super) fn give_up(&mut self, udp: &Udp) {
+        self.drops.look(udp);
         let now = Instant::now();
         while let Some((number, sent)) = self.oldest() {
             self.lose(udp, number, now.saturating_duration_since(sent));

@@ -153,7 +153,7 @@ impl<'a> Receiver<'a> {
         for index in 0..self.buffers {
             let received = self.batch.get(index);
             let from = shown(&received.from);
-            let local = received.arrival.map(|arrival| with_port(arrival.to, &self.udp.local));
+            let local = received.arrival.map(|arrival| with_port(&arrival, &self.udp.local));
             let interface = received.arrival.map(|arrival| {
                 let name = self.interfaces.entry(arrival.interface).or_insert_with(|| {
                     let name = nix::net::if_::if_indextoname(arrival.interface);

@@ -41,6 +41,8 @@ pub struct Sending<'a> {
     made: Made,
     /// The number of the next datagram.
     next: u64,
+    /// Datagrams that were passed over without a number: STAMP packets that the kernel did not take.
+    unnumbered: u64,
     /// Whether the kernel still cuts buffers.
     cuts: bool,
     /// The last errno that was reported as an error: further ones of it are told with each datagram.
@@ -86,6 +88,7 @@ impl<'a> Sending<'a> {
             sends: SendBatch::default(),
             made,
             next: 0,
+            unnumbered: 0,
             cuts,
             failed: None,
             code: None,
@@ -98,7 +101,7 @@ impl<'a> Sending<'a> {
     /// them.
     #[must_use]
     pub fn passed(&self) -> u64 {
-        self.next
+        self.next + self.unnumbered
     }
 
     /// Returns the most that one call sends.
@@ -287,7 +290,10 @@ impl<'a> Sending<'a> {
         let number = self.next;
         match &mut self.made {
             // The numbers of STAMP packets have no gap that is not a loss.
-            Made::Probes(probes) => probes.not_sent(number),
+            Made::Probes(probes) => {
+                probes.not_sent(number);
+                self.unnumbered += 1;
+            }
             Made::Messages(..) | Made::Pattern { .. } => self.next += 1,
         }
         if pressed.is_none() && self.failed != errno {

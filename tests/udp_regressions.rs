@@ -1,0 +1,144 @@
+//! What a review of the UDP commands found, each seen to fail before it was mended.
+
+use std::time::Instant;
+
+use nix::sys::signal::Signal;
+use nix::unistd::Pid;
+
+use crate::harness::events::{Close, Error, NotSent, Reason, Recv, Reply, Send, Timeout, Warning};
+use crate::harness::net::{Net, TempDir};
+use crate::harness::process::{PATIENCE, Stdin};
+use crate::harness::stamp::STAMP;
+use crate::harness::{Family, Peer, Sockeye, require, udp};
+
+/// A Python script with a socket `server`, whose port is printed first.
+fn reflector(script: &str) -> Peer {
+    Peer::python_server(&format!("{STAMP}\nserver = serve_udp()\n{script}"), &[])
+}
+
+/// Waits until a process has stopped: the kernel tells nobody but its parent.
+fn wait_until_stopped(pid: Pid) {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        // All of its threads: any of them may take an answer.
+        let states: Vec<_> = std::fs::read_dir(format!("/proc/{pid}/task"))
+            .unwrap()
+            .map(|task| std::fs::read_to_string(task.unwrap().path().join("stat")).unwrap())
+            .map(|stat| stat.rsplit_once(") ").unwrap().1.chars().next())
+            .collect();
+        if states.iter().all(|state| *state == Some('T')) {
+            return;
+        }
+        assert!(Instant::now() < end, "{states:?}");
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn a_measurement_that_cannot_send_ends_by_its_count() {
+    let net = Net::isolated().with("ip link set lo mtu 1500");
+    let line = "udp-send 127.0.0.1 9000 --measure --count 3 --interval 10ms --size 3000 --dont-fragment --json";
+    let run = Sockeye::new(line).under(net.prefix()).run().exits(5);
+    assert_eq!(run.one::<Error>().errno.as_deref(), Some("EMSGSIZE"));
+    assert_eq!((run.all::<NotSent>().len(), run.summary().sent), (2, Some(0)), "{}", run.dump());
+}
+
+#[test]
+fn answers_that_the_own_kernel_drops_are_told() {
+    let mut peer = reflector(
+        "test, who = server.recvfrom(100)\nsay('came')\ntold()\nfor number in range(500):\n    server.sendto(answer(test, number), who)\nsay('sent')",
+    );
+    let line = "--measure --count 1 --wait 60s --recv-buffer 4KiB --json";
+    let run = Sockeye::new(format!("udp-send 127.0.0.1 {} {line}", peer.port)).start();
+    peer.wait_for("came");
+    run.signal(Signal::SIGSTOP);
+    wait_until_stopped(run.pid());
+    peer.send(b"\n");
+    peer.wait_for("sent");
+    run.signal(Signal::SIGCONT);
+    let run = run.finish_by_itself().exits(0);
+    let summary = run.summary();
+    let (dropped, twice) = (summary.kernel_drops.unwrap(), summary.duplicates.unwrap());
+    assert_eq!((summary.received, 1 + twice + dropped), (Some(1), 500), "{}", run.dump());
+    assert!(dropped > 0);
+}
+
+#[test]
+fn a_run_that_is_stopped_before_its_answers_is_no_success() {
+    // A pipe, of which nothing is answered.
+    let (_deaf, port) = udp::socket(Family::V4);
+    let run = Sockeye::new(format!("udp-send 127.0.0.1 {port} --wait 60s --json -v")).stdin(b"x".to_vec()).start();
+    run.wait_for::<Send>();
+    let run = run.interrupt().exits(8);
+    assert_eq!(run.one::<Warning>().name, "stopped");
+    // Messages, of which one is answered.
+    let peer =
+        udp::server(Family::V4, "data, who = server.recvfrom(9)\nserver.sendto(data, who)\nserver.recvfrom(9)\ntold()");
+    let line = format!("udp-send 127.0.0.1 {} a b --interval 0 --wait 60s --json", peer.port);
+    let run = Sockeye::new(line).start();
+    run.wait_for_nth::<Send>(2);
+    run.wait_for::<Recv>();
+    run.interrupt().exits(1);
+}
+
+#[test]
+fn a_time_at_the_reflector_that_cannot_be_is_not_taken_out() {
+    for times in ["received=ntp(time.time_ns() - 10**14)", "received=ntp(time.time_ns() + 10**10)"] {
+        let peer =
+            reflector(&format!("test, who = server.recvfrom(100)\nserver.sendto(answer(test, 0, {times}), who)"));
+        let run = Sockeye::new(format!("udp-send 127.0.0.1 {} --measure --count 1 --json", peer.port)).run().exits(0);
+        let reply = run.one::<Reply>();
+        assert!(reply.rtt_ns > 0 && reply.reflector_ns.is_none(), "{reply:?}");
+        assert_eq!(run.one::<Warning>().name, "reflector-clock");
+    }
+}
+
+#[test]
+fn a_flood_outlives_a_link_that_is_down_for_a_moment() {
+    require(&["ip"]);
+    let net = Net::isolated().with("ip link add v0 type veth peer name v1; ip addr add 10.7.0.1/24 dev v0; ip link set v0 up; ip link set v1 up; ip neigh add 10.7.0.2 lladdr 02:00:00:00:00:01 dev v0");
+    let script = "$1 udp-send 10.7.0.2 9 --flood --size 100 --deadline 1500ms --json -q & \
+        sleep 0.4; ip link set v0 down; sleep 0.2; ip link set v0 up; ip neigh add 10.7.0.2 lladdr 02:00:00:00:00:01 dev v0; \
+        wait $!; echo code $?";
+    let prefix: Vec<_> = net.prefix().iter().map(|word| word.to_str().unwrap().to_owned()).collect();
+    let words: Vec<&str> = prefix[1..]
+        .iter()
+        .map(String::as_str)
+        .chain(["sh", "-c", script, "sh", env!("CARGO_BIN_EXE_sockeye")])
+        .collect();
+    let ended = Peer::program("unshare", &words, Stdin::Null, None).finish();
+    let text = String::from_utf8_lossy(&ended.stdout).into_owned();
+    assert!(text.ends_with("code 1\n"), "{text}");
+    assert!(text.contains(r#""errno":"ENETUNREACH""#), "{text}");
+}
+
+#[test]
+fn a_reader_that_leaves_is_no_signal() {
+    let (_deaf, port) = udp::socket(Family::V4);
+    let dir = TempDir::new();
+    let events = dir.path().join("events");
+    let line = format!(
+        "{} udp-send 127.0.0.1 {port} --rate 1000/s --size 9 --json --events {} | head -3",
+        env!("CARGO_BIN_EXE_sockeye"),
+        events.display()
+    );
+    assert!(Peer::program("sh", &["-c", &line], Stdin::Null, None).finish().status.success());
+    let end = Instant::now() + PATIENCE;
+    let close = loop {
+        let text = std::fs::read_to_string(&events).unwrap();
+        if let Some(close) = text.lines().find(|line| line.contains(r#""event":"close""#)) {
+            break close.to_owned();
+        }
+        assert!(Instant::now() < end, "{text}");
+        std::thread::yield_now();
+    };
+    assert!(close.contains(r#""reason":"local""#), "{close}");
+}
+
+#[test]
+fn a_wait_in_vain_is_of_its_connection() {
+    let (_deaf, port) = udp::socket(Family::V4);
+    let run = Sockeye::new(format!("udp-send 127.0.0.1 {port} a --wait 10ms --json")).run().exits(8);
+    assert_eq!(run.one::<Timeout>().conn, Some(1));
+    assert_eq!(run.one::<Close>().reason, Reason::Local);
+}
