@@ -158,6 +158,12 @@ impl Role {
     }
 }
 
+/// Returns whether a socket has the options of IPv4, and those of IPv6; a dual-stack one sends IPv4 by
+/// those of IPv4.
+fn families(kind: SocketKind, role: Role) -> (bool, bool) {
+    (kind.domain() == Domain::IPV4 || role.dual_stack() == Some(true), kind.domain() == Domain::IPV6)
+}
+
 /// What is to come along with each datagram.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Extras {
@@ -176,8 +182,7 @@ pub struct Extras {
 /// Returns the calls that make the kernel give what is to come along.
 #[must_use]
 pub fn extras(kind: SocketKind, role: Role, wanted: Extras) -> Vec<Setting> {
-    let v6 = kind.domain() == Domain::IPV6;
-    let v4 = kind.domain() == Domain::IPV4 || role.dual_stack() == Some(true);
+    let (v4, v6) = families(kind, role);
     let Extras { arrival, header, receive_time, send_time, merged } = wanted;
     let mut stamps = 0;
     if receive_time {
@@ -272,8 +277,7 @@ pub fn multicast(kind: SocketKind, hops: Option<u8>, interface: Option<(u32, &st
 pub fn joined_groups_only(kind: SocketKind, role: Role) -> Vec<Setting> {
     /// IPV6_MULTICAST_ALL (linux/in6.h).
     const IPV6_MULTICAST_ALL: i32 = 29;
-    let v6 = kind.domain() == Domain::IPV6;
-    let v4 = kind.domain() == Domain::IPV4 || role.dual_stack() == Some(true);
+    let (v4, v6) = families(kind, role);
     let mut all = Vec::new();
     if v4 {
         all.push(Setting::int("IP_MULTICAST_ALL", IPPROTO_IP, libc::IP_MULTICAST_ALL, 0));
@@ -288,9 +292,7 @@ pub fn joined_groups_only(kind: SocketKind, role: Role) -> Vec<Setting> {
 #[must_use]
 pub fn settings(kind: SocketKind, role: Role, words: &SocketOptions) -> Vec<Setting> {
     let mut all = Vec::new();
-    let v6 = kind.domain() == Domain::IPV6;
-    // A dual-stack socket sends IPv4 by the IPv4 options.
-    let v4 = kind.domain() == Domain::IPV4 || role.dual_stack() == Some(true);
+    let (v4, v6) = families(kind, role);
     let mut add = |wanted: bool, name, level, option, value: Option<i64>| {
         if wanted && let Some(value) = value {
             all.push(Setting::int(name, level, option, value));
