@@ -224,7 +224,6 @@ impl Datagrams {
         let (out, back) = self.reflector.lost(self.answered + self.late, self.lost + self.late);
         let mut rtt = self.rtt.clone();
         rtt.lost(self.lost + self.refused);
-        let ratio = |part: u64, whole: u64| (whole > 0).then(|| part as f64 / whole as f64);
         Totals {
             received: Some(self.answered),
             lost: Some(self.lost),
@@ -275,7 +274,6 @@ impl Datagrams {
 
 /// Adds what the order of numbered datagrams tells.
 fn ordered(order: Ordering, totals: Totals) -> Totals {
-    let ratio = |part: u64, whole: u64| (whole > 0).then(|| part as f64 / whole as f64);
     Totals {
         lost: Some(order.missing),
         loss_ratio: ratio(order.missing, order.missing + order.once),
@@ -286,6 +284,10 @@ fn ordered(order: Ordering, totals: Totals) -> Totals {
         stale: Some(order.stale),
         ..totals
     }
+}
+
+fn ratio(part: u64, whole: u64) -> Option<f64> {
+    (whole > 0).then(|| part as f64 / whole as f64)
 }
 
 impl Reflector {
