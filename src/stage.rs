@@ -195,7 +195,7 @@ pub(crate) fn of_udp_send(send: &UdpSend) -> Stage {
 /// The stage of `udp-listen`.
 pub(crate) fn of_udp_listen(listen: &UdpListen) -> Stage {
     let results = if matches!(listen.reception, Reception::Print) { Results::Peer } else { Results::Lines };
-    let tally = Tally::Receiver { measures: matches!(listen.reception, Reception::Measure { .. }) };
+    let tally = Tally::Receiver { measures: listen.reception.measures() };
     let report_every = listen.series.report_every;
     Stage { report_every, ..Stage::new("udp-listen", &listen.output, tally, results) }
 }

@@ -29,6 +29,24 @@ pub enum Reception {
     },
 }
 
+impl Reception {
+    /// Returns whether datagrams are numbered.
+    #[must_use]
+    pub fn measures(&self) -> bool {
+        matches!(self, Self::Measure { .. })
+    }
+
+    /// Returns whether datagrams are answered.
+    #[must_use]
+    pub fn answers(&self) -> bool {
+        match self {
+            Self::Print | Self::Answer(Answer::Discard) => false,
+            Self::Answer(_) => true,
+            Self::Measure { reflects } => *reflects,
+        }
+    }
+}
+
 /// Receive datagrams of many peers: print, answer, count, or measure
 #[derive(Clone, Debug, Args)]
 #[command(override_usage = "sockeye udp-listen [OPTIONS] [ADDR:]PORT")]

@@ -147,6 +147,12 @@ impl UdpSend {
         self.load == Load::Stdin
     }
 
+    /// Returns whether STAMP test packets are sent that are answered.
+    #[must_use]
+    pub fn measures(&self) -> bool {
+        matches!(self.load, Load::Measure { reflects: true, .. })
+    }
+
     /// Returns how many datagrams are sent; `None` is for ever.
     #[must_use]
     pub fn count(&self) -> Option<u64> {
@@ -245,7 +251,7 @@ impl UdpSend {
         if self.is_relay() && matches!(self.rate, Some(Rate::Bits(_))) {
             return Err("a rate in bits needs the size of the datagrams: MESSAGE or --size".to_owned());
         }
-        if self.mean_size() < 1.5 && matches!(self.rate, Some(Rate::Bits(_))) && self.size == Some(0) {
+        if self.size == Some(0) && matches!(self.rate, Some(Rate::Bits(_))) {
             return Err("a rate in bits cannot be kept by datagrams of 0 bytes".to_owned());
         }
         let Host::Ip(ip, _) = host else { return Ok(()) };

@@ -10,7 +10,7 @@ use crate::event::Kind;
 use crate::step::{self, Extras, Failed, Halt, Joining, Receiver, Reflector, Udp, UdpWords, Whole, Woken, now, since};
 
 /// The receive buffer that is asked for where none is: enough for a burst of a fast sender, in bytes.
-const BUFFER: u32 = 32 << 20;
+pub(super) const RECV_BUFFER: u32 = 32 << 20;
 
 /// The largest datagram, in bytes (RFC 768, RFC 2460).
 const LARGEST: usize = 65_527;
@@ -44,17 +44,16 @@ async fn open(listen: &UdpListen, run: &Run) -> Result<Udp, Failed> {
     const PATIENCE: Duration = Duration::from_secs(10);
     let at = step::bind_address(&run.door, &listen.listen, listen.output.family(), PATIENCE).await?;
     let wants_events = run.door.wants(Kind::Recv);
-    let measures = matches!(listen.reception, Reception::Measure { .. });
-    let answers = !matches!(listen.reception, Reception::Print | Reception::Answer(Answer::Discard));
+    let measures = listen.reception.measures();
     let extras = Extras {
         // Where it is not known by itself: answers go from the address that was asked.
-        arrival: wants_events || (answers && at.is_wildcard()),
+        arrival: wants_events || (listen.reception.answers() && at.is_wildcard()),
         header: wants_events || measures,
         receive_time: wants_events || measures,
         send_time: false,
         merged: merges(listen),
     };
-    let recv_buffer = listen.options.recv_buffer.or(Some(BUFFER));
+    let recv_buffer = listen.options.recv_buffer.or(Some(RECV_BUFFER));
     let options = SocketOptions { recv_buffer, ..listen.options.clone() };
     let words = UdpWords { options: &options, extras, broadcast: false, multicast_interface: None, source: None };
     step::udp_receiver(&run.door, &at, Joining(&listen.join), &words).await
@@ -63,8 +62,7 @@ async fn open(listen: &UdpListen, run: &Run) -> Result<Udp, Failed> {
 /// Returns whether the kernel may merge datagrams: not where each is to be cut, counted off, or told
 /// its own time.
 fn merges(listen: &UdpListen) -> bool {
-    let measures = matches!(listen.reception, Reception::Measure { .. });
-    !listen.no_gro && !measures && listen.recv_size.get() >= LARGEST && listen.count.is_none()
+    !listen.no_gro && !listen.reception.measures() && listen.recv_size.get() >= LARGEST && listen.count.is_none()
 }
 
 struct Walk<'a> {
@@ -76,7 +74,7 @@ struct Walk<'a> {
 
 impl Walk<'_> {
     fn run(&self) -> Result<(), Failed> {
-        let needs_data = !matches!(self.listen.reception, Reception::Print | Reception::Answer(Answer::Discard));
+        let needs_data = self.listen.reception.answers() || self.listen.reception.measures();
         let has_extras = self.wants_events || needs_data;
         let mut receiver = Receiver::new(self.udp, self.listen.recv_size.get(), needs_data, has_extras);
         // Who polls never waits in the kernel.
@@ -93,8 +91,7 @@ impl Walk<'_> {
         let mut left = self.listen.count.map_or(u64::MAX, std::num::NonZeroU64::get);
         let mut last = now();
         while left > 0 && !self.halt.is_set() {
-            let measures = matches!(self.listen.reception, Reception::Measure { .. });
-            let came = receiver.take(left, measures.then_some(&mut *reflector))?;
+            let came = receiver.take(left, self.listen.reception.measures().then_some(&mut *reflector))?;
             if came == 0 {
                 if !self.wait(receiver, &mut last) {
                     break;

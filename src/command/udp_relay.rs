@@ -23,15 +23,8 @@ pub(super) async fn run(
         Ok(ready) => ready,
         Err(failed) => return (Err(failed), None),
     };
-    let relay = Relay {
-        send,
-        udp,
-        ready,
-        sent: Cell::new(0),
-        came: Cell::new(0),
-        errors: Cell::new(0),
-        refused: Cell::new(None),
-    };
+    let relay =
+        Relay { send, udp, ready, sent: Cell::new(0), came: Cell::new(0), drained: Cell::new(Drained::default()) };
     let mut receiver = Receiver::new(udp, usize::MAX, false, true);
     let both = async {
         tokio::select! {
@@ -62,10 +55,8 @@ struct Relay<'a> {
     sent: Cell<u64>,
     /// Datagrams that came.
     came: Cell<u64>,
-    /// ICMP errors that came.
-    errors: Cell<u64>,
-    /// What they come to.
-    refused: Cell<Option<ExitCode>>,
+    /// What the error queue had.
+    drained: Cell<Drained>,
 }
 
 impl Relay<'_> {
@@ -100,7 +91,7 @@ impl Relay<'_> {
 
     /// Takes what comes back: without an end, or until each that was sent is answered or refused.
     async fn download(&self, receiver: &mut Receiver<'_>, until_answered: bool) -> Result<(), Failed> {
-        while !(until_answered && self.came.get() + self.errors.get() >= self.sent.get()) {
+        while !(until_answered && self.came.get() + self.drained.get().errors >= self.sent.get()) {
             self.ready.wait().await;
             self.note(self.udp.take_errors());
             loop {
@@ -114,14 +105,13 @@ impl Relay<'_> {
     }
 
     fn note(&self, drained: Drained) {
-        self.errors.set(self.errors.get() + drained.errors);
-        self.refused.set(drained.code.or(self.refused.get()));
+        self.drained.set(self.drained.get().and(drained));
     }
 
     /// Returns what the run comes to.
     fn code(&self, is_stopped: bool) -> ExitCode {
         let (sent, came) = (self.sent.get(), self.came.get());
-        match (self.refused.get(), self.send.wait) {
+        match (self.drained.get().code, self.send.wait) {
             (_, Some(_)) if came > 0 => {
                 if came < sent {
                     ExitCode::No

@@ -3,11 +3,12 @@
 
 use std::time::{Duration, Instant};
 
+use super::udp_listen::RECV_BUFFER;
 use super::{Run, udp_relay};
-use crate::args::{Load, Pacing, SocketOptions, UdpSend};
+use crate::args::{Pacing, SocketOptions, UdpSend};
 use crate::error::{ExitCode, Step};
 use crate::event::{Kind, Reason};
-use crate::step::{self, Extras, Failed, Halt, Receiver, Schedule, Sending, Udp, UdpWords, Woken, now, since};
+use crate::step::{self, Cause, Extras, Failed, Halt, Receiver, Schedule, Sending, Udp, UdpWords, Woken, now, since};
 
 /// How long ICMP errors are waited for after the last send, where no answer is.
 pub(super) const LINGER: Duration = Duration::from_millis(50);
@@ -17,10 +18,7 @@ pub(super) const LINGER: Duration = Duration::from_millis(50);
 const LOOK: Duration = Duration::from_millis(1);
 
 /// The send buffer that is asked for where datagrams are sent fast, in bytes.
-const BUFFER: u32 = 4 << 20;
-
-/// The receive buffer that is asked for where answers are measured, in bytes, as that of udp-listen.
-const RECV_BUFFER: u32 = 32 << 20;
+const SEND_BUFFER: u32 = 4 << 20;
 
 /// The most datagrams a second that go and are looked after one by one: the kernel stamps the
 /// departure of each, and tells which it has no room for. Of a buffer that it cuts (UDP_SEGMENT) it
@@ -41,7 +39,7 @@ pub async fn run(send: UdpSend, mut run: Run) -> ExitCode {
     match stdin {
         Some(stdin) if send.is_relay() => {
             let (result, cause) = udp_relay::run(&send, &udp, stdin, &run).await;
-            udp.close(cause.is_some_and(|cause| cause.reason() == Reason::Signal));
+            udp.close(cause.map_or(Reason::Local, Cause::reason));
             result.unwrap_or_else(|failed| failed.code)
         }
         _ => walk(send, udp, &run).await,
@@ -52,7 +50,7 @@ async fn open(send: &UdpSend, run: &Run) -> Result<Udp, Failed> {
     let (host, port) = &send.target;
     let addresses = step::resolve_host(&run.door, host, *port, send.output.family(), send.resolve_timeout).await?;
     let source = step::source_address(&run.door, &send.options)?;
-    let measures = matches!(send.load, Load::Measure { reflects: true, .. });
+    let measures = send.measures();
     let wants_events = run.door.wants(Kind::Recv);
     let extras = Extras {
         arrival: wants_events,
@@ -63,7 +61,7 @@ async fn open(send: &UdpSend, run: &Run) -> Result<Udp, Failed> {
     };
     let send_buffer = match send.pacing() {
         Pacing::Interval(_) => send.options.send_buffer,
-        Pacing::Rate(_) | Pacing::Flood => send.options.send_buffer.or(Some(BUFFER)),
+        Pacing::Rate(_) | Pacing::Flood => send.options.send_buffer.or(Some(SEND_BUFFER)),
     };
     // What this host drops of the answers would be taken for the network's loss.
     let recv_buffer = send.options.recv_buffer.or(measures.then_some(RECV_BUFFER));
@@ -101,12 +99,12 @@ async fn walk(send: UdpSend, udp: Udp, run: &Run) -> ExitCode {
     });
     match walked.await {
         Ok(((code, udp), None)) => {
-            udp.close(false);
+            udp.close(Reason::Local);
             code
         }
         Ok(((code, udp), Some(cause))) => {
             run.door.ends(cause);
-            udp.close(cause.reason() == Reason::Signal);
+            udp.close(cause.reason());
             if code == ExitCode::NoAnswer { run.stopped(cause, "an answer came") } else { code }
         }
         Err(failed) => failed.code,
@@ -213,19 +211,15 @@ impl Walk<'_> {
         Ok(())
     }
 
-    fn is_measuring(&self) -> bool {
-        matches!(self.send.load, Load::Measure { reflects: true, .. })
-    }
-
     /// Returns whether an answer to each datagram is waited for before the next.
     fn is_lockstep(&self) -> bool {
-        self.send.wait.is_some() && !self.is_measuring() && matches!(self.send.pacing(), Pacing::Interval(_))
+        self.send.wait.is_some() && !self.send.measures() && matches!(self.send.pacing(), Pacing::Interval(_))
     }
 
     /// Takes what has come back so far.
     fn look(&mut self, sending: &mut Sending<'_>, receiver: &mut Receiver<'_>) -> Result<(), Failed> {
         self.looked = now();
-        if self.is_measuring() {
+        if self.send.measures() {
             return sending.take_answers();
         }
         self.errors += sending.take_errors();
@@ -267,16 +261,16 @@ impl Walk<'_> {
 
     /// Waits after the last send: for answers as long as the words say, for ICMP errors in any case.
     fn linger(&mut self, sending: &mut Sending<'_>, receiver: &mut Receiver<'_>) -> Result<(), Failed> {
-        let bound = match &self.send.load {
-            _ if self.is_measuring() => self.send.answer_within(),
+        let bound = match self.send.wait {
+            _ if self.send.measures() => self.send.answer_within(),
             _ if self.is_lockstep() => Duration::ZERO,
-            _ => self.send.wait.unwrap_or(LINGER),
+            wait => wait.unwrap_or(LINGER),
         };
         let until = now() + bound;
         loop {
             self.look(sending, receiver)?;
             let is_done = match self.send.wait {
-                _ if self.is_measuring() => sending.is_settled(),
+                _ if self.send.measures() => sending.is_settled(),
                 // Something else may answer as well, but no more than this was asked for.
                 Some(_) => self.came + self.errors >= self.sent,
                 None => self.errors >= self.sent,
@@ -307,10 +301,10 @@ impl Walk<'_> {
         if let Err(failed) = result {
             return failed.code;
         }
-        let waits = self.send.wait.is_some() || self.is_measuring();
-        let has_answer = if self.is_measuring() { sending.is_answered() } else { self.came > 0 };
+        let waits = self.send.wait.is_some() || self.send.measures();
+        let has_answer = if self.send.measures() { sending.is_answered() } else { self.came > 0 };
         // Whoever waits for each in turn knows of each; else as many answers as sends are wanted.
-        let is_whole = self.unanswered == 0 && (self.is_lockstep() || self.is_measuring() || self.came >= self.sent);
+        let is_whole = self.unanswered == 0 && (self.is_lockstep() || self.send.measures() || self.came >= self.sent);
         let code = match (sending.refused(), waits, has_answer) {
             (_, true, true) if !is_whole => ExitCode::No,
             (_, true, true) => ExitCode::Ok,

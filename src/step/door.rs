@@ -95,13 +95,18 @@ impl Door {
         }
     }
 
+    /// Emits an event of which there may be very many, or only adds it up where its reader is too slow.
+    pub(super) fn tell<'a>(&self, event: impl Into<Event<'a>>) {
+        let event = event.into();
+        match self.has_room_for(event.kind()) {
+            true => self.emit(event),
+            false => self.add_up(event),
+        }
+    }
+
     /// Adds up an event that is nothing to tell: a figure that is 0.
     pub(super) fn count<'a>(&self, event: impl Into<Event<'a>>) {
-        let mut inner = self.lock();
-        let elapsed = self.elapsed(&mut inner);
-        if let Some(audience) = &mut inner.audience {
-            audience.add(Stamp { time: SystemTime::UNIX_EPOCH, elapsed }, &event.into(), false);
-        }
+        self.add(&event.into(), false);
     }
 
     /// Adds up an event that nobody is to see: it tells of many things at once, each of which would
@@ -109,17 +114,20 @@ impl Door {
     pub(super) fn add_up<'a>(&self, event: impl Into<Event<'a>>) {
         let event = event.into();
         let was_wanted = self.wants(event.kind());
-        let mut inner = self.lock();
-        let elapsed = self.elapsed(&mut inner);
-        if let Some(audience) = &mut inner.audience {
-            audience.add(Stamp { time: SystemTime::UNIX_EPOCH, elapsed }, &event, was_wanted);
-        }
-        drop(inner);
+        self.add(&event, was_wanted);
         if was_wanted {
             // Whether there is room again is asked by nobody else: a pacer does not wait for it.
             let is_full = self.lock().audience.as_ref().is_some_and(|audience| audience.is_full());
             self.full.store(is_full, Ordering::Relaxed);
             self.warn_once("events-dropped", "whoever reads the events is too slow: some are only counted");
+        }
+    }
+
+    fn add(&self, event: &Event<'_>, was_wanted: bool) {
+        let mut inner = self.lock();
+        let elapsed = self.elapsed(&mut inner);
+        if let Some(audience) = &mut inner.audience {
+            audience.add(Stamp { time: SystemTime::UNIX_EPOCH, elapsed }, event, was_wanted);
         }
     }
 

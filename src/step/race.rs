@@ -106,7 +106,8 @@ fn interleaved(addresses: &[Address]) -> VecDeque<Address> {
     turns
 }
 
-fn further(sum: Option<Failed>, failed: Failed) -> Failed {
+/// Returns whichever of two failures came further: of two as far, the first.
+pub(super) fn further(sum: Option<Failed>, failed: Failed) -> Failed {
     match sum {
         Some(sum) if sum.code.reach() >= failed.code.reach() => sum,
         _ => failed,

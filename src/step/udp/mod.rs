@@ -11,6 +11,7 @@ use nix::poll::PollFlags;
 use socket2::{SockAddr, Socket};
 
 use super::open::{BindAddress, bind, open, set, set_options};
+use super::race::further;
 use super::thread::{Halt, Woken};
 use super::{Door, Failed, now};
 use crate::address::Address;
@@ -19,7 +20,7 @@ use crate::error::{Error, ExitCode, Step};
 use crate::event::{self, Kind, Reason};
 use crate::socket::options::{self, Extras, Role};
 use crate::socket::{self, SocketKind};
-use crate::sys::{self, ArrivedAt};
+use crate::sys::{self, ArrivedAt, Outgoing};
 
 mod drops;
 mod probes;
@@ -96,8 +97,7 @@ pub async fn udp_sender(door: &Arc<Door>, addresses: &[Address], words: &UdpWord
         }
         match to(door, address, words).await {
             Ok(udp) => return Ok(udp),
-            Err(failed) if furthest.is_some_and(|before| before.code.reach() >= failed.code.reach()) => {}
-            Err(failed) => furthest = Some(failed),
+            Err(failed) => furthest = Some(further(furthest, failed)),
         }
     }
     Err(furthest.unwrap_or_else(|| {
@@ -149,8 +149,8 @@ async fn connect(door: &Door, made: &Socket, peer: &Address) -> Result<u64, Fail
     let began = now();
     if let Err(error) = socket::connect(made, peer) {
         let error = Error::of_io(Step::Connect, &error, &peer.to_string()).with_peer(peer.clone());
-        let error = match Errno::last() {
-            _ if error.errno == Some(Errno::EACCES) => {
+        let error = match error.errno {
+            Some(Errno::EACCES) => {
                 error.with_hint("a broadcast address needs --broadcast; else a route or local firewall prohibits it")
             }
             _ => error,
@@ -269,8 +269,8 @@ impl Udp {
     }
 
     /// Closes it, and reports that where it had kept to one peer.
-    pub fn close(self, halted: bool) {
-        self.tell_closed(if halted { Reason::Signal } else { Reason::Local });
+    pub fn close(self, reason: Reason) {
+        self.tell_closed(reason);
     }
 
     fn tell_closed(&self, reason: Reason) {
@@ -311,6 +311,13 @@ impl Udp {
     /// Returns where it sends; what a socket without a target sends to is told with each datagram.
     fn target(&self) -> &Address {
         self.target.as_ref().map_or(&self.local, |target| &target.address)
+    }
+
+    /// Returns what is sent to its target: a datagram, or a buffer that the kernel cuts into datagrams of
+    /// so many bytes.
+    fn outgoing<'b>(&'b self, data: &'b [u8], segment: Option<u16>) -> Outgoing<'b> {
+        let to = self.target.as_ref().filter(|target| target.conn.is_none()).map(|target| &target.raw);
+        Outgoing { to, parts: [&[], data], segment, from: None }
     }
 
     /// Waits until something has come, at most for a duration where there is one.

@@ -5,13 +5,14 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use super::drops::Drops;
-use super::reflect::now;
+use super::queue::is_of_icmp;
+use super::reflect::{clock_error, now};
 use super::{Udp, shown};
-use crate::event::{self, Arrival, Clock, Kind, Legs};
+use crate::event::{self, Arrival, Clock, Legs};
 use crate::packet::stamp::{ErrorEstimate, LEN, Reply, TestPacket, Timestamp};
 use crate::step::Failed;
 use crate::step::order::Order;
-use crate::sys::{Received, RecvBatch};
+use crate::sys::RecvBatch;
 
 /// How many test packets are known back, answered or not: some 48 MiB.
 const KNOWN: usize = 1 << 20;
@@ -21,9 +22,6 @@ const SLOTS: usize = 32;
 
 /// Room for an answer, in bytes: more than its fields is only counted.
 const ROOM: usize = 64;
-
-/// What is said of the clock of this machine: no more than how finely it counts.
-const CLOCK_ERROR_NS: u64 = 1_000;
 
 /// How far the wall clock may be from what the monotonic one says before it has been set meanwhile.
 const SET: Duration = Duration::from_millis(1);
@@ -110,7 +108,7 @@ impl Probes {
             patience,
             // Any but 0, which is none: two at once on one host have different ports as well.
             session: (time ^ (time >> 16) ^ u64::from(process)) as u16 | 1,
-            error: ErrorEstimate::new(false, CLOCK_ERROR_NS),
+            error: clock_error(),
             packets: Vec::new(),
             times: Vec::new(),
             batch: RecvBatch::new(SLOTS, ROOM, true),
@@ -227,8 +225,9 @@ impl Probes {
             let count = match self.batch.recv(udp.fd(), SLOTS, false) {
                 Ok(count) => count,
                 Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => break,
-                // An ICMP error, of which the error queue tells more.
-                Err(_) => break,
+                // The error queue tells more of it.
+                Err(error) if is_of_icmp(&error) => break,
+                Err(error) => return Err(udp.recv_failed(&error)),
             };
             for index in 0..count {
                 self.answer(udp, index);
@@ -248,7 +247,7 @@ impl Probes {
         let from = shown(&received.from);
         udp.count_received(bytes);
         let came = Moment::now();
-        let reply = read(&received).filter(|reply| [0, self.session].contains(&reply.test.session));
+        let reply = Reply::read(received.data).filter(|reply| [0, self.session].contains(&reply.test.session));
         let Some((reply, number)) = reply.and_then(|reply| Some((reply, self.number(reply.test.sequence)?))) else {
             return foreign(udp, &from);
         };
@@ -297,18 +296,18 @@ impl Probes {
             State::Open => {
                 self.open -= 1;
                 self.answered += 1;
-                tell(udp, Kind::Reply, event);
+                udp.door.tell(event);
             }
             // A refusal was only a part of the truth: something has answered all the same.
             State::Refused if trip.took < self.patience => {
                 self.answered += 1;
-                tell(udp, Kind::Reply, event);
+                udp.door.tell(event);
             }
             State::Lost | State::Refused => {
                 self.answered += 1;
-                tell(udp, Kind::Late, event::Late(event));
+                udp.door.tell(event::Late(event));
             }
-            State::Answered => tell(udp, Kind::Duplicate, event::Duplicate(event)),
+            State::Answered => udp.door.tell(event::Duplicate(event)),
         }
     }
 
@@ -354,7 +353,7 @@ impl Probes {
         let Some(probe) = self.probe(number) else { return };
         probe.state = State::Lost;
         self.open -= 1;
-        tell(udp, Kind::Lost, event::Lost { target: udp.target(), sequence: number, after });
+        udp.door.tell(event::Lost { target: udp.target(), sequence: number, after });
     }
 }
 
@@ -401,22 +400,10 @@ fn trip(made: Moment, left: Option<u64>, came: Option<u64>, read: Moment) -> Tri
     }
 }
 
-fn read(received: &Received<'_>) -> Option<Reply> {
-    Reply::read(received.data)
-}
-
 /// Reports what is no answer to a test packet of ours.
 fn foreign(udp: &Udp, from: &crate::address::Address) {
     udp.door
         .warn_once("foreign-answer", &format!("{from} sent what is no answer to a test packet of ours: not counted"));
-}
-
-/// Reports what became of a packet, or only counts it where its reader is too slow.
-fn tell<'a>(udp: &Udp, kind: Kind, event: impl Into<event::Event<'a>>) {
-    match udp.door.has_room_for(kind) {
-        true => udp.door.emit(event),
-        false => udp.door.add_up(event),
-    }
 }
 
 #[cfg(test)]

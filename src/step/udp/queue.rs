@@ -7,10 +7,12 @@ use nix::errno::Errno;
 use socket2::SockAddr;
 
 use super::{Udp, shown};
+use crate::address::Address;
 use crate::error::{Error, ExitCode, Step, errno_name};
 use crate::event;
 use crate::packet::icmp;
 use crate::socket::icmp::IcmpError;
+use crate::step::Failed;
 use crate::sys::{self, Queued};
 
 /// The most that a quote is looked at of: more than the kernel quotes of IPv4.
@@ -49,7 +51,13 @@ pub struct Drained {
 impl Drained {
     fn add(&mut self, code: ExitCode) {
         self.errors += 1;
-        self.code = Some(self.code.map_or(code, |sum| if sum.reach() >= code.reach() { sum } else { code }));
+        self.code = further(self.code, Some(code));
+    }
+
+    /// Returns what it had until now, and what it had later.
+    #[must_use]
+    pub fn and(self, later: Self) -> Self {
+        Self { code: further(self.code, later.code), mtu: later.mtu.or(self.mtu), errors: self.errors + later.errors }
     }
 }
 
@@ -97,14 +105,19 @@ impl Udp {
         });
     }
 
+    /// Reports that the kernel had no room for a datagram.
+    pub(super) fn not_sent(&self, target: &Address, sequence: Option<u64>, errno: &str) {
+        self.door.tell(event::NotSent { target, sequence, errno, datagrams: 1 });
+    }
+
+    /// Reports that a recv failed.
+    pub(super) fn recv_failed(&self, error: &io::Error) -> Failed {
+        let error = Error::of_io(Step::Recv, error, &self.local.to_string());
+        self.door.fail(&error.with_local(self.local.clone()))
+    }
+
     /// Makes an error of a send that failed.
-    pub(super) fn send_failed(
-        &self,
-        error: &io::Error,
-        to: &crate::address::Address,
-        bytes: usize,
-        mtu: Option<u32>,
-    ) -> Error {
+    pub(super) fn send_failed(&self, error: &io::Error, to: &Address, bytes: usize, mtu: Option<u32>) -> Error {
         let made = Error::of_io(Step::Send, error, &to.to_string()).with_peer(to.clone());
         match made.errno {
             Some(Errno::EMSGSIZE) => {
@@ -129,6 +142,12 @@ impl Udp {
 /// Returns the name of an ICMP error (`host-unreachable`).
 pub(in crate::step) fn icmp_name(icmp: &IcmpError) -> &'static str {
     if icmp.is_v6 { icmp::name_v6(icmp.kind, icmp.code) } else { icmp::name_v4(icmp.kind, icmp.code) }
+}
+
+/// Returns the further of what two lots of ICMP errors come to.
+pub(super) fn further(one: Option<ExitCode>, other: Option<ExitCode>) -> Option<ExitCode> {
+    // Of two as far, the first.
+    [other, one].into_iter().flatten().max_by_key(|code| code.reach())
 }
 
 /// Returns what an ICMP error stands for, by the errno that the kernel makes of it.

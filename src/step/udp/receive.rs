@@ -12,7 +12,6 @@ use super::drops::Drops;
 use super::queue::{Drained, back_pressure, is_about_earlier, is_of_icmp};
 use super::reflect::Reflector;
 use super::{Udp, shown, with_port};
-use crate::error::{Error, Step};
 use crate::event::{self, Kind, Measured};
 use crate::socket::options::recv_timeout;
 use crate::step::Failed;
@@ -120,10 +119,7 @@ impl<'a> Receiver<'a> {
                 self.udp.door.warn_once("icmp-errors-lost", message);
                 return Ok(0);
             }
-            Err(error) => {
-                let error = Error::of_io(Step::Recv, &error, &self.udp.local.to_string());
-                return Err(self.udp.door.fail(&error.with_local(self.udp.local.clone())));
-            }
+            Err(error) => return Err(self.udp.recv_failed(&error)),
         };
         self.waits = self.can_wait;
         self.came = self.buffers;
@@ -322,13 +318,7 @@ impl Udp {
                             halt.wait(self.fd(), PollFlags::POLLOUT, Some(ROOM));
                             continue;
                         }
-                        Some(errno) => {
-                            let not_sent = event::NotSent { target: to, sequence: None, errno: &errno, datagrams: 1 };
-                            match self.door.has_room_for(Kind::NotSent) {
-                                true => self.door.emit(not_sent),
-                                false => self.door.add_up(not_sent),
-                            }
-                        }
+                        Some(errno) => self.not_sent(to, None, &errno),
                         None => {
                             let bytes = answers[at].parts.iter().map(|part| part.len()).sum();
                             let _reported = self.door.fail(&self.send_failed(&error, to, bytes, drained.mtu));

@@ -16,10 +16,6 @@ use crate::sys::{Outgoing, Received, SendBatch};
 /// distribution 270 KiB.
 const MOST: usize = 1_024;
 
-/// What is said of the clock of this machine: how far it may be off is not known, so no more than
-/// how finely it counts.
-const CLOCK_ERROR_NS: u64 = 1_000;
-
 /// Knows every sender's session.
 pub struct Reflector {
     sessions: Vec<Session>,
@@ -28,6 +24,7 @@ pub struct Reflector {
     /// The test packets of the last batch, buffer by buffer, and when each came.
     pending: Vec<Option<(Option<usize>, TestPacket, u64)>>,
     answers: Vec<Vec<u8>>,
+    error: ErrorEstimate,
 }
 
 /// A sender's session.
@@ -51,7 +48,13 @@ impl Reflector {
     /// Begins with no session.
     #[must_use]
     pub fn new() -> Self {
-        Self { sessions: Vec::new(), current: HashMap::new(), pending: Vec::new(), answers: Vec::new() }
+        Self {
+            sessions: Vec::new(),
+            current: HashMap::new(),
+            pending: Vec::new(),
+            answers: Vec::new(),
+            error: clock_error(),
+        }
     }
 
     /// Begins with a new batch.
@@ -108,7 +111,7 @@ impl Reflector {
 
     /// Answers the test packets of the last batch.
     pub(super) fn reply(&mut self, udp: &Udp, halt: &Halt, received: &[Received<'_>], sends: &mut SendBatch) {
-        let Self { sessions, pending, answers, .. } = self;
+        let Self { sessions, pending, answers, error, .. } = self;
         answers.resize_with(received.len().max(answers.len()), Vec::new);
         let mut outgoing = Vec::with_capacity(received.len());
         for ((received, pending), answer) in received.iter().zip(pending.iter()).zip(answers.iter_mut()) {
@@ -127,7 +130,7 @@ impl Reflector {
             let reply = Reply {
                 sequence,
                 sent: Timestamp::ntp(now()),
-                error: ErrorEstimate::new(false, CLOCK_ERROR_NS),
+                error: *error,
                 received: Timestamp::ntp(*came),
                 test: *test,
                 sender_ttl: received.hops.unwrap_or(0),
@@ -143,4 +146,12 @@ impl Reflector {
 /// Returns the time of the wall clock, which the kernel's stamps are of: nanoseconds since 1970.
 pub(super) fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
+}
+
+/// Returns what is said of the clock of this machine: how far it may be off is not known, so no more
+/// than how finely it counts.
+pub(super) fn clock_error() -> ErrorEstimate {
+    /// Nanoseconds.
+    const FINENESS: u64 = 1_000;
+    ErrorEstimate::new(false, FINENESS)
 }

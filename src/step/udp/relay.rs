@@ -10,9 +10,8 @@ use tokio::io::unix::AsyncFd;
 use super::Udp;
 use super::queue::{Drained, back_pressure, is_about_earlier};
 use crate::error::{Error, ExitCode, Step};
-use crate::event::{self, Kind};
 use crate::step::Failed;
-use crate::sys::{self, Outgoing, SendBatch};
+use crate::sys::{self, SendBatch};
 
 /// What became of a datagram that a relay was to send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,8 +80,7 @@ impl Udp {
     pub fn send_one(&self, data: &[u8]) -> Result<Relayed, Failed> {
         let mut all = Drained::default();
         for _ in 0..4 {
-            let to = self.target.as_ref().filter(|target| target.conn.is_none()).map(|target| &target.raw);
-            let outgoing = [Outgoing { to, parts: [&[], data], segment: None, from: None }];
+            let outgoing = [self.outgoing(data, None)];
             let error = match SendBatch::default().send(self.fd(), &outgoing) {
                 Ok(_) => {
                     self.tell_sent(&outgoing);
@@ -91,7 +89,7 @@ impl Udp {
                 Err(error) => error,
             };
             let drained = self.drain(&mut ());
-            all = Drained { code: drained.code.or(all.code), errors: all.errors + drained.errors, ..drained };
+            all = all.and(drained);
             if is_about_earlier(&error, drained) || error.kind() == io::ErrorKind::Interrupted {
                 continue;
             }
@@ -99,13 +97,9 @@ impl Udp {
                 return Ok(Relayed { fate: Fate::NoRoom, drained: all });
             }
             let Some(errno) = back_pressure(&error) else {
-                return Err(self.door.fail(&self.send_failed(&error, self.target(), data.len(), drained.mtu)));
+                return Err(self.door.fail(&self.send_failed(&error, self.target(), data.len(), all.mtu)));
             };
-            let not_sent = event::NotSent { target: self.target(), sequence: None, errno: &errno, datagrams: 1 };
-            match self.door.has_room_for(Kind::NotSent) {
-                true => self.door.emit(not_sent),
-                false => self.door.add_up(not_sent),
-            }
+            self.not_sent(self.target(), None, &errno);
             return Ok(Relayed { fate: Fate::NotSent, drained: all });
         }
         let message = format!("send {}: nobody takes it", self.target());

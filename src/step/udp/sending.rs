@@ -10,14 +10,14 @@ use nix::poll::PollFlags;
 
 use super::Udp;
 use super::probes::Probes;
-use super::queue::{Drained, Log, back_pressure, is_about_earlier};
+use super::queue::{Drained, Log, back_pressure, further, is_about_earlier};
 use crate::args::Load;
 use crate::error::{ExitCode, errno_name};
 use crate::event::{self, Kind, Lateness};
 use crate::packet::pattern;
 use crate::step::Failed;
 use crate::step::thread::{Halt, Woken};
-use crate::sys::{Outgoing, SendBatch};
+use crate::sys::SendBatch;
 
 /// Most datagrams of one call: as many as the kernel cuts a buffer into (UDP_MAX_SEGMENTS).
 const BATCH: usize = 64;
@@ -167,8 +167,7 @@ impl<'a> Sending<'a> {
     /// Makes one call, and returns how many datagrams it took, and their bytes.
     fn once(&mut self, wanted: usize) -> io::Result<(usize, usize)> {
         let Self { udp, sends, made, next, cuts, .. } = self;
-        let to = udp.target.as_ref().filter(|target| target.conn.is_none()).map(|target| &target.raw);
-        let whole = |data| Outgoing { to, parts: [&[], data], segment: None, from: None };
+        let whole = |data| udp.outgoing(data, None);
         match made {
             Made::Messages(messages, _) => {
                 let at = |index: usize| &messages[((*next + index as u64) % messages.len() as u64) as usize];
@@ -186,7 +185,7 @@ impl<'a> Sending<'a> {
                 if *cuts && wanted > 1 {
                     let segment = u16::try_from(size).ok();
                     let buffers = room[..wanted * size].chunks(*fits * size);
-                    let outgoing: Vec<_> = buffers.map(|buffer| Outgoing { segment, ..whole(buffer) }).collect();
+                    let outgoing: Vec<_> = buffers.map(|buffer| udp.outgoing(buffer, segment)).collect();
                     let taken = wanted.min(sends.send(udp.fd(), &outgoing)? * *fits);
                     return Ok((taken, taken * size));
                 }
@@ -308,12 +307,7 @@ impl<'a> Sending<'a> {
             return Err(failed);
         }
         let errno = pressed.unwrap_or_else(|| errno.map_or_else(|| "EIO".to_owned(), errno_name));
-        let not_sent =
-            event::NotSent { target: self.udp.target(), sequence: Some(number), errno: &errno, datagrams: 1 };
-        match self.udp.door.has_room_for(Kind::NotSent) {
-            true => self.udp.door.emit(not_sent),
-            false => self.udp.door.add_up(not_sent),
-        }
+        self.udp.not_sent(self.udp.target(), Some(number), &errno);
         Ok(0)
     }
 
@@ -322,10 +316,7 @@ impl<'a> Sending<'a> {
         self.count_all();
         let udp = self.udp;
         let drained = udp.drain(&mut self.made);
-        if let Some(code) = drained.code {
-            self.refused =
-                Some(self.refused.map_or(code, |before| if before.reach() >= code.reach() { before } else { code }));
-        }
+        self.refused = further(self.refused, drained.code);
         drained
     }
 

@@ -78,8 +78,7 @@ impl Tried {
     /// # Errors
     /// As sendmsg(2), not reported.
     pub fn send(&self, data: &[u8], segment: Option<u16>) -> Result<(), Unsent> {
-        let to = self.udp.target.as_ref().filter(|target| target.conn.is_none()).map(|target| &target.raw);
-        let outgoing = [Outgoing { to, parts: [&[], data], segment, from: None }];
+        let outgoing = [self.udp.outgoing(data, segment)];
         match SendBatch::default().send(self.udp.fd(), &outgoing) {
             Ok(_) => {
                 self.udp.tell_sent(&outgoing);
