@@ -149,7 +149,9 @@ fn measures(text: &mut Vec<u8>) -> std::io::Result<()> {
             --timeout (RFC 6673). A late answer makes it late, in loss_ratio all the same; an ICMP error makes it \
             refused, which is no loss. A stateful reflector (RFC 8762, 4) numbers its answers: their gaps are what was \
             lost on the way back (lost_back), the rest was on the way out (lost_out); what was lost after the last \
-            answer is in neither. The receiver knows of no loss after the highest number that came.",
+            answer is in neither. A stateless one gives each answer the number of its test packet: then all is in \
+            lost_back, and the warning loss-way-unknown says so. The receiver knows of no loss after the highest number \
+            that came.",
         ),
         (
             "Kernel drops",

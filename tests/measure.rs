@@ -169,6 +169,35 @@ server.sendto(answer(second, 1), whose)
     }
 }
 
+/// Answers four of six test packets, each with the number that `own` makes of its own and of how many
+/// there were before.
+fn with_two_lost(own: &str) -> Finished {
+    let script = format!(
+        r"
+for count in range(6):
+    packet, whose = server.recvfrom(65535)
+    number = sequence_of(packet)
+    if number not in (2, 3):
+        server.sendto(answer(packet, {own}), whose)
+"
+    );
+    let peer = reflector(Family::V4, &script);
+    let run = send(Family::V4, peer.port, "--count 6 --interval 10ms --wait 300ms").run().exits(0);
+    peer.finish();
+    assert_eq!((run.summary().received, run.summary().lost), (Some(4), Some(2)));
+    run
+}
+
+#[test]
+fn a_reflector_without_numbers_of_its_own_does_not_tell_the_ways_apart() {
+    // A stateless one (RFC 8762, 4.3), or a stateful one whose answers were lost: nobody can tell.
+    assert_eq!(warnings(&with_two_lost("number"), "loss-way-unknown"), 1);
+    // Its numbers have no gap: both were lost on the way there.
+    let run = with_two_lost("number if number < 2 else number - 2");
+    assert_eq!((run.summary().lost_out, run.summary().lost_back), (Some(2), Some(0)));
+    assert_eq!(warnings(&run, "loss-way-unknown"), 0, "{}", run.dump());
+}
+
 #[test]
 fn what_answers_no_test_packet_of_ours_is_not_counted() {
     let peer = reflector(

@@ -111,7 +111,8 @@ pub struct Totals {
     /// numbers of its answers tell.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lost_out: Option<u64>,
-    /// `--measure`: of `lost`, those whose answer did not come back (RFC 7680).
+    /// `--measure`: of `lost`, those whose answer did not come back (RFC 7680); of a
+    /// stateless reflector, which has no numbers of its own, all.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lost_back: Option<u64>,
     /// `--measure`: answers that came after their datagram was said to be lost.

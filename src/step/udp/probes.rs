@@ -52,6 +52,10 @@ pub(super) struct Probes {
     /// How many have no end yet.
     open: u64,
     answered: u64,
+    /// One more than the greatest number that was answered.
+    highest: u64,
+    /// Whether an answer had another number than its packet: the reflector is a stateful one.
+    is_stateful: bool,
     order: Order,
     /// The numbers that the reflector gave its answers.
     reflected: Order,
@@ -118,6 +122,8 @@ impl Probes {
             waits: 0,
             open: 0,
             answered: 0,
+            highest: 0,
+            is_stateful: false,
             order: Order::new(),
             reflected: Order::new(),
             stamped: u64::MAX,
@@ -272,6 +278,8 @@ impl Probes {
         }
         let Some(known) = self.probe(number) else { return };
         let state = std::mem::replace(&mut known.state, State::Answered);
+        self.highest = self.highest.max(number + 1);
+        self.is_stateful |= reply.sequence != reply.test.sequence;
         // A copy of an answer has its number, an answer to a copy has another.
         let is_copy = self.reflected.arrive(reply.sequence) == Arrival::Duplicate;
         let legs =
@@ -332,6 +340,11 @@ impl Probes {
         let now = Instant::now();
         while let Some((number, sent)) = self.oldest() {
             self.lose(udp, number, now.saturating_duration_since(sent));
+        }
+        if self.highest > self.answered && !self.is_stateful {
+            let message = "each answer has the number of its test packet, as those of a stateless reflector do: \
+                of such a one nobody knows on which way it was lost, and lost_back has all";
+            udp.door.warn_once("loss-way-unknown", message);
         }
     }
 
