@@ -1,4 +1,5 @@
-//! ICMP errors by name: RFC 792, 1122, 1812 for IPv4, RFC 4443 and 6554 for IPv6.
+//! ICMP errors by name: RFC 792, 1108, 1122, 1812 for IPv4, RFC 4443, 6554, 7112, 8754 and 8883 for
+//! IPv6.
 
 /// Returns the name of an ICMP error for IPv4 (IANA, "ICMP Type Numbers"); `icmp-error` where
 /// none was given to it.
@@ -25,6 +26,8 @@ pub fn name_v4(kind: u8, code: u8) -> &'static str {
         (5, _) => "redirect",
         (11, 0) => "ttl-exceeded",
         (11, _) => "reassembly-time-exceeded",
+        (12, 1) => "option-missing",
+        (12, 2) => "bad-length",
         (12, _) => "parameter-problem",
         _ => "icmp-error",
     }
@@ -47,6 +50,16 @@ pub fn name_v6(kind: u8, code: u8) -> &'static str {
         (2, _) => "packet-too-big",
         (3, 0) => "hop-limit-exceeded",
         (3, _) => "reassembly-time-exceeded",
+        (4, 1) => "unrecognized-next-header",
+        (4, 2) => "unrecognized-option",
+        (4, 3) => "incomplete-header-chain",
+        (4, 4) => "sr-upper-layer-header-error",
+        (4, 5) => "unrecognized-next-header-on-path",
+        (4, 6) => "extension-header-too-big",
+        (4, 7) => "extension-header-chain-too-long",
+        (4, 8) => "too-many-extension-headers",
+        (4, 9) => "too-many-options",
+        (4, 10) => "option-too-big",
         (4, _) => "parameter-problem",
         _ => "icmp-error",
     }
@@ -61,9 +74,14 @@ mod tests {
         assert_eq!(name_v4(3, 3), "port-unreachable");
         assert_eq!(name_v4(3, 4), "fragmentation-needed");
         assert_eq!(name_v4(11, 0), "ttl-exceeded");
+        assert_eq!(name_v4(12, 0), "parameter-problem");
+        assert_eq!(name_v4(12, 1), "option-missing");
+        assert_eq!(name_v4(12, 9), "parameter-problem");
         assert_eq!(name_v4(200, 1), "icmp-error");
         assert_eq!(name_v6(1, 4), "port-unreachable");
         assert_eq!(name_v6(2, 0), "packet-too-big");
+        assert_eq!(name_v6(4, 0), "parameter-problem");
+        assert_eq!(name_v6(4, 2), "unrecognized-option");
         assert_eq!(name_v6(200, 1), "icmp-error");
     }
 }
