@@ -178,3 +178,181 @@ fn open(structure: &[u8], is_guessed: bool) -> Option<Objects<'_>> {
     let is_right = if has_checksum { checksum::is_right(structure) } else { !is_guessed };
     (first >> 4 == VERSION && is_right).then_some(Objects { rest })
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::packet::reckoned;
+
+    /// The object of RFC 4950 that two labels make: 24015 with TTL 1, 16 at the bottom with TTL 2.
+    const LABELS: [u8; 12] = [0, 12, 1, 1, 0x05, 0xdc, 0xf0, 0x01, 0x00, 0x01, 0x0b, 0x02];
+
+    /// An incoming interface with all that can be told (RFC 5837, 4.1): 7, 192.0.2.9, "eth0", 1500.
+    const INTERFACE: [u8; 28] = [
+        0, 28, 2, 0x0f, 0, 0, 0, 7, // length, class, kind, index
+        0, 1, 0, 0, 192, 0, 2, 9, // address
+        8, b'e', b't', b'h', b'0', 0, 0, 0, // name
+        0, 0, 0x05, 0xdc, // MTU
+    ];
+
+    /// Makes a structure with its checksum.
+    fn structure(objects: &[&[u8]]) -> Vec<u8> {
+        let mut octets = [&[0x20, 0, 0, 0][..], &objects.concat()].concat();
+        let checksum = reckoned::checksum(&[&octets]);
+        octets[2..4].copy_from_slice(&checksum.to_be_bytes());
+        octets
+    }
+
+    /// Makes a quote of that length with a structure behind it.
+    fn body(quote: usize, structure: &[u8]) -> Vec<u8> {
+        [&vec![0x45; quote][..], structure].concat()
+    }
+
+    /// Returns the objects of a structure behind a quote of 128 octets, as told by its length.
+    fn told(objects: &[&[u8]]) -> Vec<Object> {
+        part(&body(128, &structure(objects)), 128).1.collect()
+    }
+
+    fn labels() -> Object {
+        Object::Mpls(vec![
+            Label { label: 24015, class: 0, is_bottom: false, ttl: 1 },
+            Label { label: 16, class: 5, is_bottom: true, ttl: 2 },
+        ])
+    }
+
+    fn interface() -> Object {
+        Object::Interface {
+            role: Role::Incoming,
+            index: Some(7),
+            address: Some(Ipv4Addr::new(192, 0, 2, 9).into()),
+            name: Some("eth0".to_owned()),
+            mtu: Some(1500),
+        }
+    }
+
+    #[test]
+    fn objects_are_read_in_their_order() {
+        let other = [0, 6, 9, 3, 0xab, 0xcd];
+        let expected = vec![labels(), interface(), Object::Other { class: 9, kind: 3, data: vec![0xab, 0xcd] }];
+        assert_eq!(told(&[&LABELS, &INTERFACE, &other]), expected);
+        assert_eq!(told(&[]), []);
+    }
+
+    #[test]
+    fn an_interface_tells_what_its_kind_says() {
+        let none = |role| Object::Interface { role, index: None, address: None, name: None, mtu: None };
+        assert_eq!(told(&[&[0, 4, 2, 0x00]]), [none(Role::Incoming)]);
+        assert_eq!(told(&[&[0, 4, 2, 0x40]]), [none(Role::IncomingPart)]);
+        assert_eq!(told(&[&[0, 4, 2, 0x80]]), [none(Role::Outgoing)]);
+        assert_eq!(told(&[&[0, 4, 2, 0xc0]]), [none(Role::NextHop)]);
+
+        let mut octets = vec![0, 24, 2, 0xc4, 0, 2, 0, 0];
+        octets.extend_from_slice(&Ipv6Addr::LOCALHOST.octets());
+        let expected = Object::Interface {
+            role: Role::NextHop,
+            index: None,
+            address: Some(Ipv6Addr::LOCALHOST.into()),
+            name: None,
+            mtu: None,
+        };
+        assert_eq!(told(&[&octets]), [expected]);
+    }
+
+    #[test]
+    fn an_object_that_is_not_whole_is_shown_as_it_is() {
+        let wrong: [&[u8]; 8] = [
+            &[0, 4, 1, 1],                               // no label
+            &[0, 7, 1, 1, 1, 2, 3],                      // three octets of one
+            &[0, 7, 2, 0x08, 0, 0, 7],                   // three octets of an index
+            &[0, 12, 2, 0x04, 0, 3, 0, 0, 192, 0, 2, 9], // a family that it does not have
+            &[0, 12, 2, 0x04, 0, 2, 0, 0, 192, 0, 2, 9], // four octets of IPv6
+            &[0, 8, 2, 0x02, 0, 0, 0, 0],                // a name shorter than its length
+            &[0, 8, 2, 0x02, 9, b'a', b'b', b'c'],       // longer than the object
+            &[0, 4, 2, 0x01],                            // no MTU
+        ];
+        for octets in wrong {
+            let expected = Object::Other { class: octets[2], kind: octets[3], data: octets[4..].to_vec() };
+            assert_eq!(told(&[octets, &LABELS]), [expected, labels()], "{octets:?}");
+        }
+    }
+
+    #[test]
+    fn a_length_that_lies_ends_the_objects() {
+        for lie in [[0, 0], [0, 3], [0, 13], [0xff, 0xff]] {
+            let mut last = LABELS;
+            last[..2].copy_from_slice(&lie);
+            assert_eq!(told(&[&LABELS, &last]), [labels()], "{lie:?}");
+        }
+        assert_eq!(told(&[&LABELS, &[0, 4, 1]]), [labels()]);
+    }
+
+    #[test]
+    fn the_quote_ends_where_its_length_says() {
+        for length in [128, 132, 576] {
+            let body = body(length, &structure(&[&LABELS]));
+            let (quote, objects) = part(&body, length);
+            assert_eq!(quote.len(), length);
+            assert_eq!(objects.collect::<Vec<_>>(), [labels()]);
+        }
+        // A router that does not fill up its quote.
+        let short = body(28, &structure(&[&LABELS]));
+        assert_eq!(part(&short, 28).0.len(), 28);
+        assert_eq!(part(&short, 28).1.count(), 1);
+    }
+
+    #[test]
+    fn a_length_that_is_not_there_is_no_length() {
+        let body = body(128, &[]);
+        assert_eq!(part(&body, 0), (&body[..], Objects::default()));
+        assert_eq!(part(&body, 132), (&body[..], Objects::default()));
+        // What was reserved once need not be 0: only where a structure follows.
+        assert_eq!(part(&body, 28), (&body[..], Objects::default()));
+        assert_eq!(part(&[], 4), (&[][..], Objects::default()));
+    }
+
+    #[test]
+    fn a_structure_that_is_not_right_has_no_objects() {
+        let right = body(128, &structure(&[&LABELS]));
+        // Its version, its checksum, and an object.
+        for (at, wrong) in [(128, 0x10), (131, 1), (140, 9)] {
+            let mut body = right.clone();
+            body[at] ^= wrong;
+            assert_eq!(part(&body, 128), (&body[..128], Objects::default()), "{at}");
+            assert_eq!(part(&body, 0), (&body[..], Objects::default()), "{at}");
+        }
+        assert_eq!(part(&right[..130], 128), (&right[..128], Objects::default()));
+    }
+
+    #[test]
+    fn without_a_length_it_begins_behind_128_octets() {
+        let mut body = body(128, &structure(&[&LABELS]));
+        assert_eq!(part(&body, 0).0.len(), 128);
+        assert_eq!(part(&body, 0).1.collect::<Vec<_>>(), [labels()]);
+        // Without a checksum only where a length says that it is there.
+        body[130..132].fill(0);
+        assert_eq!(part(&body, 0), (&body[..], Objects::default()));
+        assert_eq!(part(&body, 128).1.collect::<Vec<_>>(), [labels()]);
+    }
+
+    proptest! {
+        #[test]
+        fn no_octets_make_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..200), length in 0..2048_usize) {
+            let (quote, objects) = part(&bytes, length);
+            prop_assert!(quote.len() <= bytes.len());
+            prop_assert!(objects.count() <= bytes.len() / HEADER);
+        }
+
+        #[test]
+        fn no_objects_make_it_panic(
+            parts in prop::collection::vec((0..40_u8, 0..4_u8, any::<u8>(), prop::collection::vec(0..12_u8, 0..36)), 0..6),
+        ) {
+            let octets: Vec<u8> = parts
+                .into_iter()
+                .flat_map(|(length, class, kind, data)| [vec![0, length, class, kind], data].concat())
+                .collect();
+            prop_assert!(told(&[&octets]).len() <= octets.len() / HEADER);
+        }
+    }
+}
