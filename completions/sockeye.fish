@@ -30,6 +30,7 @@ complete -c sockeye -n "__fish_sockeye_needs_command" -f -a "serve" -d 'Serve a 
 complete -c sockeye -n "__fish_sockeye_needs_command" -f -a "connect" -d 'Connect to a TCP port or a unix socket: talk, relay stdin and stdout, or test the port'
 complete -c sockeye -n "__fish_sockeye_needs_command" -f -a "udp-send" -d 'Send datagrams: once, at a rate, as fast as the kernel takes them, or to measure the way'
 complete -c sockeye -n "__fish_sockeye_needs_command" -f -a "udp-listen" -d 'Receive datagrams of many peers: print, answer, count, or measure'
+complete -c sockeye -n "__fish_sockeye_needs_command" -f -a "raw-ping" -d 'Ping hosts and whole networks, and the path between: who answers, when, and why not'
 complete -c sockeye -n "__fish_sockeye_needs_command" -f -a "unix-serve" -d 'Serve a unix socket: all that serve does, on this machine, with the peer\'s credentials'
 complete -c sockeye -n "__fish_sockeye_needs_command" -f -a "doctor" -d 'Show what this machine permits, with a real round trip through each kind of socket'
 complete -c sockeye -n "__fish_sockeye_needs_command" -f -a "completions" -d 'Print the completion script of a shell'
@@ -249,6 +250,69 @@ complete -c sockeye -n "__fish_sockeye_using_subcommand udp-listen" -s 6 -l ipv6
 complete -c sockeye -n "__fish_sockeye_using_subcommand udp-listen" -s n -l numeric -d 'Numeric only: look no name up'
 complete -c sockeye -n "__fish_sockeye_using_subcommand udp-listen" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c sockeye -n "__fish_sockeye_using_subcommand udp-listen" -s V -l version -d 'Print version'
+complete -c sockeye -n "__fish_sockeye_using_subcommand raw-ping" -s c -l count -d 'Send so many probes to each target, or to each hop of --trace; 0 is for ever [default: 4; with --until-reply for ever]' -r
+complete -c sockeye -n "__fish_sockeye_using_subcommand raw-ping" -s i -l interval -d 'Probe each target so often; the sends to many are spread evenly [default: 1s]' -r
+complete -c sockeye -n "__fish_sockeye_using_subcommand raw-ping" -l rate -d 'Send at this rate over all targets, like 500/s' -r
+complete -c sockeye -n "__fish_sockeye_using_subcommand raw-ping" -l schedule -d 'When probes go' -r -f -a "periodic\t'One each time that the interval has passed'
+poisson\t'At random, so many in the long run (RFC 2330, 11.1.1): nothing periodic is missed'"
+complete -c sockeye -n "__fish_sockeye_using_subcommand raw-ping" -l retry -d 'With --sweep: try a silent target so often again' -r
+complete -c sockeye -n "__fish_sockeye_using_subcommand raw-ping" -l backoff -d 'With --retry: multiply the time-out by this with each try' -r
+complete -c sockeye -n "__fish_sockeye_using_subcommand raw-ping" -s s -l size -d 'Data of each echo request, or of a datagram, in bytes' -r
+complete -c sockeye -n "__fish_sockeye_using_subcommand raw-ping" -s p -l pattern -d 'Fill the data after the nonce with this, in hexadecimal, again and again [default: the pattern of RFC 864]' -r
+complete -c sockeye -n "__fish_sockeye_using_subcommand raw-ping" -l socket -d 'By which socket echo requests go' -r -f -a "auto\t'SOCK_RAW where it is permitted, else SOCK_DGRAM'
+raw\t'SOCK_RAW: it needs CAP_NET_RAW'
+dgram\t'SOCK_DGRAM: net.ipv4.ping_group_range permits it'"
+complete -c sockeye -n "__fish_sockeye_using_subcommand raw-ping" -l with -d 'What is sent' -r -f -a "icmp\t'An echo request of ICMP'
+tcp-syn\t'A SYN of TCP: a SYN-ACK and a RST are both answers'
+udp\t'A datagram of UDP: a port unreachable is an answer too'"
+complete -c sockeye -n "__fish_sockeye_using_subcommand raw-ping" -l port -d 'With tcp-syn and udp: to which port [default: 80 of TCP, 33434 of UDP]' -r
+complete -c sockeye -n "__fish_sockeye_using_subcommand raw-ping" -s W -l timeout -d 'Wait so long for an answer to each probe; what comes later is late' -r
+complete -c sockeye -n "__fish_sockeye_using_subcommand raw-ping" -l resolve-timeout -d 'Wait at most this long for a name to resolve' -r
+complete -c sockeye -n "__fish_sockeye_using_subcommand raw-ping" -l max-loss -d 'Exit with 1 where a target lost more than this percentage, late answers and refusals among it' -r
+complete -c sockeye -n "__fish_sockeye_using_subcommand raw-ping" -l max-rtt -d 'Exit with 1 where a round trip took longer than this' -r
+complete -c sockeye -n "__fish_sockeye_using_subcommand raw-ping" -l recv-buffer -d 'Receive buffer in bytes (SO_RCVBUF; past the limit SO_RCVBUFFORCE where permitted)' -r
+complete -c sockeye -n "__fish_sockeye_using_subcommand raw-ping" -l send-buffer -d 'Send buffer in bytes (SO_SNDBUF; past the limit SO_SNDBUFFORCE where permitted)' -r
+complete -c sockeye -n "__fish_sockeye_using_subcommand raw-ping" -l dscp -d 'Mark what is sent with this DSCP, a name (ef, af41, cs5) or a number' -r
+complete -c sockeye -n "__fish_sockeye_using_subcommand raw-ping" -l mark -d 'Firewall mark (SO_MARK)' -r
+complete -c sockeye -n "__fish_sockeye_using_subcommand raw-ping" -l keepalive -d 'Probe a silent connection after this long (SO_KEEPALIVE, TCP_KEEPIDLE, TCP_KEEPINTVL)' -r
+complete -c sockeye -n "__fish_sockeye_using_subcommand raw-ping" -l mss -d 'Maximum segment size in bytes (TCP_MAXSEG)' -r
+complete -c sockeye -n "__fish_sockeye_using_subcommand raw-ping" -l congestion -d 'Congestion algorithm (TCP_CONGESTION)' -r
+complete -c sockeye -n "__fish_sockeye_using_subcommand raw-ping" -l user-timeout -d 'Give a connection up when sent data stays unacknowledged this long (TCP_USER_TIMEOUT)' -r
+complete -c sockeye -n "__fish_sockeye_using_subcommand raw-ping" -l busy-poll -d 'Poll the device this long before waiting (SO_BUSY_POLL)' -r
+complete -c sockeye -n "__fish_sockeye_using_subcommand raw-ping" -l report-every -d 'Report the totals so far each time this long has passed, and the TCP figures of every connection on which bytes moved' -r
+complete -c sockeye -n "__fish_sockeye_using_subcommand raw-ping" -l format -d 'Report in this form' -r -f -a "text\t'For people'
+json\t'For scripts: one JSON object a line'"
+complete -c sockeye -n "__fish_sockeye_using_subcommand raw-ping" -l events -d 'Write the JSON events to this file as well' -r -F
+complete -c sockeye -n "__fish_sockeye_using_subcommand raw-ping" -l color -d 'Colour the text' -r -f -a "auto\t'On terminals, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c sockeye -n "__fish_sockeye_using_subcommand raw-ping" -l source -d 'Use this address of ours' -r
+complete -c sockeye -n "__fish_sockeye_using_subcommand raw-ping" -s t -l ttl -d 'Time to live, or hop limit, of what is sent; with --trace the most hops that are looked at [default: the system\'s; with --trace 30]' -r
+complete -c sockeye -n "__fish_sockeye_using_subcommand raw-ping" -s I -l interface -d 'Keep to this interface (SO_BINDTODEVICE)' -r
+complete -c sockeye -n "__fish_sockeye_using_subcommand raw-ping" -s w -l deadline -d 'End the whole run after this long' -r
+complete -c sockeye -n "__fish_sockeye_using_subcommand raw-ping" -s f -l flood -d 'Send as fast as answers come, 64 probes in flight'
+complete -c sockeye -n "__fish_sockeye_using_subcommand raw-ping" -s A -l adaptive -d 'Send the next probe to a target when the last was answered'
+complete -c sockeye -n "__fish_sockeye_using_subcommand raw-ping" -l sweep -d 'One probe to each target, as fast as answers come, 1,000 in flight'
+complete -c sockeye -n "__fish_sockeye_using_subcommand raw-ping" -l until-reply -d 'End with a target when it has answered once'
+complete -c sockeye -n "__fish_sockeye_using_subcommand raw-ping" -l trace -d 'Show every hop on the way, all at once, with statistics of each'
+complete -c sockeye -n "__fish_sockeye_using_subcommand raw-ping" -l path-mtu -d 'Find the largest packet that passes whole, and who says so'
+complete -c sockeye -n "__fish_sockeye_using_subcommand raw-ping" -l all-addresses -d 'Take all addresses of a name, not the first alone'
+complete -c sockeye -n "__fish_sockeye_using_subcommand raw-ping" -l include-broadcast -d 'Take the first and the last address of an IPv4 network too, where its prefix is shorter than /31'
+complete -c sockeye -n "__fish_sockeye_using_subcommand raw-ping" -l plot -d 'At the end show round-trip times as a time line and a histogram'
+complete -c sockeye -n "__fish_sockeye_using_subcommand raw-ping" -l live -d 'Show one screen, a row a target; q ends the run'
+complete -c sockeye -n "__fish_sockeye_using_subcommand raw-ping" -l reuse-port -d 'Let other sockets share the port (SO_REUSEPORT)'
+complete -c sockeye -n "__fish_sockeye_using_subcommand raw-ping" -l no-delay -d 'Send small segments at once (TCP_NODELAY)'
+complete -c sockeye -n "__fish_sockeye_using_subcommand raw-ping" -l fast-open -d 'Send the first MESSAGE with the SYN, and take such (TCP_FASTOPEN_CONNECT, TCP_FASTOPEN; RFC 7413)'
+complete -c sockeye -n "__fish_sockeye_using_subcommand raw-ping" -l mptcp -d 'Speak MPTCP, with a peer that does too (IPPROTO_MPTCP; RFC 8684)'
+complete -c sockeye -n "__fish_sockeye_using_subcommand raw-ping" -l dont-fragment -d 'Forbid fragmentation (IP_MTU_DISCOVER)'
+complete -c sockeye -n "__fish_sockeye_using_subcommand raw-ping" -s j -l json -d 'Report as JSON, one object a line'
+complete -c sockeye -n "__fish_sockeye_using_subcommand raw-ping" -s v -l verbose -d 'Report more: each setsockopt, sends of a relay, TCP figures'
+complete -c sockeye -n "__fish_sockeye_using_subcommand raw-ping" -s q -l quiet -d 'Report results and errors only'
+complete -c sockeye -n "__fish_sockeye_using_subcommand raw-ping" -s 4 -l ipv4 -d 'Use IPv4 only'
+complete -c sockeye -n "__fish_sockeye_using_subcommand raw-ping" -s 6 -l ipv6 -d 'Use IPv6 only'
+complete -c sockeye -n "__fish_sockeye_using_subcommand raw-ping" -s n -l numeric -d 'Numeric only: look no name up'
+complete -c sockeye -n "__fish_sockeye_using_subcommand raw-ping" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c sockeye -n "__fish_sockeye_using_subcommand raw-ping" -s V -l version -d 'Print version'
 complete -c sockeye -n "__fish_sockeye_using_subcommand unix-serve" -l type -d 'The type of the socket' -r -f -a "stream\t'SOCK_STREAM: connections that carry bytes'
 dgram\t'SOCK_DGRAM: datagrams, without a connection'
 seqpacket\t'SOCK_SEQPACKET: connections that carry records'"
@@ -333,13 +397,14 @@ complete -c sockeye -n "__fish_sockeye_using_subcommand man" -s h -l help -d 'Pr
 complete -c sockeye -n "__fish_sockeye_using_subcommand man" -s V -l version -d 'Print version'
 complete -c sockeye -n "__fish_sockeye_using_subcommand schema" -s h -l help -d 'Print help'
 complete -c sockeye -n "__fish_sockeye_using_subcommand schema" -s V -l version -d 'Print version'
-complete -c sockeye -n "__fish_sockeye_using_subcommand help; and not __fish_seen_subcommand_from serve connect udp-send udp-listen unix-serve doctor completions man schema help" -f -a "serve" -d 'Serve a TCP port: echo, answer by rule, discard, send a pattern, relay, or misbehave'
-complete -c sockeye -n "__fish_sockeye_using_subcommand help; and not __fish_seen_subcommand_from serve connect udp-send udp-listen unix-serve doctor completions man schema help" -f -a "connect" -d 'Connect to a TCP port or a unix socket: talk, relay stdin and stdout, or test the port'
-complete -c sockeye -n "__fish_sockeye_using_subcommand help; and not __fish_seen_subcommand_from serve connect udp-send udp-listen unix-serve doctor completions man schema help" -f -a "udp-send" -d 'Send datagrams: once, at a rate, as fast as the kernel takes them, or to measure the way'
-complete -c sockeye -n "__fish_sockeye_using_subcommand help; and not __fish_seen_subcommand_from serve connect udp-send udp-listen unix-serve doctor completions man schema help" -f -a "udp-listen" -d 'Receive datagrams of many peers: print, answer, count, or measure'
-complete -c sockeye -n "__fish_sockeye_using_subcommand help; and not __fish_seen_subcommand_from serve connect udp-send udp-listen unix-serve doctor completions man schema help" -f -a "unix-serve" -d 'Serve a unix socket: all that serve does, on this machine, with the peer\'s credentials'
-complete -c sockeye -n "__fish_sockeye_using_subcommand help; and not __fish_seen_subcommand_from serve connect udp-send udp-listen unix-serve doctor completions man schema help" -f -a "doctor" -d 'Show what this machine permits, with a real round trip through each kind of socket'
-complete -c sockeye -n "__fish_sockeye_using_subcommand help; and not __fish_seen_subcommand_from serve connect udp-send udp-listen unix-serve doctor completions man schema help" -f -a "completions" -d 'Print the completion script of a shell'
-complete -c sockeye -n "__fish_sockeye_using_subcommand help; and not __fish_seen_subcommand_from serve connect udp-send udp-listen unix-serve doctor completions man schema help" -f -a "man" -d 'Print a man page'
-complete -c sockeye -n "__fish_sockeye_using_subcommand help; and not __fish_seen_subcommand_from serve connect udp-send udp-listen unix-serve doctor completions man schema help" -f -a "schema" -d 'Print the JSON Schema of the events'
-complete -c sockeye -n "__fish_sockeye_using_subcommand help; and not __fish_seen_subcommand_from serve connect udp-send udp-listen unix-serve doctor completions man schema help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c sockeye -n "__fish_sockeye_using_subcommand help; and not __fish_seen_subcommand_from serve connect udp-send udp-listen raw-ping unix-serve doctor completions man schema help" -f -a "serve" -d 'Serve a TCP port: echo, answer by rule, discard, send a pattern, relay, or misbehave'
+complete -c sockeye -n "__fish_sockeye_using_subcommand help; and not __fish_seen_subcommand_from serve connect udp-send udp-listen raw-ping unix-serve doctor completions man schema help" -f -a "connect" -d 'Connect to a TCP port or a unix socket: talk, relay stdin and stdout, or test the port'
+complete -c sockeye -n "__fish_sockeye_using_subcommand help; and not __fish_seen_subcommand_from serve connect udp-send udp-listen raw-ping unix-serve doctor completions man schema help" -f -a "udp-send" -d 'Send datagrams: once, at a rate, as fast as the kernel takes them, or to measure the way'
+complete -c sockeye -n "__fish_sockeye_using_subcommand help; and not __fish_seen_subcommand_from serve connect udp-send udp-listen raw-ping unix-serve doctor completions man schema help" -f -a "udp-listen" -d 'Receive datagrams of many peers: print, answer, count, or measure'
+complete -c sockeye -n "__fish_sockeye_using_subcommand help; and not __fish_seen_subcommand_from serve connect udp-send udp-listen raw-ping unix-serve doctor completions man schema help" -f -a "raw-ping" -d 'Ping hosts and whole networks, and the path between: who answers, when, and why not'
+complete -c sockeye -n "__fish_sockeye_using_subcommand help; and not __fish_seen_subcommand_from serve connect udp-send udp-listen raw-ping unix-serve doctor completions man schema help" -f -a "unix-serve" -d 'Serve a unix socket: all that serve does, on this machine, with the peer\'s credentials'
+complete -c sockeye -n "__fish_sockeye_using_subcommand help; and not __fish_seen_subcommand_from serve connect udp-send udp-listen raw-ping unix-serve doctor completions man schema help" -f -a "doctor" -d 'Show what this machine permits, with a real round trip through each kind of socket'
+complete -c sockeye -n "__fish_sockeye_using_subcommand help; and not __fish_seen_subcommand_from serve connect udp-send udp-listen raw-ping unix-serve doctor completions man schema help" -f -a "completions" -d 'Print the completion script of a shell'
+complete -c sockeye -n "__fish_sockeye_using_subcommand help; and not __fish_seen_subcommand_from serve connect udp-send udp-listen raw-ping unix-serve doctor completions man schema help" -f -a "man" -d 'Print a man page'
+complete -c sockeye -n "__fish_sockeye_using_subcommand help; and not __fish_seen_subcommand_from serve connect udp-send udp-listen raw-ping unix-serve doctor completions man schema help" -f -a "schema" -d 'Print the JSON Schema of the events'
+complete -c sockeye -n "__fish_sockeye_using_subcommand help; and not __fish_seen_subcommand_from serve connect udp-send udp-listen raw-ping unix-serve doctor completions man schema help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'

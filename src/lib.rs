@@ -53,6 +53,12 @@ pub fn run(started: Instant, words: impl IntoIterator<Item = OsString>, streams:
             let stage = stage::of_udp_listen(&udp_listen);
             stage.run(started, streams, |run| command::udp_listen::run(*udp_listen, run))
         }
+        Command::RawPing(raw_ping) => {
+            // With the rights that the program was started with; the walk has none.
+            let lists = command::raw_ping::read_lists(&raw_ping);
+            let stage = stage::of_raw_ping(&raw_ping);
+            stage.run(started, streams, |run| command::raw_ping::run(*raw_ping, lists, run))
+        }
         Command::UnixServe(unix_serve) => {
             let stage = stage::of_unix_serve(&unix_serve);
             stage.run(started, streams, |run| command::unix_serve::run(*unix_serve, run))

@@ -13,14 +13,15 @@ use nix::fcntl::OFlag;
 use tokio::sync::Notify;
 
 use crate::args::{
-    self, Connect, Doctor, Load, Output, Pacing, Reception, Serve, UdpListen, UdpSend, UnixServe, UnixType,
+    self, Connect, Doctor, Load, Output, Pacing, Quest, RawPing, Reception, Serve, Tempo, UdpListen, UdpSend,
+    UnixServe, UnixType,
 };
 use crate::command::Run;
 use crate::error::{Error, ExitCode, Step, errno_name};
 use crate::event::{self, Audience, Event, Kind, SCHEMA, Stamp, Totals};
 use crate::report::{self, Detail, Format, OutputEvent, Report, Results, Screen, Settings, Steps};
-use crate::stats::{Stats, Tally};
-use crate::step::{Cause, Door, Stdin, Stop};
+use crate::stats::{Each, Stats, Tally};
+use crate::step::{Cause, Door, Privileged, Stdin, Stop, give_up_rights};
 
 /// The three standard streams. They are used as they are: a copy of a descriptor would be one
 /// more, which counts where they have run out.
@@ -133,6 +134,10 @@ pub(crate) struct Stage {
     rate_asked: Option<f64>,
     hex_dump: bool,
     report_every: Option<Duration>,
+    /// Whether the walk opens sockets that need rights: one thread has them then, and no other.
+    is_privileged: bool,
+    /// Whether the walk reads stdin, though it is no relay.
+    reads_stdin: bool,
 }
 
 /// The stage of `serve`.
@@ -200,6 +205,27 @@ pub(crate) fn of_udp_listen(listen: &UdpListen) -> Stage {
     Stage { report_every, ..Stage::new("udp-listen", &listen.output, tally, results) }
 }
 
+/// The stage of `raw-ping`.
+pub(crate) fn of_raw_ping(ping: &RawPing) -> Stage {
+    let is_sweep = matches!(ping.tempo(), Tempo::Sweep { .. });
+    let is_read = ping.output.format() == args::Format::Json || ping.output.events.is_some();
+    let each = match is_sweep {
+        true if ping.output.quiet || !is_read => Each::Nothing,
+        true => Each::Brief,
+        false => Each::Whole,
+    };
+    let many = ping.has_many() && ping.quest() == Quest::Ping;
+    let results = Results::Probes { many, sweep: is_sweep };
+    Stage {
+        in_bulk: ping.in_bulk(),
+        rate_asked: ping.rate_asked(),
+        report_every: ping.series.report_every,
+        is_privileged: true,
+        reads_stdin: ping.reads_stdin(),
+        ..Stage::new("raw-ping", &ping.output, Tally::Pinger(each), results)
+    }
+}
+
 /// The stage of `doctor`.
 pub(crate) fn of_doctor(doctor: &Doctor) -> Stage {
     let steps = if doctor.output.is_verbose() { Steps::Verbose } else { Steps::Hidden };
@@ -226,6 +252,8 @@ impl Stage {
             rate_asked: None,
             hex_dump: false,
             report_every: None,
+            is_privileged: false,
+            reads_stdin: false,
         }
     }
 
@@ -237,7 +265,15 @@ impl Stage {
         let stop = Stop::default();
         let drained = Arc::new(Notify::new());
         let failure = Arc::new(Mutex::new(None));
-        let (report, trouble) = match self.report(&streams, &stop, &drained, &failure) {
+        let privileged = match self.is_privileged.then(Privileged::start).transpose() {
+            Ok(privileged) => privileged,
+            Err(error) => return streams.without_threads(&error).number(),
+        };
+        let events = self.output.events.as_deref().map(|path| (path, events_file(path)));
+        if privileged.is_some() {
+            give_up_rights();
+        }
+        let (report, trouble) = match self.report(&streams, events, &stop, &drained, &failure) {
             Ok(opened) => opened,
             Err(error) => return streams.without_threads(&error).number(),
         };
@@ -259,9 +295,10 @@ impl Stage {
                         stop.watch_reader(stdout);
                     }
                     let is_terminal = streams.stdin.is_terminal();
-                    let stdin = self.is_relay.then_some(Stdin { stream: streams.stdin, is_terminal });
+                    let has_stdin = self.is_relay || self.reads_stdin;
+                    let stdin = has_stdin.then_some(Stdin { stream: streams.stdin, is_terminal });
                     let stdout = self.is_plain_relay(&streams.stdout).then_some(streams.stdout);
-                    walk(Run { door: Arc::clone(&door), stop, stdin, stdout }).await
+                    walk(Run { door: Arc::clone(&door), stop, stdin, stdout, privileged }).await
                 }
                 Err(error) => door.fail(&Error::of_io(Step::Socket, &error, "signals").with_exit_code(BROKEN)).code,
             };
@@ -302,17 +339,16 @@ impl Stage {
     fn report(
         &self,
         streams: &Streams,
+        opened: Option<(&Path, io::Result<File>)>,
         stop: &Stop,
         drained: &Arc<Notify>,
         failure: &Failure,
     ) -> io::Result<(Report, Option<Error>)> {
-        let (mut events, mut trouble) = (None, None);
-        if let Some(path) = &self.output.events {
-            match events_file(path) {
-                Ok(file) => events = Some(file),
-                Err(error) => trouble = Some(Error::of_io(Step::Open, &error, &path.display().to_string())),
-            }
-        }
+        let (events, trouble) = match opened {
+            Some((_, Ok(file))) => (Some(file), None),
+            Some((path, Err(error))) => (None, Some(Error::of_io(Step::Open, &error, &path.display().to_string()))),
+            None => (None, None),
+        };
         let start = |name: &'static str, writer: Box<dyn Write + Send>| {
             let (stop, drained, failure) = (stop.clone(), Arc::clone(drained), Arc::clone(failure));
             report::Output::start(name, writer, move |told| {
@@ -438,9 +474,7 @@ impl Audience for Wiring {
         self.stats.until(stamp.elapsed);
         let totals = Totals { cpu: self.cpu(), ..self.stats.totals() };
         if let Some(report) = &mut self.report {
-            for (target, session, totals) in self.stats.each_target() {
-                report.hear(stamp, &event::TargetSummary { target, session, totals: &totals }.into());
-            }
+            self.stats.each_target(|event| report.hear(stamp, event));
         }
         let summary = Event::from(self.stats.summary(code, &totals));
         let Some(mut report) = self.report.take() else { return code };

@@ -38,7 +38,8 @@ fn every_example_is_a_command_line_that_sockeye_takes() {
     for subcommand in subcommands() {
         for example in examples(&subcommand) {
             // What serves for ever is ended, unless the example itself says when.
-            let bounded = ["serve", "connect", "unix-serve", "udp-send", "udp-listen"].contains(&subcommand.as_str())
+            let bounded = ["serve", "connect", "unix-serve", "udp-send", "udp-listen", "raw-ping"]
+                .contains(&subcommand.as_str())
                 && !example.contains("--deadline");
             let line = if bounded {
                 example.replace(&format!("sockeye {subcommand}"), &format!("sockeye {subcommand} --deadline 300ms"))

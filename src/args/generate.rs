@@ -52,6 +52,8 @@ pub enum Page {
     UdpSend,
     /// `sockeye-udp-listen(1)`.
     UdpListen,
+    /// `sockeye-raw-ping(1)`.
+    RawPing,
     /// `sockeye-unix-serve(1)`.
     UnixServe,
     /// `sockeye-doctor(1)`.

@@ -8,6 +8,7 @@ use std::ffi::OsString;
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
+pub mod aim;
 pub mod answer;
 pub mod connect;
 pub mod doctor;
@@ -19,6 +20,7 @@ pub mod message;
 pub mod output;
 pub mod patience;
 pub mod port;
+pub mod raw_ping;
 pub mod repeat;
 pub mod series;
 pub mod serve;
@@ -30,6 +32,7 @@ pub mod udp_send;
 pub mod unix_serve;
 pub mod value;
 
+pub use aim::Aim;
 pub use answer::Answer;
 pub use connect::Connect;
 pub use doctor::Doctor;
@@ -41,6 +44,7 @@ pub use message::Encoding;
 pub use output::{Color, Format, Output};
 pub use patience::Patience;
 pub use port::{Port, PortList};
+pub use raw_ping::{ProbeKind, Quest, RawPing, SocketChoice, Spacing, Tempo};
 pub use repeat::Repeat;
 pub use series::Series;
 pub use serve::Serve;
@@ -86,6 +90,8 @@ pub enum Command {
     UdpSend(Box<UdpSend>),
     /// Receive datagrams of many peers: print, answer, count, or measure
     UdpListen(Box<UdpListen>),
+    /// Ping hosts and whole networks, and the path between: who answers, when, and why not
+    RawPing(Box<RawPing>),
     /// Serve a unix socket: all that serve does, on this machine, with the peer's credentials
     UnixServe(Box<UnixServe>),
     /// Show what this machine permits, with a real round trip through each kind of socket
@@ -137,6 +143,7 @@ impl Command {
             Self::Connect(connect) => connect.check(),
             Self::UdpSend(udp_send) => udp_send.check(),
             Self::UdpListen(udp_listen) => udp_listen.check(),
+            Self::RawPing(raw_ping) => raw_ping.check(),
             Self::UnixServe(unix_serve) => unix_serve.check(),
             Self::Doctor(doctor) => doctor.output.check(),
             Self::Completions(_) | Self::Man(_) | Self::Schema(_) => Ok(()),
@@ -167,6 +174,7 @@ fn definition(word: Option<&OsString>) -> clap::Command {
         Some("connect") => only::<Connect>("connect"),
         Some("udp-send") => only::<UdpSend>("udp-send"),
         Some("udp-listen") => only::<UdpListen>("udp-listen"),
+        Some("raw-ping") => only::<RawPing>("raw-ping"),
         Some("unix-serve") => only::<UnixServe>("unix-serve"),
         Some("doctor") => only::<Doctor>("doctor"),
         _ => Cli::command(),
@@ -179,7 +187,7 @@ mod tests {
 
     #[test]
     fn one_subcommand_alone_is_what_it_is_among_the_others() {
-        for name in ["serve", "connect", "udp-send", "udp-listen", "unix-serve", "doctor"] {
+        for name in ["serve", "connect", "udp-send", "udp-listen", "raw-ping", "unix-serve", "doctor"] {
             let told = |mut clap: clap::Command, rest: &str| {
                 clap.try_get_matches_from_mut(["sockeye", name, rest]).unwrap_err().to_string()
             };

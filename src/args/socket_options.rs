@@ -86,6 +86,19 @@ pub struct SocketOptions {
 impl SocketOptions {
     /// Refuses the options that UDP does not have.
     pub(super) fn check_udp(&self) -> Result<(), String> {
+        self.tcp_only().map_or(Ok(()), |option| Err(format!("{option} is for TCP, and this is UDP")))
+    }
+
+    /// Refuses the options that a probe does not have.
+    pub(super) fn check_raw(&self) -> Result<(), String> {
+        match self.tcp_only().or(self.reuse_port.then_some("--reuse-port")) {
+            Some(option) => Err(format!("{option} is for connections and ports, and a probe has neither")),
+            None => Ok(()),
+        }
+    }
+
+    /// Returns an option that was given and that only TCP has, by its name.
+    fn tcp_only(&self) -> Option<&'static str> {
         let of_tcp = [
             (self.keepalive.is_some(), "--keepalive"),
             (self.no_delay, "--no-delay"),
@@ -95,10 +108,7 @@ impl SocketOptions {
             (self.fast_open, "--fast-open"),
             (self.mptcp, "--mptcp"),
         ];
-        match of_tcp.into_iter().find(|(is_given, _)| *is_given) {
-            Some((_, option)) => Err(format!("{option} is for TCP, and this is UDP")),
-            None => Ok(()),
-        }
+        of_tcp.into_iter().find_map(|(is_given, option)| is_given.then_some(option))
     }
 
     /// Returns an option that was given and that only IP has, by its name.

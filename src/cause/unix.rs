@@ -59,7 +59,7 @@ fn name(address: &Address) -> Option<PathBuf> {
             bytes.extend_from_slice(name);
             Some(Path::new(OsStr::from_bytes(&bytes)).to_owned())
         }
-        Address::Inet(_) | Address::UnixUnnamed => None,
+        Address::Inet(_) | Address::Ip(..) | Address::UnixUnnamed => None,
     }
 }
 

@@ -7,7 +7,7 @@ use std::io;
 use std::sync::Arc;
 
 use crate::error::ExitCode;
-use crate::step::{Cause, Door, Stdin, Stop};
+use crate::step::{Cause, Door, Privileged, Stdin, Stop};
 
 mod broker;
 pub mod connect;
@@ -16,6 +16,7 @@ pub mod doctor;
 mod expectation;
 mod fault;
 mod probe;
+pub mod raw_ping;
 mod reach;
 mod relay;
 mod retry;
@@ -41,6 +42,8 @@ pub struct Run {
     pub stdin: Option<Stdin>,
     /// Where a relay may write by itself, because the report has no other use for the bytes.
     pub stdout: Option<io::Stdout>,
+    /// The thread that opens sockets which need rights.
+    pub privileged: Option<Privileged>,
 }
 
 impl Run {

@@ -18,15 +18,16 @@ mod total;
 mod value;
 
 pub use probe::{
-    Arrival, Clock, Duplicate, KernelDrops, Late, Legs, Lost, Measured, NotSent, Reply, Session, TargetSummary,
+    Arrival, Clock, Corrupted, Duplicate, Foreign, Hop, KernelDrops, Late, Legs, Lost, Measured, NotSent, PathMtu,
+    Reply, Session, Stray, TargetSummary,
 };
 pub use step::{
-    Accept, Bind, Close, Connect, Descriptor, Eof, How, IcmpError, Lateness, Listen, OptionValue, Reason, Recv,
+    Accept, Bind, Close, Connect, Descriptor, Eof, How, IcmpError, Label, Lateness, Listen, OptionValue, Reason, Recv,
     Resolve, Send, Setsockopt, Shutdown, Side, Socket, SynRetransmit, Timeout, Unlink, UnlinkReason,
 };
 pub use tcp::{FastOpen, HeldBack, Mptcp, Queue, Tcp, TcpFigures};
 pub use told::{Check, CheckOutcome, Error, Round, Start, Warning};
-pub use total::{Distribution, Interim, OutageSpan, Outcome, Summary, Totals};
+pub use total::{Distribution, Interim, LossRun, Named, OutageSpan, Outcome, Summary, Totals};
 pub use value::Payload;
 
 /// Version of the event schema; raised when a field or event is renamed or removed.
@@ -163,6 +164,10 @@ events! {
     Late['a] "late",
     /// A further answer came to a probe that has been answered.
     Duplicate['a] "duplicate",
+    /// An answer to a probe came damaged: the probe is not answered by it.
+    Corrupted['a] "corrupted",
+    /// What came is no answer to a probe of ours, though it looks like one.
+    Foreign['a] "foreign",
     /// No answer to a probe came in time.
     Lost['a] "lost",
     /// The kernel did not take a datagram.
@@ -173,6 +178,10 @@ events! {
     KernelDrops['a] "kernel-drops",
     /// An ICMP error came back.
     IcmpError['a] "icmp-error",
+    /// What was seen of one hop on the way.
+    Hop['a] "hop",
+    /// The largest packet that passes whole was found.
+    PathMtu['a] "path-mtu",
     /// A round of `--count` ended.
     Round['a] "round",
     /// One thing that this machine permits or not.

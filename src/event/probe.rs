@@ -1,5 +1,6 @@
 //! The fields of the events about probes and numbered datagrams: what became of each.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use schemars::JsonSchema;
@@ -51,8 +52,17 @@ pub struct Reply<'a> {
     /// there.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reflector_sequence: Option<u64>,
+    /// `raw-ping --with`: what the answer is: `syn-ack`, `rst`, `port-unreachable`, `datagram`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub answer: Option<&'a str>,
     /// Whose clock the times are of.
     pub clock: Clock,
+    /// The number of the target among the others.
+    #[serde(skip)]
+    pub number: u32,
+    /// `--trace`: how many hops the probe was to go.
+    #[serde(skip)]
+    pub hops: Option<u8>,
     /// How it came among the other answers.
     #[serde(skip)]
     pub arrival: Option<Arrival>,
@@ -91,6 +101,87 @@ pub struct Late<'a>(pub Reply<'a>);
 #[serde(transparent)]
 pub struct Duplicate<'a>(pub Reply<'a>);
 
+/// What is no sound answer to a probe: as far as known.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct Stray<'a> {
+    /// Where the probe was sent that it belongs to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
+    pub target: Option<&'a Address>,
+    /// Who has sent it.
+    #[schemars(with = "String")]
+    pub from: &'a Address,
+    /// The number of the probe.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sequence: Option<u64>,
+    /// Bytes of the message.
+    pub bytes: u64,
+    /// The time to live, or hop limit, that it arrived with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ttl: Option<u8>,
+    /// From the probe's departure to its arrival.
+    #[serde(rename = "rtt_ns", serialize_with = "some_nanoseconds", skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "duration")]
+    pub rtt: Option<Duration>,
+    /// Whose clock that is of.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub clock: Option<Clock>,
+    /// What is wrong with it: `checksum`, `length`, `payload`, `sequence`; `address`, `id`, `nonce`.
+    pub wrong: &'a str,
+    /// The number of the target among the others.
+    #[serde(skip)]
+    pub number: Option<u32>,
+}
+
+/// Fields of `corrupted`: from whom was asked, and damaged.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[serde(transparent)]
+pub struct Corrupted<'a>(pub Stray<'a>);
+
+/// Fields of `foreign`: from another, or an answer to another.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[serde(transparent)]
+pub struct Foreign<'a>(pub Stray<'a>);
+
+/// Fields of `hop`.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct Hop<'a> {
+    /// Where the way leads.
+    pub target: &'a str,
+    /// Which hop it is, from 1.
+    pub ttl: u8,
+    /// Who has answered there; absent where nobody has.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    pub from: &'a [IpAddr],
+    /// Probes that were to go so far.
+    pub sent: u64,
+    /// Answers of this hop.
+    pub received: u64,
+    /// Round-trip times.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rtt: Option<super::Distribution>,
+}
+
+/// Fields of `path-mtu`.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct PathMtu<'a> {
+    /// Where the way leads.
+    #[schemars(with = "String")]
+    pub target: &'a Address,
+    /// The largest packet that passes whole, in bytes, its IP header among them.
+    pub path_mtu: u64,
+    /// Who says that no larger one passes; absent where nobody says so: it is this host's own limit, or
+    /// larger ones vanish.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub from: Option<IpAddr>,
+    /// True where larger packets vanish and nobody says so.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub silent: bool,
+    /// The number of the target among the others.
+    #[serde(skip)]
+    pub number: u32,
+}
+
 /// Fields of `lost`.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct Lost<'a> {
@@ -103,6 +194,9 @@ pub struct Lost<'a> {
     #[serde(rename = "after_ns", serialize_with = "nanoseconds")]
     #[schemars(schema_with = "duration")]
     pub after: Duration,
+    /// The number of the target among the others.
+    #[serde(skip)]
+    pub number: u32,
 }
 
 /// Fields of `not-sent`.
@@ -119,6 +213,9 @@ pub struct NotSent<'a> {
     /// How many it tells of: more than one only where nobody sees an event for each.
     #[serde(skip)]
     pub datagrams: u64,
+    /// The number of the target among the others.
+    #[serde(skip)]
+    pub number: u32,
 }
 
 /// Fields of `kernel-drops`.

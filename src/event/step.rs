@@ -202,7 +202,7 @@ pub struct Send<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "String")]
     pub peer: Option<&'a Address>,
-    /// `udp-send`: the number of the datagram, from 0.
+    /// `udp-send`: the number of the datagram, from 0; `raw-ping`: of the probe to its target.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sequence: Option<u64>,
     /// Bytes that the kernel took.
@@ -216,6 +216,12 @@ pub struct Send<'a> {
     /// How late it was, where it was to be sent at a time.
     #[serde(skip)]
     pub lateness: Option<Lateness>,
+    /// A probe: the number of its target among the others, and how many hops it is to go.
+    #[serde(skip)]
+    pub probe: Option<(u32, Option<u8>)>,
+    /// How many times of a schedule passed unused before it.
+    #[serde(skip)]
+    pub missed: u64,
 }
 
 impl<'a> Send<'a> {
@@ -230,6 +236,8 @@ impl<'a> Send<'a> {
             data: Payload(data),
             datagrams: 1,
             lateness: None,
+            probe: None,
+            missed: 0,
         }
     }
 }
@@ -491,7 +499,7 @@ pub struct IcmpError<'a> {
     /// Its code.
     pub code: u8,
     /// Its name (`host-unreachable`).
-    pub name: &'a str,
+    pub name: &'static str,
     /// The MTU of the next hop, in bytes, where it is about that.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mtu: Option<u32>,
@@ -502,4 +510,27 @@ pub struct IcmpError<'a> {
     #[serde(rename = "after_ns", serialize_with = "some_nanoseconds", skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "duration")]
     pub after: Option<Duration>,
+    /// The MPLS labels that the packet had at the router, the outermost first (RFC 4950).
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    pub mpls: &'a [Label],
+    /// The interface of the router, as far as it tells of it (RFC 5837).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub interface: Option<&'a str>,
+    /// Whether it is the end of the datagram or probe.
+    #[serde(skip)]
+    pub refuses: bool,
+    /// A probe: the number of its target among the others, and how many hops it was to go.
+    #[serde(skip)]
+    pub probe: Option<(u32, Option<u8>)>,
+}
+
+/// An MPLS label (RFC 3032, RFC 4950).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Label {
+    /// Its value.
+    pub label: u32,
+    /// Its traffic class (RFC 5462).
+    pub class: u8,
+    /// Its time to live.
+    pub ttl: u8,
 }

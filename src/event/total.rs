@@ -40,6 +40,14 @@ pub struct Distribution {
     pub jitter_ns: Option<u64>,
 }
 
+impl Distribution {
+    /// Returns the figures of a single probe: of one there is no share that was below another.
+    #[must_use]
+    pub fn of_one(self) -> Self {
+        Self { p50_ns: None, p90_ns: None, p99_ns: None, p999_ns: None, ..self }
+    }
+}
+
 /// A span in which every round of a target failed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct OutageSpan {
@@ -58,6 +66,26 @@ pub struct OutageSpan {
     /// True where no round was ok since; else absent.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub ongoing: bool,
+}
+
+/// How many of something there were that has a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Named {
+    /// Its name (`host-unreachable`).
+    pub name: &'static str,
+    /// How many.
+    pub count: u64,
+}
+
+/// A row of probes to one target that were not answered in time (RFC 3357).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct LossRun {
+    /// Whom they were sent to.
+    pub target: String,
+    /// The number of the first.
+    pub sequence: u64,
+    /// How many they were.
+    pub probes: u64,
 }
 
 /// What a run adds up to. A total that the subcommand has is there, 0 too.
@@ -102,6 +130,37 @@ pub struct Totals {
     /// ICMP errors that came back.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub icmp_errors: Option<u64>,
+    /// `raw-ping`: how many there were of each name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub icmp_errors_by_name: Option<Vec<Named>>,
+    /// `raw-ping`: answers of whom was asked that were damaged (RFC 7680: their probes are lost).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub corrupted: Option<u64>,
+    /// `raw-ping`: what came from another, or was an answer to another.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub foreign: Option<u64>,
+    /// `raw-ping`: rows of probes to one target that were not answered in time (RFC 3357).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub loss_runs: Option<u64>,
+    /// `raw-ping`: probes of the longest of these rows.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub loss_run_max: Option<u64>,
+    /// `raw-ping`: the first thousand of these rows, in the order in which they began.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub loss_run_spans: Option<Vec<LossRun>>,
+    /// `raw-ping`: times of the schedule that passed unused, because this program was held up: their
+    /// probes went later, and none as a burst.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub slots_missed: Option<u64>,
+    /// `raw-ping`: targets that were probed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub targets: Option<u64>,
+    /// `raw-ping`: targets that have answered at least once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub targets_answered: Option<u64>,
+    /// `raw-ping --path-mtu`: the largest packet that passes whole, in bytes, its IP header among them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path_mtu: Option<u64>,
     /// `--measure`: datagrams that were sent and not answered in time, those that were answered later
     /// or refused apart (RFC 6673); of `udp-listen` numbers below the highest that came which did not
     /// come (RFC 7680).

@@ -94,6 +94,13 @@ pub enum Results {
         /// What failed is tried again: it has its line at the end, of the last try.
         again: bool,
     },
+    /// A line an answer, or what else became of a probe; hops; statistics.
+    Probes {
+        /// There is more than one target, and each has a line at the end.
+        many: bool,
+        /// Most targets may be silent: that is not told of each.
+        sweep: bool,
+    },
     /// Nothing.
     None,
 }

@@ -15,6 +15,7 @@ use crate::sys;
 
 pub mod icmp;
 pub mod options;
+pub mod privilege;
 pub mod resolve;
 pub mod unix;
 
@@ -27,6 +28,12 @@ pub enum SocketKind {
     Mptcp(Family),
     /// UDP over IPv4 or IPv6.
     Udp(Family),
+    /// ICMP or ICMPv6 as it is, for whoever may: SOCK_RAW (raw(7)).
+    RawIcmp(Family),
+    /// Echo requests of ICMP or ICMPv6 for everybody: SOCK_DGRAM (icmp(7)).
+    Echo(Family),
+    /// TCP as it is: SOCK_RAW (raw(7)).
+    RawTcp(Family),
     /// A unix socket of a type.
     Unix(UnixType),
 }
@@ -42,9 +49,9 @@ impl SocketKind {
     #[must_use]
     pub fn domain(self) -> Domain {
         match self {
-            Self::Tcp(Family::V4) | Self::Mptcp(Family::V4) | Self::Udp(Family::V4) => Domain::IPV4,
-            Self::Tcp(Family::V6) | Self::Mptcp(Family::V6) | Self::Udp(Family::V6) => Domain::IPV6,
             Self::Unix(_) => Domain::UNIX,
+            _ if self.is_v6() => Domain::IPV6,
+            _ => Domain::IPV4,
         }
     }
 
@@ -53,8 +60,9 @@ impl SocketKind {
     pub fn kind(self) -> Type {
         match self {
             Self::Tcp(_) | Self::Mptcp(_) | Self::Unix(UnixType::Stream) => Type::STREAM,
-            Self::Udp(_) | Self::Unix(UnixType::Dgram) => Type::DGRAM,
+            Self::Udp(_) | Self::Echo(_) | Self::Unix(UnixType::Dgram) => Type::DGRAM,
             Self::Unix(UnixType::Seqpacket) => Type::SEQPACKET,
+            Self::RawIcmp(_) | Self::RawTcp(_) => Type::RAW,
         }
     }
 
@@ -65,6 +73,9 @@ impl SocketKind {
             Self::Tcp(_) => Some(Protocol::TCP),
             Self::Mptcp(_) => Some(Protocol::MPTCP),
             Self::Udp(_) => Some(Protocol::UDP),
+            Self::RawTcp(_) => Some(Protocol::TCP),
+            Self::RawIcmp(Family::V4) | Self::Echo(Family::V4) => Some(Protocol::ICMPV4),
+            Self::RawIcmp(Family::V6) | Self::Echo(Family::V6) => Some(Protocol::ICMPV6),
             Self::Unix(_) => None,
         }
     }
@@ -73,9 +84,9 @@ impl SocketKind {
     #[must_use]
     pub fn family_name(self) -> &'static str {
         match self {
-            Self::Tcp(Family::V4) | Self::Mptcp(Family::V4) | Self::Udp(Family::V4) => "AF_INET",
-            Self::Tcp(Family::V6) | Self::Mptcp(Family::V6) | Self::Udp(Family::V6) => "AF_INET6",
             Self::Unix(_) => "AF_UNIX",
+            _ if self.is_v6() => "AF_INET6",
+            _ => "AF_INET",
         }
     }
 
@@ -84,8 +95,9 @@ impl SocketKind {
     pub fn type_name(self) -> &'static str {
         match self {
             Self::Tcp(_) | Self::Mptcp(_) | Self::Unix(UnixType::Stream) => "SOCK_STREAM",
-            Self::Udp(_) | Self::Unix(UnixType::Dgram) => "SOCK_DGRAM",
+            Self::Udp(_) | Self::Echo(_) | Self::Unix(UnixType::Dgram) => "SOCK_DGRAM",
             Self::Unix(UnixType::Seqpacket) => "SOCK_SEQPACKET",
+            Self::RawIcmp(_) | Self::RawTcp(_) => "SOCK_RAW",
         }
     }
 
@@ -96,7 +108,24 @@ impl SocketKind {
             Self::Tcp(_) => Some("IPPROTO_TCP"),
             Self::Mptcp(_) => Some("IPPROTO_MPTCP"),
             Self::Udp(_) => Some("IPPROTO_UDP"),
+            Self::RawTcp(_) => Some("IPPROTO_TCP"),
+            Self::RawIcmp(Family::V4) | Self::Echo(Family::V4) => Some("IPPROTO_ICMP"),
+            Self::RawIcmp(Family::V6) | Self::Echo(Family::V6) => Some("IPPROTO_ICMPV6"),
             Self::Unix(_) => None,
+        }
+    }
+
+    /// Returns whether it is of IPv6.
+    #[must_use]
+    pub fn is_v6(self) -> bool {
+        match self {
+            Self::Tcp(family)
+            | Self::Mptcp(family)
+            | Self::Udp(family)
+            | Self::RawIcmp(family)
+            | Self::Echo(family)
+            | Self::RawTcp(family) => family == Family::V6,
+            Self::Unix(_) => false,
         }
     }
 
@@ -127,13 +156,13 @@ impl SocketKind {
     /// Returns whether each send is a datagram or record of its own.
     #[must_use]
     pub fn has_records(self) -> bool {
-        matches!(self, Self::Udp(_) | Self::Unix(UnixType::Dgram | UnixType::Seqpacket))
+        !matches!(self, Self::Tcp(_) | Self::Mptcp(_) | Self::Unix(UnixType::Stream))
     }
 
     /// Returns whether it has connections, which have an end.
     #[must_use]
     pub fn has_connections(self) -> bool {
-        !matches!(self, Self::Udp(_) | Self::Unix(UnixType::Dgram))
+        matches!(self, Self::Tcp(_) | Self::Mptcp(_) | Self::Unix(UnixType::Stream | UnixType::Seqpacket))
     }
 }
 
@@ -247,6 +276,9 @@ pub fn inet(ip: IpAddr, zone: Option<&str>, port: u16) -> io::Result<Address> {
 pub fn sockaddr(address: &Address) -> io::Result<SockAddr> {
     match address {
         Address::Inet(inet) => Ok(SockAddr::from(*inet)),
+        Address::Ip(ip, 0) => Ok(SockAddr::from(SocketAddr::new(*ip, 0))),
+        Address::Ip(IpAddr::V4(v4), _) => Ok(SockAddr::from(SocketAddr::new((*v4).into(), 0))),
+        Address::Ip(IpAddr::V6(v6), interface) => Ok(SockAddr::from(SocketAddrV6::new(*v6, 0, 0, *interface))),
         Address::UnixPath(path) => SockAddr::unix(path),
         Address::UnixAbstract(name) => {
             let mut bytes = vec![0];

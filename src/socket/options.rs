@@ -242,6 +242,56 @@ impl TimeVal {
     }
 }
 
+/// Types of ICMP that a raw socket is to hear: bits of a filter (icmp(7), RFC 3542, 3.2).
+pub const ECHO_AND_ERRORS_V4: &[u8] = &[0, 3, 11, 12];
+/// The same of ICMPv6.
+pub const ECHO_AND_ERRORS_V6: &[u8] = &[1, 2, 3, 4, 129];
+/// Errors of ICMP alone.
+pub const ERRORS_V4: &[u8] = &[3, 11, 12];
+/// Errors of ICMPv6 alone.
+pub const ERRORS_V6: &[u8] = &[1, 2, 3, 4];
+/// None.
+pub const NOTHING: &[u8] = &[];
+
+/// Returns the call that lets a raw socket of ICMP hear messages of some types only.
+#[must_use]
+pub fn icmp_filter(kind: SocketKind, types: &[u8]) -> Setting {
+    /// SOL_RAW (linux/socket.h), ICMP_FILTER (linux/icmp.h), ICMPV6_FILTER (linux/icmpv6.h).
+    const SOL_RAW: i32 = 255;
+    const ICMP_FILTER: i32 = 1;
+    const ICMPV6_FILTER: i32 = 1;
+    // A bit that is set drops the type.
+    let mut words = [u32::MAX; 8];
+    for kind in types {
+        words[usize::from(kind >> 5)] &= !(1 << (kind & 31));
+    }
+    let shown = format!("{types:?}");
+    let (name, level, option, count) = match kind.is_v6() {
+        true => ("ICMPV6_FILTER", libc::IPPROTO_ICMPV6, ICMPV6_FILTER, 8),
+        false => ("ICMP_FILTER", SOL_RAW, ICMP_FILTER, 1),
+    };
+    let bytes = words[..count].iter().flat_map(|word| word.to_ne_bytes()).collect();
+    Setting { name, level, option, value: Value::Raw(bytes, shown) }
+}
+
+/// Returns the call that makes the kernel give messages of ICMPv6 with a wrong checksum too: on this
+/// socket it then neither makes nor checks them (net/ipv6/raw.c; RFC 3542, 3.1 forbids it at the level of
+/// IPv6, not at that of raw sockets).
+#[must_use]
+pub fn icmpv6_checksum_off() -> Setting {
+    const SOL_RAW: i32 = 255;
+    Setting::int("IPV6_CHECKSUM", SOL_RAW, libc::IPV6_CHECKSUM, -1)
+}
+
+/// Returns the call that sends packets whole, however large they are for what is known of the way.
+#[must_use]
+pub fn probes_mtu(kind: SocketKind) -> Setting {
+    match kind.is_v6() {
+        true => Setting::int("IPV6_MTU_DISCOVER", IPPROTO_IPV6, libc::IPV6_MTU_DISCOVER, libc::IPV6_PMTUDISC_PROBE),
+        false => Setting::int("IP_MTU_DISCOVER", IPPROTO_IP, libc::IP_MTU_DISCOVER, libc::IP_PMTUDISC_PROBE),
+    }
+}
+
 /// Returns the call that lets a socket send to a broadcast address.
 #[must_use]
 pub fn broadcast() -> Setting {
@@ -303,8 +353,9 @@ pub fn settings(kind: SocketKind, role: Role, words: &SocketOptions) -> Vec<Sett
     add(may_share && (v4 || v6), "SO_REUSEADDR", SOL_SOCKET, libc::SO_REUSEADDR, Some(1));
     add(v6, "IPV6_V6ONLY", IPPROTO_IPV6, libc::IPV6_V6ONLY, role.dual_stack().map(|dual| i64::from(!dual)));
     let tcp = kind.is_tcp();
-    add(kind.is_udp() && v4, "IP_RECVERR", IPPROTO_IP, libc::IP_RECVERR, Some(1));
-    add(kind.is_udp() && v6, "IPV6_RECVERR", IPPROTO_IPV6, libc::IPV6_RECVERR, Some(1));
+    let has_queue = kind.is_udp() || matches!(kind, SocketKind::Echo(_));
+    add(has_queue && v4, "IP_RECVERR", IPPROTO_IP, libc::IP_RECVERR, Some(1));
+    add(has_queue && v6, "IPV6_RECVERR", IPPROTO_IPV6, libc::IPV6_RECVERR, Some(1));
     if role == Role::Client {
         // Who sent the ICMP error that ends a connect; switched off again when it stands, because
         // it makes an error of what TCP would live through (ip(7)). An MPTCP socket refuses it.

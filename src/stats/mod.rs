@@ -5,16 +5,19 @@
 
 mod datagrams;
 mod distribution;
+mod pings;
 mod rounds;
 mod variation;
 
 pub use distribution::Distribution;
+pub use pings::Each;
 pub use variation::Variation;
 
 use std::collections::HashMap;
 use std::time::Duration;
 
 use datagrams::Datagrams;
+use pings::Pings;
 use rounds::Rounds;
 
 use crate::error::ExitCode;
@@ -39,6 +42,8 @@ pub enum Tally {
         /// Numbered ones.
         measures: bool,
     },
+    /// Probes, and what is kept of each target.
+    Pinger(Each),
     /// Connections that we make, and how long each part of them takes.
     Client,
     /// As `Client`, round after round.
@@ -75,6 +80,7 @@ pub struct Stats {
     errors: u64,
     warnings: u64,
     datagrams: Datagrams,
+    pings: Pings,
     /// The rate that was asked for, in datagrams a second.
     rate_asked: Option<f64>,
     queue: Queue,
@@ -123,6 +129,7 @@ impl Stats {
             errors: 0,
             warnings: 0,
             datagrams: Datagrams::default(),
+            pings: Pings::new(if let Tally::Pinger(each) = tally { each } else { Each::Nothing }),
             rate_asked: None,
             queue: Queue::default(),
             checks: Checks::default(),
@@ -144,13 +151,19 @@ impl Stats {
     /// Adds one event that nobody was told of, though they wanted to be.
     pub fn record_unheard(&mut self, stamp: Stamp, event: &Event<'_>) {
         self.record(stamp, event);
-        self.datagrams.unheard(event);
+        match self.tally {
+            Tally::Pinger(_) => self.pings.unheard(),
+            _ => self.datagrams.unheard(event),
+        }
     }
 
     /// Adds one event.
     pub fn record(&mut self, stamp: Stamp, event: &Event<'_>) {
         self.until(stamp.elapsed);
-        self.datagrams.record(stamp.elapsed, event);
+        match self.tally {
+            Tally::Pinger(_) => self.pings.record(stamp.elapsed, event),
+            _ => self.datagrams.record(stamp.elapsed, event),
+        }
         match event {
             Event::Accept(_) => self.connections += 1,
             Event::Queue(queue) => {
@@ -205,11 +218,15 @@ impl Stats {
             | Event::Eof(_)
             | Event::Shutdown(_)
             | Event::Tcp(_)
+            | Event::Corrupted(_)
+            | Event::Foreign(_)
             | Event::Lost(_)
             | Event::NotSent(_)
             | Event::Session(_)
             | Event::KernelDrops(_)
             | Event::IcmpError(_)
+            | Event::Hop(_)
+            | Event::PathMtu(_)
             | Event::SynRetransmit(_)
             | Event::TargetSummary(_)
             | Event::Interim(_)
@@ -255,6 +272,10 @@ impl Stats {
             }
             Tally::Sender { .. } => self.bytes(self.datagrams.sender(self.rate_asked, every)),
             Tally::Receiver { measures } => self.bytes(self.datagrams.receiver(measures, every)),
+            Tally::Pinger(_) => {
+                let resolve = self.resolve.figures();
+                Totals { rate_asked: self.rate_asked, resolve, ..self.pings.totals(every) }
+            }
             Tally::Client => self.client(every),
             Tally::Rounds => self.rounds.totals(self.now, self.client(every)),
             Tally::Doctor => Totals {
@@ -277,12 +298,19 @@ impl Stats {
     /// Returns whether it has times to keep.
     #[must_use]
     pub fn has_pace(&self) -> bool {
-        matches!(self.tally, Tally::Sender { .. })
+        matches!(self.tally, Tally::Sender { .. } | Tally::Pinger(_))
     }
 
-    /// Returns the totals of each target: its name, and the number of its session where it has one.
-    pub fn each_target(&self) -> impl Iterator<Item = (&str, Option<u16>, Totals)> {
-        self.datagrams.each_session()
+    /// Tells the hops of each way, then the totals of each target, with the number of its session where it
+    /// has one.
+    pub fn each_target(&self, mut tell: impl FnMut(&Event<'_>)) {
+        self.pings.each_hop(|hop| tell(&hop.clone().into()));
+        self.pings.each_target(|target, totals| {
+            tell(&event::TargetSummary { target, session: None, totals: &totals }.into());
+        });
+        for (target, session, totals) in self.datagrams.each_session() {
+            tell(&event::TargetSummary { target, session, totals: &totals }.into());
+        }
     }
 
     /// Adds what came and went, and how often it was waited for in vain.
@@ -360,6 +388,7 @@ fn took(event: &Event<'_>) -> Option<Duration> {
         | Event::Tcp(_)
         | Event::Session(_)
         | Event::KernelDrops(_)
+        | Event::Hop(_)
         | Event::TargetSummary(_)
         | Event::Warning(_)
         | Event::Interim(_)
@@ -386,6 +415,9 @@ fn took(event: &Event<'_>) -> Option<Duration> {
         | Event::Shutdown(_)
         | Event::SynRetransmit(_)
         | Event::NotSent(_)
+        | Event::Corrupted(_)
+        | Event::Foreign(_)
+        | Event::PathMtu(_)
         | Event::IcmpError(_) => Some(Duration::ZERO),
         Event::Error(error) => Some(error.duration.unwrap_or_default()),
     }

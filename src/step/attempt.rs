@@ -213,6 +213,10 @@ impl Attempt {
             mtu,
             sequence: None,
             after: Some(began.elapsed()),
+            mpls: &[],
+            interface: None,
+            refuses: false,
+            probe: None,
         });
         let whose = if self.peer.ip() == Some(from) { "the host itself" } else { "a router or firewall on the way" };
         let hint = format!("{from} said so by ICMP {name} (type {kind}, code {code}): {whose}");

@@ -142,6 +142,17 @@ impl Door {
         self.full.load(Ordering::Relaxed)
     }
 
+    /// Asks once more whether a slow reader has more to read than it should: for whoever waits on a
+    /// thread of its own.
+    pub(super) fn is_still_full(&self) -> bool {
+        if !self.is_full() {
+            return false;
+        }
+        let is_full = self.lock().audience.as_ref().is_some_and(|audience| audience.is_full());
+        self.full.store(is_full, Ordering::Relaxed);
+        is_full
+    }
+
     /// Waits until a slow reader has made room.
     pub async fn room(&self) {
         while self.is_full() {

@@ -22,6 +22,8 @@ mod machine;
 mod open;
 mod order;
 mod pace;
+mod ping;
+mod privileged;
 mod queue;
 mod race;
 mod resolve;
@@ -35,6 +37,7 @@ mod stdin;
 mod stop;
 mod stream;
 mod thread;
+mod trip;
 mod udp;
 mod unix;
 
@@ -51,6 +54,8 @@ pub use machine::{
 pub use open::{bind_address, listener, source_address};
 pub use order::Order;
 pub use pace::Pace;
+pub use ping::{Due, PingWords, Pinger, ProbeFate, Targets};
+pub use privileged::{Privileged, give_up_rights};
 pub use race::connect;
 pub use resolve::{resolve, resolve_host};
 pub use round::{Grid, round};
@@ -62,7 +67,7 @@ pub use splice::Spliced;
 pub use stdin::{Chunks, Stdin};
 pub use stop::{Cause, Stop};
 pub use stream::{Recvd, Sent, Stream};
-pub use thread::{Halt, Woken, on_thread, processor_time};
+pub use thread::{Halt, Woken, on_privileged, on_thread, processor_time};
 pub use udp::{
     Drained, Fate, Joining, Ready, Receiver, Reflector, Sending, Udp, UdpWords, Whole, udp_receiver, udp_sender,
 };
@@ -82,6 +87,19 @@ pub fn now() -> Instant {
 #[must_use]
 pub fn since(then: Instant) -> Duration {
     then.elapsed()
+}
+
+/// Reads a file whole.
+///
+/// # Errors
+/// As open(2) and read(2), not reported.
+pub fn read_file(path: &std::path::Path) -> std::io::Result<Vec<u8>> {
+    std::fs::read(path)
+}
+
+/// Reports that a file could not be opened or read, or what is wrong with what it has.
+pub fn unreadable(door: &Door, error: &crate::error::Error) -> Failed {
+    door.fail(error)
 }
 
 /// Waits for a duration.

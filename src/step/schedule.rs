@@ -18,19 +18,36 @@ pub struct Schedule {
     next: u64,
     /// Nanoseconds from one to the next.
     interval: f64,
+    /// Where times that passed unused are left out: how late a send may be, in nanoseconds.
+    grid: Option<f64>,
+    /// How many times were left out since that was asked last.
+    missed: u64,
 }
 
 impl Schedule {
     /// Begins one with so many sends a second.
     #[must_use]
     pub fn at_rate(rate: f64, now: Instant) -> Self {
-        Self { began: now, base: 0, next: 0, interval: 1e9 / rate }
+        Self { began: now, base: 0, next: 0, interval: 1e9 / rate, grid: None, missed: 0 }
     }
 
     /// Begins one with so long from one to the next.
     #[must_use]
     pub fn with_interval(interval: Duration, now: Instant) -> Self {
-        Self { began: now, base: 0, next: 0, interval: interval.as_nanos() as f64 }
+        Self { began: now, base: 0, next: 0, interval: interval.as_nanos() as f64, grid: None, missed: 0 }
+    }
+
+    /// Keeps the sends to their grid: times that passed unused are left out and counted, save those of the
+    /// last 10 ms, or the last one.
+    #[must_use]
+    pub fn on_grid(self) -> Self {
+        const ALLOWED: f64 = 1e7;
+        Self { grid: Some(self.interval.max(ALLOWED)), ..self }
+    }
+
+    /// Returns how many times were left out since that was asked last.
+    pub fn take_missed(&mut self) -> u64 {
+        std::mem::take(&mut self.missed)
     }
 
     /// Returns when the next is due.
@@ -49,10 +66,18 @@ impl Schedule {
         if now < self.next_at() {
             return 0;
         }
-        if late > CATCH_UP {
+        if let Some(allowed) = self.grid
+            && late.as_nanos() as f64 >= allowed
+        {
+            let missed = ((late.as_nanos() as f64 - allowed) / self.interval) as u64 + 1;
+            self.missed += missed;
+            self.began += Duration::from_nanos((missed as f64 * self.interval) as u64);
+        }
+        let late = now.saturating_duration_since(self.next_at());
+        if late > CATCH_UP && self.grid.is_none() {
             (self.began, self.base) = (now - CATCH_UP, self.next);
         }
-        let late = late.min(CATCH_UP).as_nanos() as f64;
+        let late = if self.grid.is_none() { late.min(CATCH_UP) } else { late }.as_nanos() as f64;
         if self.interval < 1.0 { u64::MAX } else { (late / self.interval) as u64 + 1 }
     }
 
@@ -101,6 +126,23 @@ mod tests {
         assert_eq!((late.first, late.step), (Duration::from_micros(4_500), Duration::from_millis(1)));
         assert_eq!(schedule.due(now), 0);
         assert_eq!(schedule.due(now + Duration::from_secs(60)), 101);
+    }
+
+    #[test]
+    fn on_a_grid_what_passed_unused_is_left_out() {
+        let began = Instant::now();
+        let mut slow = Schedule::with_interval(Duration::from_secs(1), began).on_grid();
+        slow.pass(1, began);
+        let now = began + Duration::from_millis(3_500);
+        assert_eq!((slow.due(now), slow.take_missed()), (1, 2));
+        slow.pass(1, now);
+        assert_eq!((slow.due(now), slow.next_at()), (0, began + Duration::from_secs(4)));
+        assert_eq!(slow.due(began + Duration::from_millis(4_900)), 1);
+        let mut fast = Schedule::at_rate(10_000.0, began).on_grid();
+        let now = began + Duration::from_micros(25_050);
+        assert_eq!((fast.due(now), fast.take_missed()), (100, 151));
+        fast.pass(100, now);
+        assert_eq!(fast.next_at(), began + Duration::from_micros(25_100));
     }
 
     #[test]

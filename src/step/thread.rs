@@ -12,6 +12,7 @@ use nix::sys::eventfd::{EfdFlags, EventFd};
 use nix::sys::time::TimeSpec;
 use tokio::sync::oneshot;
 
+use super::privileged::{Job, Privileged};
 use super::{Cause, Door, Failed, Stop};
 use crate::error::{Error, ExitCode, Step};
 use crate::sys;
@@ -63,10 +64,15 @@ impl Halt {
     /// Waits until the socket has something, at most until a time: that is met to the microsecond,
     /// at the price of a processor for the last 100 µs before it.
     pub(super) fn wait_exactly(&self, socket: BorrowedFd<'_>, until: Instant) -> Woken {
+        self.wait_any_exactly(&[socket], until)
+    }
+
+    /// Waits likewise until any of several sockets has something.
+    pub(super) fn wait_any_exactly(&self, sockets: &[BorrowedFd<'_>], until: Instant) -> Woken {
         loop {
             let left = until.saturating_duration_since(Instant::now());
             if left > SPIN {
-                match self.wait(socket, PollFlags::POLLIN, Some(left - SPIN)) {
+                match self.wait_any(sockets, Some(left - SPIN)) {
                     Woken::Time => continue,
                     woken => return woken,
                 }
@@ -79,17 +85,31 @@ impl Halt {
         }
     }
 
+    /// Waits until any of several sockets has something, at most for a duration where there is one.
+    pub(super) fn wait_any(&self, sockets: &[BorrowedFd<'_>], bound: Option<Duration>) -> Woken {
+        let sockets = sockets.iter().map(|socket| PollFd::new(*socket, PollFlags::POLLIN));
+        self.poll(&mut sockets.collect::<Vec<_>>(), bound)
+    }
+
     /// Waits until the socket has something, or room, at most for a duration where there is one.
     pub(super) fn wait(&self, socket: BorrowedFd<'_>, what: PollFlags, bound: Option<Duration>) -> Woken {
-        let mut watched = [PollFd::new(socket, what), PollFd::new(self.event.as_fd(), PollFlags::POLLIN)];
-        match ppoll(&mut watched, bound.map(TimeSpec::from_duration), None) {
+        self.poll(&mut vec![PollFd::new(socket, what)], bound)
+    }
+
+    fn poll<'a>(&'a self, watched: &mut Vec<PollFd<'a>>, bound: Option<Duration>) -> Woken {
+        watched.push(PollFd::new(self.event.as_fd(), PollFlags::POLLIN));
+        match ppoll(watched, bound.map(TimeSpec::from_duration), None) {
             Ok(0) => Woken::Time,
             Ok(_) => {
-                let told = watched[0].revents().unwrap_or(PollFlags::empty());
                 if self.is_set() {
                     return Woken::Halted;
                 }
-                Woken::Ready { errors: told.contains(PollFlags::POLLERR), is_open: told.intersects(what) }
+                watched.pop();
+                let told = |watched: &PollFd<'_>| watched.revents().unwrap_or(PollFlags::empty());
+                Woken::Ready {
+                    errors: watched.iter().any(|watched| told(watched).contains(PollFlags::POLLERR)),
+                    is_open: watched.iter().any(|watched| told(watched).intersects(watched.events())),
+                }
             }
             Err(Errno::EINTR) => Woken::Ready { errors: false, is_open: false },
             // What the kernel cannot wait for would be asked for again and again.
@@ -109,16 +129,41 @@ pub async fn on_thread<T: Send + 'static>(
     step: Step,
     work: impl FnOnce(&Halt) -> T + Send + 'static,
 ) -> Result<(T, Option<Cause>), Failed> {
+    let place = |job| std::thread::Builder::new().name("datagrams".to_owned()).spawn(job).map(drop);
+    run(door, stop, step, place, work).await
+}
+
+/// Runs work likewise, on the thread that has kept the rights of the program.
+///
+/// # Errors
+/// As [`on_thread`].
+pub async fn on_privileged<T: Send + 'static>(
+    door: &Door,
+    stop: &Stop,
+    step: Step,
+    thread: &Privileged,
+    work: impl FnOnce(&Halt) -> T + Send + 'static,
+) -> Result<(T, Option<Cause>), Failed> {
+    run(door, stop, step, |job| thread.run(job), work).await
+}
+
+async fn run<T: Send + 'static>(
+    door: &Door,
+    stop: &Stop,
+    step: Step,
+    place: impl FnOnce(Job) -> io::Result<()>,
+    work: impl FnOnce(&Halt) -> T + Send + 'static,
+) -> Result<(T, Option<Cause>), Failed> {
     let local = |error: &io::Error| Error::of_io(step, error, "a thread").with_exit_code(ExitCode::Local);
     let halt = Arc::new(Halt::new().map_err(|error| door.fail(&local(&error)))?);
     let (tell, mut told) = oneshot::channel();
     let theirs = Arc::clone(&halt);
-    let spawned = std::thread::Builder::new().name("datagrams".to_owned()).spawn(move || {
+    let placed = place(Box::new(move || {
         // Timers of this thread may not be put together with later ones.
         sys::exact_timers();
         let _ended = tell.send(work(&theirs));
-    });
-    if let Err(error) = spawned {
+    }));
+    if let Err(error) = placed {
         return Err(door.fail(&local(&error)));
     }
     let mut cause = None;

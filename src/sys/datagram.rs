@@ -257,6 +257,8 @@ pub struct Outgoing<'a> {
     pub segment: Option<u16>,
     /// Our address to send from, and by which interface: as it arrived.
     pub from: Option<ArrivedAt>,
+    /// How many hops it may go, where that is not what the socket says; and whether it is of IPv6.
+    pub hops: Option<(u8, bool)>,
 }
 
 /// Buffers for datagrams that go.
@@ -295,7 +297,7 @@ impl SendBatch {
             header.msg_iovlen = (2 - skipped) as _;
             header.msg_control = null_mut();
             header.msg_controllen = 0;
-            if datagram.segment.is_some() || datagram.from.is_some() {
+            if datagram.segment.is_some() || datagram.from.is_some() || datagram.hops.is_some() {
                 header.msg_control = self.control[index].as_mut_ptr().cast();
                 header.msg_controllen = write_control(&mut self.control[index], datagram) as _;
             }
@@ -319,6 +321,13 @@ fn write_control(control: &mut OwnControl, datagram: &Outgoing<'_>) -> usize {
     let mut at = 0;
     if let Some(segment) = datagram.segment {
         at = put(control, at, libc::SOL_UDP, libc::UDP_SEGMENT, &segment.to_ne_bytes());
+    }
+    if let Some((hops, is_v6)) = datagram.hops {
+        let (level, kind) = match is_v6 {
+            true => (libc::IPPROTO_IPV6, libc::IPV6_HOPLIMIT),
+            false => (libc::IPPROTO_IP, libc::IP_TTL),
+        };
+        at = put(control, at, level, kind, &i32::from(hops).to_ne_bytes());
     }
     match datagram.from {
         Some(ArrivedAt { to: IpAddr::V6(to), interface, .. }) => {
@@ -499,7 +508,7 @@ mod tests {
     }
 
     fn whole<'a>(data: &'a [u8]) -> Outgoing<'a> {
-        Outgoing { to: None, parts: [&[], data], segment: None, from: None }
+        Outgoing { to: None, parts: [&[], data], segment: None, from: None, hops: None }
     }
 
     #[test]

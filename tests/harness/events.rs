@@ -8,7 +8,10 @@ use std::net::IpAddr;
 
 use serde::Deserialize;
 
-pub(crate) use super::probes::{Duplicate, KernelDrops, Late, Lost, NotSent, Reply, Session};
+pub(crate) use super::probes::{
+    Corrupted, Duplicate, Foreign, Hop, KernelDrops, Label, Late, LossRun, Lost, Named, NotSent, PathMtu, Reply,
+    Session,
+};
 
 /// One line: the envelope, and the event in it.
 #[derive(Clone, Debug, Deserialize)]
@@ -82,6 +85,10 @@ events! {
     "reply" Reply,
     "late" Late,
     "duplicate" Duplicate,
+    "corrupted" Corrupted,
+    "foreign" Foreign,
+    "hop" Hop,
+    "path-mtu" PathMtu,
     "lost" Lost,
     "not-sent" NotSent,
     "session" Session,
@@ -491,6 +498,9 @@ pub(crate) struct IcmpError {
     pub(crate) name: String,
     pub(crate) mtu: Option<u32>,
     pub(crate) after_ns: Option<u64>,
+    #[serde(default)]
+    pub(crate) mpls: Vec<Label>,
+    pub(crate) interface: Option<String>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -600,6 +610,16 @@ macro_rules! with_totals {
             pub(crate) not_sent: Option<u64>,
             pub(crate) refused: Option<u64>,
             pub(crate) icmp_errors: Option<u64>,
+            pub(crate) icmp_errors_by_name: Option<Vec<Named>>,
+            pub(crate) corrupted: Option<u64>,
+            pub(crate) foreign: Option<u64>,
+            pub(crate) loss_runs: Option<u64>,
+            pub(crate) loss_run_max: Option<u64>,
+            pub(crate) loss_run_spans: Option<Vec<LossRun>>,
+            pub(crate) slots_missed: Option<u64>,
+            pub(crate) targets: Option<u64>,
+            pub(crate) targets_answered: Option<u64>,
+            pub(crate) path_mtu: Option<u64>,
             pub(crate) lost: Option<u64>,
             pub(crate) lost_out: Option<u64>,
             pub(crate) lost_back: Option<u64>,

@@ -26,12 +26,71 @@ macro_rules! replies {
             pub(crate) queued_ns: Option<u64>,
             pub(crate) reflector_ns: Option<u64>,
             pub(crate) reflector_sequence: Option<u64>,
+            pub(crate) answer: Option<String>,
             pub(crate) clock: Clock,
         })*
     };
 }
 
 replies!(Reply Late Duplicate);
+
+/// Two events have the same fields.
+macro_rules! strays {
+    ($($name:ident)*) => {
+        $(#[derive(Clone, Debug, Deserialize)]
+        #[serde(deny_unknown_fields)]
+        pub(crate) struct $name {
+            pub(crate) target: Option<String>,
+            pub(crate) from: String,
+            pub(crate) sequence: Option<u64>,
+            pub(crate) bytes: u64,
+            pub(crate) ttl: Option<u8>,
+            pub(crate) rtt_ns: Option<u64>,
+            pub(crate) clock: Option<Clock>,
+            pub(crate) wrong: String,
+        })*
+    };
+}
+
+strays!(Corrupted Foreign);
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Hop {
+    pub(crate) target: String,
+    pub(crate) ttl: u8,
+    #[serde(default)]
+    pub(crate) from: Vec<String>,
+    pub(crate) sent: u64,
+    pub(crate) received: u64,
+    pub(crate) rtt: Option<super::events::Distribution>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct PathMtu {
+    pub(crate) target: String,
+    pub(crate) path_mtu: u64,
+    pub(crate) from: Option<String>,
+    #[serde(default)]
+    pub(crate) silent: bool,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Label {
+    pub(crate) label: u32,
+    pub(crate) class: u8,
+    pub(crate) ttl: u8,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct LossRun {
+    pub(crate) target: String,
+    pub(crate) sequence: u64,
+    pub(crate) probes: u64,
+}
 
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -64,4 +123,11 @@ pub(crate) struct KernelDrops {
     pub(crate) kernel_drop_buffers: Option<u64>,
     pub(crate) recv_buffer: Option<u64>,
     pub(crate) recv_buffer_asked: Option<u64>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Named {
+    pub(crate) name: String,
+    pub(crate) count: u64,
 }

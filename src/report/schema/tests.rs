@@ -42,6 +42,16 @@ fn with_examples(mut check: impl FnMut(&Event<'_>)) {
         not_sent: Some(0),
         refused: Some(0),
         icmp_errors: Some(0),
+        icmp_errors_by_name: Some(vec![event::Named { name: "host-unreachable", count: 1 }]),
+        corrupted: Some(0),
+        foreign: Some(0),
+        loss_runs: Some(1),
+        loss_run_max: Some(2),
+        loss_run_spans: Some(vec![event::LossRun { target: "x".to_owned(), sequence: 0, probes: 2 }]),
+        slots_missed: Some(0),
+        targets: Some(1),
+        targets_answered: Some(1),
+        path_mtu: Some(1500),
         lost: Some(0),
         lost_out: Some(0),
         lost_back: Some(0),
@@ -154,6 +164,7 @@ fn with_examples(mut check: impl FnMut(&Event<'_>)) {
     };
     let check_failed = event::CheckOutcome::Failed;
     let addresses = [IpAddr::V4(Ipv4Addr::LOCALHOST)];
+    let labels = [event::Label { label: 16, class: 0, ttl: 1 }];
     let icmp = event::IcmpError {
         target: &peer,
         from: addresses[0],
@@ -163,6 +174,10 @@ fn with_examples(mut check: impl FnMut(&Event<'_>)) {
         mtu: Some(1400),
         sequence: Some(0),
         after: Some(duration),
+        mpls: &labels,
+        interface: Some("ge-0/0/0"),
+        refuses: true,
+        probe: None,
     };
     let reply = event::Reply {
         target: &peer,
@@ -174,6 +189,9 @@ fn with_examples(mut check: impl FnMut(&Event<'_>)) {
         queued: Some(duration),
         reflector: Some(duration),
         reflector_sequence: Some(0),
+        answer: Some("syn-ack"),
+        number: 0,
+        hops: None,
         clock: event::Clock::Kernel,
         arrival: None,
         reached_twice: false,
@@ -185,9 +203,23 @@ fn with_examples(mut check: impl FnMut(&Event<'_>)) {
         queued: None,
         reflector: None,
         reflector_sequence: None,
+        answer: None,
         clock: event::Clock::User,
         ..reply.clone()
     };
+    let stray = event::Stray {
+        target: Some(&peer),
+        from: &peer,
+        sequence: Some(7),
+        bytes: 64,
+        ttl: Some(64),
+        rtt: Some(duration),
+        clock: Some(event::Clock::Kernel),
+        wrong: "checksum",
+        number: Some(0),
+    };
+    let bare_stray =
+        event::Stray { target: None, sequence: None, ttl: None, rtt: None, clock: None, number: None, ..stray.clone() };
     let drops = event::KernelDrops {
         local: &peer,
         kernel_drops: Some(1),
@@ -203,7 +235,7 @@ fn with_examples(mut check: impl FnMut(&Event<'_>)) {
         exit_code: 0,
         duration,
     };
-    let examples: [Event<'_>; 68] = [
+    let examples: [Event<'_>; 76] = [
         event::Start { schema: 1, version: "0.1.0", command: "serve" }.into(),
         event::Resolve { name: "localhost", addresses: &addresses, duration }.into(),
         event::Resolve { name: "localhost", addresses: &[], duration }.into(),
@@ -309,7 +341,7 @@ fn with_examples(mut check: impl FnMut(&Event<'_>)) {
             .into(),
         event::Check { name: "x", outcome: check_failed, value: None, hint: None, duration: None }.into(),
         event::SynRetransmit { peer: &peer, attempt: 1, retransmits: 2, after: duration }.into(),
-        event::IcmpError { mtu: None, sequence: None, after: None, ..icmp.clone() }.into(),
+        event::IcmpError { mtu: None, sequence: None, after: None, mpls: &[], interface: None, ..icmp.clone() }.into(),
         event::Send { peer: Some(&peer), sequence: Some(7), ..event::Send::on(1, 1, b"x") }.into(),
         event::Recv {
             peer: Some(&peer),
@@ -331,9 +363,17 @@ fn with_examples(mut check: impl FnMut(&Event<'_>)) {
         event::Duplicate(reply.clone()).into(),
         bare_reply.into(),
         reply.into(),
-        event::Lost { target: &peer, sequence: 7, after: duration }.into(),
-        event::NotSent { target: &peer, sequence: Some(7), errno: "ENOBUFS", datagrams: 1 }.into(),
-        event::NotSent { target: &peer, sequence: None, errno: "ENOBUFS", datagrams: 1 }.into(),
+        event::Corrupted(stray.clone()).into(),
+        event::Corrupted(bare_stray.clone()).into(),
+        event::Foreign(stray).into(),
+        event::Foreign(bare_stray).into(),
+        event::Hop { target: "x", ttl: 1, from: &addresses, sent: 3, received: 2, rtt: totals.rtt.clone() }.into(),
+        event::Hop { target: "x", ttl: 2, from: &[], sent: 3, received: 0, rtt: None }.into(),
+        event::PathMtu { target: &peer, path_mtu: 1400, from: Some(addresses[0]), silent: false, number: 0 }.into(),
+        event::PathMtu { target: &peer, path_mtu: 1400, from: None, silent: true, number: 0 }.into(),
+        event::Lost { target: &peer, sequence: 7, after: duration, number: 0 }.into(),
+        event::NotSent { target: &peer, sequence: Some(7), errno: "ENOBUFS", datagrams: 1, number: 0 }.into(),
+        event::NotSent { target: &peer, sequence: None, errno: "ENOBUFS", datagrams: 1, number: 0 }.into(),
         event::Session { peer: &peer, session: Some(7) }.into(),
         event::Session { peer: &peer, session: None }.into(),
         event::KernelDrops { kernel_drops: None, kernel_drop_buffers: Some(1), ..drops.clone() }.into(),

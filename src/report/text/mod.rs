@@ -82,7 +82,7 @@ impl Text {
         let is_result = match self.settings.results {
             Results::Peer => kind == Kind::Recv,
             Results::Probe { .. } => kind == Kind::Connect,
-            Results::Lines | Results::None => false,
+            Results::Lines | Results::Probes { .. } | Results::None => false,
         };
         is_result || self.tells(kind) || self.is_line(kind)
     }
@@ -173,6 +173,13 @@ impl Text {
         match kind {
             _ if self.is_line(kind) => false,
             Kind::Send | Kind::Recv | Kind::Reply | Kind::Lost | Kind::NotSent if in_bulk => steps == Steps::Verbose,
+            // A probe is told by what becomes of it.
+            Kind::Send | Kind::Reply | Kind::Late | Kind::Duplicate | Kind::Corrupted | Kind::Foreign | Kind::Lost
+                if matches!(results, Results::Probes { .. }) =>
+            {
+                steps == Steps::Verbose
+            }
+            Kind::IcmpError | Kind::TargetSummary if matches!(results, Results::Probes { .. }) => false,
             // What comes of a test packet is told, and not its bytes.
             Kind::Send | Kind::Recv if tally.measures() => steps == Steps::Verbose,
             Kind::Error => true,
@@ -180,7 +187,9 @@ impl Text {
             Kind::Setsockopt => steps == Steps::Verbose,
             Kind::Send | Kind::Recv => hex_dump || (are_shown && !in_relay) || steps == Steps::Verbose,
             // Someone asked for it just now.
-            Kind::Interim => are_shown || results == Results::Lines || tally == Tally::Rounds,
+            Kind::Interim => {
+                are_shown || matches!(results, Results::Lines | Results::Probes { .. }) || tally == Tally::Rounds
+            }
             _ => are_shown,
         }
     }
@@ -193,6 +202,17 @@ impl Text {
             Results::Lines if kind == Kind::Reply => steps == Steps::Verbose || (steps == Steps::Shown && !in_bulk),
             Results::Lines => matches!(kind, Kind::Check | Kind::TargetSummary | Kind::Summary),
             Results::Probe { many, .. } => (many || self.settings.tally == Tally::Rounds) && kind == Kind::Summary,
+            Results::Probes { many, sweep } => {
+                let tells = steps == Steps::Verbose || (steps == Steps::Shown && !in_bulk);
+                match kind {
+                    Kind::Reply | Kind::Late | Kind::Duplicate | Kind::Corrupted | Kind::Foreign => tells,
+                    Kind::IcmpError => tells,
+                    Kind::Lost => tells && (!sweep || steps == Steps::Verbose),
+                    Kind::TargetSummary => many && !sweep,
+                    Kind::Hop | Kind::PathMtu | Kind::Summary => true,
+                    _ => false,
+                }
+            }
             Results::Peer | Results::None => false,
         }
     }
@@ -310,6 +330,9 @@ impl Told<'_> {
                 say(buffer, format_args!(" {}", warning.message));
             }
             Event::Check(check) => totals::append_check(buffer, screen, check),
+            Event::TargetSummary(target) if matches!(tally, Tally::Pinger(_)) => {
+                probes::append_ping_target(buffer, target.target, target.totals);
+            }
             Event::TargetSummary(target) => probes::append_target(buffer, target.target, target.totals),
             Event::Interim(interim) => {
                 totals::append_interim(buffer, tally, interim);

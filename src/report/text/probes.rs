@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::say;
-use crate::event::{Clock, Distribution, KernelDrops, Reply, Session, Totals};
+use crate::event::{Clock, Distribution, Hop, KernelDrops, PathMtu, Reply, Session, Stray, Totals};
 use crate::report::people::{byte_count, count, duration};
 
 /// Appends an answer; `what` says which kind of one.
@@ -14,8 +14,52 @@ pub(crate) fn append_reply(buffer: &mut Vec<u8>, what: &str, reply: &Reply<'_>) 
     if let Some(ttl) = reply.ttl {
         say(buffer, format_args!(" ttl={ttl}"));
     }
+    if let Some(answer) = reply.answer {
+        say(buffer, format_args!(" {answer}"));
+    }
     if reply.clock == Clock::User {
         say(buffer, format_args!(" clock=user"));
+    }
+}
+
+/// Appends what came and is no sound answer; `what` says which kind of one.
+pub(crate) fn append_stray(buffer: &mut Vec<u8>, what: &str, stray: &Stray<'_>) {
+    let Stray { from, bytes, wrong, .. } = stray;
+    say(buffer, format_args!("{what} from {from}"));
+    if let Some(sequence) = stray.sequence {
+        say(buffer, format_args!(" seq={sequence}"));
+    }
+    say(buffer, format_args!(" bytes={bytes}: wrong {wrong}"));
+    if let Some(target) = stray.target.filter(|target| target != from) {
+        say(buffer, format_args!(", about {target}"));
+    }
+}
+
+/// Appends what was seen of one hop.
+pub(crate) fn append_hop(buffer: &mut Vec<u8>, hop: &Hop<'_>) {
+    let words = |nanos| duration(Duration::from_nanos(nanos));
+    say(buffer, format_args!("{:>3}  ", hop.ttl));
+    let loss = 100.0 - 100.0 * hop.received as f64 / hop.sent.max(1) as f64;
+    match (hop.from, &hop.rtt) {
+        ([], _) | (_, None) => say(buffer, format_args!("silent ({} sent)", hop.sent)),
+        (from, Some(rtt)) => {
+            let from: Vec<String> = from.iter().map(ToString::to_string).collect();
+            let [least, mean, most] = [rtt.min_ns, rtt.mean_ns, rtt.max_ns].map(words);
+            say(buffer, format_args!("{:<15}  {least} / {mean} / {most}", from.join(", ")));
+            if loss > 0.0 {
+                say(buffer, format_args!(", {loss:.0} % of {} silent", hop.sent));
+            }
+        }
+    }
+}
+
+/// Appends the largest packet that passes whole, and who says so.
+pub(crate) fn append_path_mtu(buffer: &mut Vec<u8>, found: &PathMtu<'_>) {
+    say(buffer, format_args!("path MTU to {}: {} bytes", found.target, found.path_mtu));
+    match (found.from, found.silent) {
+        (Some(from), _) => say(buffer, format_args!(", {from} says so")),
+        (None, true) => say(buffer, format_args!("; larger packets vanish, and nobody says so")),
+        (None, false) => say(buffer, format_args!(", the MTU of this host's way out")),
     }
 }
 
@@ -77,6 +121,79 @@ pub(crate) fn append_receiver(buffer: &mut Vec<u8>, took: Duration, totals: &Tot
     append_counts(buffer, totals);
 }
 
+/// Appends the totals of a pinger.
+pub(crate) fn append_pinger(buffer: &mut Vec<u8>, took: Duration, totals: &Totals) {
+    let [targets, answered] = [totals.targets, totals.targets_answered].map(Option::unwrap_or_default);
+    if targets > 1 {
+        say(buffer, format_args!("{answered} of {} answered: ", count(targets, "target")));
+    }
+    append_pings(buffer, totals);
+    say(buffer, format_args!(", {}", duration(took)));
+    for (number, what) in [
+        (totals.kernel_drops, "dropped by this host's kernel"),
+        (totals.slots_missed, "times of the schedule passed unused"),
+        (totals.events_dropped, "events not told, their reader is too slow"),
+    ] {
+        if let Some(number @ 1..) = number {
+            say(buffer, format_args!(", {number} {what}"));
+        }
+    }
+    for (number, noun) in [(totals.errors, "error"), (totals.warnings, "warning")] {
+        if let Some(number @ 1..) = number {
+            say(buffer, format_args!(", {}", count(number, noun)));
+        }
+    }
+    append_rtt(buffer, totals);
+    for run in totals.loss_run_spans.iter().flatten().filter(|run| run.probes > 1).take(RUNS) {
+        buffer.push(b'\n');
+        let last = run.sequence + run.probes - 1;
+        say(
+            buffer,
+            format_args!("lost in a row: {} probes to {}, seq {} to {last}", run.probes, run.target, run.sequence),
+        );
+    }
+}
+
+/// How many rows of lost probes are told in words.
+const RUNS: usize = 10;
+
+/// Appends the totals of one target of a pinger, on one line.
+pub(crate) fn append_ping_target(buffer: &mut Vec<u8>, target: &str, totals: &Totals) {
+    let words = |nanos| duration(Duration::from_nanos(nanos));
+    say(buffer, format_args!("{target}: "));
+    append_pings(buffer, totals);
+    if let Some(rtt) = &totals.rtt {
+        let [least, mean, most] = [rtt.min_ns, rtt.mean_ns, rtt.max_ns].map(words);
+        say(buffer, format_args!(", {least} / {mean} / {most}"));
+    }
+}
+
+fn append_pings(buffer: &mut Vec<u8>, totals: &Totals) {
+    let [sent, received] = [totals.sent, totals.received].map(Option::unwrap_or_default);
+    say(buffer, format_args!("{sent} sent, {received} received"));
+    if let Some(ratio) = totals.loss_ratio {
+        let percent = format!("{:.4}", ratio * 100.0);
+        let percent = percent.trim_end_matches('0').trim_end_matches('.');
+        say(buffer, format_args!(", {percent} % lost"));
+    }
+    for (number, what) in [
+        (totals.late, "late"),
+        (totals.refused, "refused"),
+        (totals.not_sent, "not sent"),
+        (totals.duplicates, "twice"),
+        (totals.corrupted, "corrupted"),
+        (totals.foreign, "foreign"),
+        (totals.reordered, "out of order"),
+    ] {
+        if let Some(number @ 1..) = number {
+            say(buffer, format_args!(", {number} {what}"));
+        }
+    }
+    for named in totals.icmp_errors_by_name.iter().flatten() {
+        say(buffer, format_args!(", {} {}", named.count, named.name));
+    }
+}
+
 /// Appends the totals of one target.
 pub(crate) fn append_target(buffer: &mut Vec<u8>, target: &str, totals: &Totals) {
     say(buffer, format_args!("{target}: {} received", totals.received.unwrap_or(0)));
@@ -108,6 +225,17 @@ fn append_measured(buffer: &mut Vec<u8>, totals: &Totals) {
     if let Some(extent @ 1..) = totals.reordering_extent_max {
         say(buffer, format_args!(" (extent at most {extent})"));
     }
+    append_rtt(buffer, totals);
+    for (variation, way) in [(&totals.delay_variation_out, "out"), (&totals.delay_variation_back, "back")] {
+        if let Some(variation) = variation {
+            buffer.push(b'\n');
+            append_variation(buffer, way, variation);
+        }
+    }
+}
+
+/// Appends round-trip times on a line of their own.
+fn append_rtt(buffer: &mut Vec<u8>, totals: &Totals) {
     let words = |nanos| duration(Duration::from_nanos(nanos));
     if let Some(rtt) = &totals.rtt {
         buffer.push(b'\n');
@@ -117,12 +245,6 @@ fn append_measured(buffer: &mut Vec<u8>, totals: &Totals) {
             if let Some(figure) = figure {
                 say(buffer, format_args!(", {name} {}", words(figure)));
             }
-        }
-    }
-    for (variation, way) in [(&totals.delay_variation_out, "out"), (&totals.delay_variation_back, "back")] {
-        if let Some(variation) = variation {
-            buffer.push(b'\n');
-            append_variation(buffer, way, variation);
         }
     }
 }

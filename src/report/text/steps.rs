@@ -3,8 +3,9 @@
 use super::escape::append_preview;
 use super::{probes, say};
 use crate::event::{
-    Accept, Bind, Close, Connect, Duplicate, Event, HeldBack, How, IcmpError, Late, Listen, OptionValue, Outcome,
-    Queue, Reason, Recv, Resolve, Round, Send, Setsockopt, Side, Socket, SynRetransmit, Tcp, TcpFigures,
+    Accept, Bind, Close, Connect, Corrupted, Duplicate, Event, Foreign, HeldBack, How, IcmpError, Late, Listen,
+    OptionValue, Outcome, Queue, Reason, Recv, Resolve, Round, Send, Setsockopt, Side, Socket, SynRetransmit, Tcp,
+    TcpFigures,
 };
 use crate::report::people::{bytes_short, count, duration};
 
@@ -38,6 +39,10 @@ pub(crate) fn append(buffer: &mut Vec<u8>, event: &Event<'_>, is_verbose: bool, 
         Event::Reply(reply) => probes::append_reply(buffer, "reply", reply),
         Event::Late(Late(reply)) => probes::append_reply(buffer, "late", reply),
         Event::Duplicate(Duplicate(reply)) => probes::append_reply(buffer, "duplicate", reply),
+        Event::Corrupted(Corrupted(stray)) => probes::append_stray(buffer, "corrupted", stray),
+        Event::Foreign(Foreign(stray)) => probes::append_stray(buffer, "foreign", stray),
+        Event::Hop(hop) => probes::append_hop(buffer, hop),
+        Event::PathMtu(found) => probes::append_path_mtu(buffer, found),
         Event::Lost(lost) => {
             say(buffer, format_args!("lost {} seq={} after {}", lost.target, lost.sequence, duration(lost.after)));
         }
@@ -83,7 +88,7 @@ fn append_syn_retransmit(buffer: &mut Vec<u8>, again: &SynRetransmit<'_>) {
 }
 
 fn append_icmp_error(buffer: &mut Vec<u8>, error: &IcmpError<'_>) {
-    let IcmpError { target, from, kind, code, name, mtu, sequence, after } = error;
+    let IcmpError { target, from, kind, code, name, mtu, sequence, after, mpls, interface, .. } = error;
     say(buffer, format_args!("icmp-error {name} ({kind}/{code}) from {from} about {target}"));
     if let Some(mtu) = mtu {
         say(buffer, format_args!(", mtu {mtu}"));
@@ -93,6 +98,12 @@ fn append_icmp_error(buffer: &mut Vec<u8>, error: &IcmpError<'_>) {
     }
     if let Some(after) = after {
         say(buffer, format_args!(" after {}", duration(*after)));
+    }
+    for label in *mpls {
+        say(buffer, format_args!(", MPLS label {} (class {}, ttl {})", label.label, label.class, label.ttl));
+    }
+    if let Some(interface) = interface {
+        say(buffer, format_args!(", interface {interface}"));
     }
 }
 
@@ -190,6 +201,12 @@ fn append_send(buffer: &mut Vec<u8>, send: &Send<'_>, has_preview: bool) {
     say(buffer, format_args!("send {}", count(send.bytes, "byte")));
     if let (Some(peer), None) = (send.peer, send.conn) {
         say(buffer, format_args!(" to {peer}"));
+    }
+    if let (Some(sequence), Some((_, hops))) = (send.sequence, send.probe) {
+        say(buffer, format_args!(" seq={sequence}"));
+        if let Some(hops) = hops {
+            say(buffer, format_args!(" ttl={hops}"));
+        }
     }
     append_data(buffer, send.data.0, has_preview);
 }

@@ -317,7 +317,7 @@ impl Udp {
     /// so many bytes.
     fn outgoing<'b>(&'b self, data: &'b [u8], segment: Option<u16>) -> Outgoing<'b> {
         let to = self.target.as_ref().filter(|target| target.conn.is_none()).map(|target| &target.raw);
-        Outgoing { to, parts: [&[], data], segment, from: None }
+        Outgoing { to, parts: [&[], data], segment, from: None, hops: None }
     }
 
     /// Waits until something has come, at most for a duration where there is one.

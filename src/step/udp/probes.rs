@@ -6,12 +6,13 @@ use std::time::{Duration, Instant};
 
 use super::drops::Drops;
 use super::queue::is_of_icmp;
-use super::reflect::{clock_error, now};
+use super::reflect::clock_error;
 use super::{Udp, shown};
-use crate::event::{self, Arrival, Clock, Legs};
+use crate::event::{self, Arrival, Legs};
 use crate::packet::stamp::{ErrorEstimate, LEN, Reply, TestPacket, Timestamp};
 use crate::step::Failed;
 use crate::step::order::Order;
+use crate::step::trip::{Moment, trip, wall_clock};
 use crate::sys::RecvBatch;
 
 /// How many test packets are known back, answered or not: some 48 MiB.
@@ -22,12 +23,6 @@ const SLOTS: usize = 32;
 
 /// Room for an answer, in bytes: more than its fields is only counted.
 const ROOM: usize = 64;
-
-/// How far the wall clock may be from what the monotonic one says before it has been set meanwhile.
-const SET: Duration = Duration::from_millis(1);
-
-/// One part in so many by which the wall clock may be slewed besides (adjtimex(2): 500 ppm).
-const SLEWED: u32 = 2_000;
 
 /// Test packets, and what became of them.
 pub(super) struct Probes {
@@ -74,26 +69,6 @@ struct Probe {
     state: State,
 }
 
-/// A moment by both clocks.
-#[derive(Clone, Copy, Debug)]
-struct Moment {
-    /// Nanoseconds since 1970.
-    wall: u64,
-    monotonic: Instant,
-}
-
-/// How long a test packet and its answer took.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Trip {
-    /// From departure to arrival, the time at the reflector included.
-    took: Duration,
-    /// Departure and arrival by the wall clock; `None` where that was set meanwhile.
-    times: Option<(u64, u64)>,
-    clock: Clock,
-    /// From T1 to the departure, where the kernel told it.
-    queued: Option<Duration>,
-}
-
 /// What became of one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
@@ -105,7 +80,7 @@ enum State {
 
 impl Probes {
     pub(super) fn new(size: usize, reflects: bool, patience: Duration) -> Self {
-        let (time, process) = (now(), std::process::id());
+        let (time, process) = (wall_clock(), std::process::id());
         Self {
             size,
             reflects,
@@ -294,7 +269,10 @@ impl Probes {
             queued: trip.queued,
             reflector: there,
             reflector_sequence: Some(u64::from(reply.sequence)),
+            answer: None,
             clock: trip.clock,
+            number: 0,
+            hops: None,
             arrival: (state != State::Answered).then(|| self.order.arrive(reply.test.sequence)),
             reached_twice: state == State::Answered && !is_copy,
             was_refused: state == State::Refused,
@@ -366,50 +344,7 @@ impl Probes {
         let Some(probe) = self.probe(number) else { return };
         probe.state = State::Lost;
         self.open -= 1;
-        udp.door.tell(event::Lost { target: udp.target(), sequence: number, after });
-    }
-}
-
-impl Moment {
-    /// Reads both clocks, again where this thread was held up in between.
-    fn now() -> Self {
-        /// More than two readings take.
-        const TOGETHER: Duration = Duration::from_micros(50);
-        let mut monotonic = Instant::now();
-        for _ in 0..4 {
-            let wall = now();
-            let after = Instant::now();
-            if after - monotonic <= TOGETHER {
-                return Self { wall, monotonic };
-            }
-            monotonic = after;
-        }
-        Self { wall: now(), monotonic }
-    }
-}
-
-/// Returns how long a packet took that was made at a moment and whose answer was read at another;
-/// the kernel may have told when the one left and the other came.
-///
-/// The kernel's stamps are of the wall clock: they are compared only where that has gone as the
-/// monotonic one, whatever time passed between an arrival and its reading.
-fn trip(made: Moment, left: Option<u64>, came: Option<u64>, read: Moment) -> Trip {
-    let by_monotonic = read.monotonic.saturating_duration_since(made.monotonic);
-    let is_set = read
-        .wall
-        .checked_sub(made.wall)
-        .is_none_or(|by_wall| Duration::from_nanos(by_wall).abs_diff(by_monotonic) > SET + by_monotonic / SLEWED);
-    // A stamp of before it was made is another's.
-    let left = left.filter(|left| *left >= made.wall);
-    let (sent, arrived) = (left.unwrap_or(made.wall), came.unwrap_or(read.wall));
-    match arrived.checked_sub(sent).filter(|_| !is_set) {
-        Some(took) => Trip {
-            took: Duration::from_nanos(took),
-            times: Some((sent, arrived)),
-            clock: if left.is_some() && came.is_some() { Clock::Kernel } else { Clock::User },
-            queued: left.map(|left| Duration::from_nanos(left - made.wall)),
-        },
-        None => Trip { took: by_monotonic, times: None, clock: Clock::User, queued: None },
+        udp.door.tell(event::Lost { target: udp.target(), sequence: number, after, number: 0 });
     }
 }
 
@@ -417,62 +352,4 @@ fn trip(made: Moment, left: Option<u64>, came: Option<u64>, read: Moment) -> Tri
 fn foreign(udp: &Udp, from: &crate::address::Address) {
     udp.door
         .warn_once("foreign-answer", &format!("{from} sent what is no answer to a test packet of ours: not counted"));
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const MS: u64 = 1_000_000;
-
-    /// Returns moments of making and reading, so far apart by the wall clock and by the monotonic one.
-    fn moments(by_wall_ms: i64, by_monotonic_ms: u64) -> (Moment, Moment) {
-        let made = Moment { wall: 1_700_000_000_000 * MS, monotonic: Instant::now() };
-        let wall = made.wall.checked_add_signed(by_wall_ms * MS.cast_signed()).unwrap();
-        (made, Moment { wall, monotonic: made.monotonic + Duration::from_millis(by_monotonic_ms) })
-    }
-
-    #[test]
-    fn the_kernels_stamps_are_believed_however_late_they_are_read() {
-        for read_after in [5, 500, 60_000] {
-            let (made, read) = moments(read_after, read_after.cast_unsigned());
-            let (left, came) = (made.wall + MS, made.wall + 4 * MS);
-            let got = trip(made, Some(left), Some(came), read);
-            assert_eq!((got.took, got.times), (Duration::from_millis(3), Some((left, came))));
-            assert_eq!((got.clock, got.queued), (Clock::Kernel, Some(Duration::from_millis(1))));
-        }
-    }
-
-    #[test]
-    fn what_the_kernel_does_not_tell_is_read_here() {
-        let (made, read) = moments(10, 10);
-        let got = trip(made, None, Some(made.wall + 7 * MS), read);
-        assert_eq!((got.took, got.clock, got.queued), (Duration::from_millis(7), Clock::User, None));
-        let got = trip(made, Some(made.wall + MS), None, read);
-        assert_eq!((got.took, got.clock), (Duration::from_millis(9), Clock::User));
-        assert_eq!(trip(made, None, None, read).took, Duration::from_millis(10));
-    }
-
-    #[test]
-    fn a_wall_clock_that_was_set_meanwhile_is_not_believed() {
-        for by_wall in [-3_600_000, -1, 0, 480, 498, 502, 600, 3_600_000] {
-            let (made, read) = moments(by_wall, 500);
-            let got = trip(made, Some(made.wall + 1), Some(read.wall), read);
-            let expected = Trip { took: Duration::from_millis(500), times: None, clock: Clock::User, queued: None };
-            assert_eq!(got, expected, "{by_wall}");
-        }
-    }
-
-    #[test]
-    fn a_wall_clock_that_is_slewed_is_believed() {
-        let (made, read) = moments(100_040, 100_000);
-        assert_eq!(trip(made, None, Some(read.wall), read).took, Duration::from_millis(100_040));
-    }
-
-    #[test]
-    fn a_stamp_of_before_it_was_made_is_another_packets() {
-        let (made, read) = moments(20, 20);
-        let got = trip(made, Some(made.wall - 5 * MS), Some(made.wall + 2 * MS), read);
-        assert_eq!((got.took, got.clock, got.queued), (Duration::from_millis(2), Clock::User, None));
-    }
 }

@@ -102,12 +102,16 @@ impl Udp {
             mtu: icmp.mtu,
             sequence: about.map(|(sequence, _)| sequence),
             after: about.map(|(_, sent)| sent.elapsed()),
+            mpls: &[],
+            interface: None,
+            refuses: about.is_some(),
+            probe: None,
         });
     }
 
     /// Reports that the kernel had no room for a datagram.
     pub(super) fn not_sent(&self, target: &Address, sequence: Option<u64>, errno: &str) {
-        self.door.tell(event::NotSent { target, sequence, errno, datagrams: 1 });
+        self.door.tell(event::NotSent { target, sequence, errno, datagrams: 1, number: 0 });
     }
 
     /// Reports that a recv failed.

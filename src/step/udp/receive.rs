@@ -223,11 +223,17 @@ impl<'a> Receiver<'a> {
             let from = udp.answers_from(received);
             match (whole, received.segment.and_then(|size| u16::try_from(size).ok())) {
                 (Whole::AsItCame, segment @ Some(_)) => {
-                    answers.push(Outgoing { to: Some(&received.from), parts: [&[], received.data], segment, from });
+                    answers.push(Outgoing {
+                        to: Some(&received.from),
+                        parts: [&[], received.data],
+                        segment,
+                        from,
+                        hops: None,
+                    });
                 }
                 _ => answers.extend(pieces(received).filter_map(|(data, _)| {
                     let parts = rule(&data[..data.len().min(*most)])?;
-                    Some(Outgoing { to: Some(&received.from), parts, segment: None, from })
+                    Some(Outgoing { to: Some(&received.from), parts, segment: None, from, hops: None })
                 })),
             }
         }

@@ -3,13 +3,13 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::Udp;
 use crate::event::{self, Arrival, Measured};
 use crate::packet::stamp::{ErrorEstimate, LEN, Reply, TestPacket, Timestamp};
 use crate::step::order::Order;
 use crate::step::thread::Halt;
+use crate::step::trip::wall_clock;
 use crate::sys::{Outgoing, Received, SendBatch};
 
 /// Most sessions that are told apart. Whatever a sender does, each has at most 144 KiB here, and its
@@ -64,7 +64,7 @@ impl Reflector {
 
     /// Adds a datagram; `None` where it is no test packet.
     pub(super) fn measure(&mut self, udp: &Udp, received: &Received<'_>) -> Option<Measured> {
-        let came = received.kernel_time.unwrap_or_else(now);
+        let came = received.kernel_time.unwrap_or_else(wall_clock);
         let Some((from, test)) = received.from.as_socket().zip(TestPacket::read(received.data)) else {
             self.pending.push(None);
             udp.door.warn_once("not-measured", "datagrams came that are no STAMP test packets: they are only counted");
@@ -129,7 +129,7 @@ impl Reflector {
             answer.resize(received.data.len().max(LEN), 0);
             let reply = Reply {
                 sequence,
-                sent: Timestamp::ntp(now()),
+                sent: Timestamp::ntp(wall_clock()),
                 error: *error,
                 received: Timestamp::ntp(*came),
                 test: *test,
@@ -137,15 +137,10 @@ impl Reflector {
             };
             let _written = reply.write(answer);
             let from = udp.answers_from(received);
-            outgoing.push(Outgoing { to: Some(&received.from), parts: [&[], answer], segment: None, from });
+            outgoing.push(Outgoing { to: Some(&received.from), parts: [&[], answer], segment: None, from, hops: None });
         }
         udp.send_answers(halt, sends, &outgoing);
     }
-}
-
-/// Returns the time of the wall clock, which the kernel's stamps are of: nanoseconds since 1970.
-pub(super) fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
 }
 
 /// Returns what is said of the clock of this machine: how far it may be off is not known, so no more

@@ -7,10 +7,10 @@ use nix::errno::Errno;
 use socket2::SockAddr;
 
 use super::queue::Log;
-use super::reflect::now;
 use super::{Ready, Receiver, Udp};
 use crate::error::errno_name;
 use crate::event::Reason;
+use crate::step::trip::wall_clock;
 use crate::step::{Failed, sleep, within};
 use crate::sys::{Outgoing, SendBatch};
 
@@ -97,7 +97,7 @@ impl Tried {
         /// On loopback the first look finds it.
         const PATIENCE: Duration = Duration::from_millis(100);
         const PAUSE: Duration = Duration::from_millis(1);
-        let (began, mut left) = (now(), Left(None));
+        let (began, mut left) = (wall_clock(), Left(None));
         self.send(data, None)?;
         let sent = Instant::now();
         loop {
@@ -143,7 +143,7 @@ impl Taker<'_> {
         let datagrams = came?;
         let mut received = self.receiver.buffers();
         let Some(first) = received.next() else { return Ok(None) };
-        let stamp = first.kernel_time.and_then(|stamp| now().checked_sub(stamp));
+        let stamp = first.kernel_time.and_then(|stamp| wall_clock().checked_sub(stamp));
         let mut taken = Taken {
             datagrams,
             buffers: 1,
@@ -165,7 +165,8 @@ impl Udp {
     /// # Errors
     /// As sendmsg(2), reported.
     pub fn send_back(&self, taken: &Taken) -> Result<(), Failed> {
-        let outgoing = [Outgoing { to: Some(&taken.from), parts: [&[], &taken.data], segment: None, from: None }];
+        let outgoing =
+            [Outgoing { to: Some(&taken.from), parts: [&[], &taken.data], segment: None, from: None, hops: None }];
         match SendBatch::default().send(self.fd(), &outgoing) {
             Ok(_) => {
                 self.tell_sent(&outgoing);

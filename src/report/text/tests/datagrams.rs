@@ -9,7 +9,21 @@ fn of_many_icmp_errors_the_first_is_told() {
     let error = |sequence| -> Event<'_> {
         let (from, name) = ([127, 0, 0, 1].into(), "port-unreachable");
         let sequence = Some(sequence);
-        IcmpError { target: &target, from, kind: 3, code: 3, name, mtu: None, sequence, after: None }.into()
+        IcmpError {
+            target: &target,
+            from,
+            kind: 3,
+            code: 3,
+            name,
+            mtu: None,
+            sequence,
+            after: None,
+            mpls: &[],
+            interface: None,
+            refuses: false,
+            probe: None,
+        }
+        .into()
     };
     let events = [error(0), error(1), error(2)];
     let lines = |settings| shown(settings, &events).1.lines().count();

@@ -1,0 +1,158 @@
+//! The targets: the words of the command line and of lists, looked up and numbered.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use ipnet::IpNet;
+use tokio::task::JoinSet;
+
+use super::super::{Results, Run};
+use crate::address::Address;
+use crate::args::aim::MOST;
+use crate::args::{Aim, Host, RawPing};
+use crate::error::{Error, ExitCode, Step};
+use crate::step::{self, Failed, Stdin, Targets};
+
+/// What the files have that the words name.
+pub struct Lists(Vec<(PathBuf, std::io::Result<Vec<u8>>)>);
+
+/// Reads the lists of targets.
+#[must_use]
+pub fn read_lists(ping: &RawPing) -> Lists {
+    let read = |aim: &Aim| match aim {
+        Aim::File(path) => Some((path.clone(), step::read_file(path))),
+        _ => None,
+    };
+    Lists(ping.targets.iter().filter_map(read).collect())
+}
+
+/// Returns the targets with their numbers, and what came of names that did not resolve.
+pub(super) async fn targets(
+    ping: &RawPing,
+    lists: Lists,
+    stdin: Option<Stdin>,
+    run: &Run,
+) -> Result<(Targets, Results), Failed> {
+    let aims = aims(ping, lists, stdin, run).await?;
+    let names = aims.iter().filter_map(|aim| if let Aim::Host(Host::Name(name)) = aim { Some(name) } else { None });
+    let mut looked_up = look_up(ping, names.cloned().collect(), run).await.into_iter();
+    let (mut targets, mut unresolved) = (Targets::new(ping.port()), Results::default());
+    for aim in &aims {
+        match aim {
+            Aim::Host(Host::Name(_)) => match looked_up.next().flatten() {
+                Some(Ok(addresses)) => {
+                    let most = if ping.all_addresses { usize::MAX } else { 1 };
+                    addresses.iter().take(most).for_each(|ip| targets.push(&Address::Ip(*ip, 0)));
+                }
+                Some(Err(failed)) => unresolved.add(failed.code),
+                None => unresolved.add(ExitCode::Local),
+            },
+            Aim::Host(host) => {
+                let addresses = step::resolve_host(&run.door, host, 0, None, ping.resolve_timeout).await?;
+                addresses.iter().for_each(|address| targets.push(address));
+            }
+            Aim::Net(net) => {
+                let (first, count) = row(net, ping.include_broadcast);
+                targets.push_row(first, count);
+            }
+            Aim::Range(first, _) => targets.push_row(*first, u32::try_from(aim.addresses()).unwrap_or(u32::MAX)),
+            Aim::File(_) | Aim::Stdin => {}
+        }
+    }
+    Ok((targets, unresolved))
+}
+
+/// Returns the addresses of a network that hosts have: the first, and how many follow.
+fn row(net: &IpNet, include_broadcast: bool) -> (IpAddr, u32) {
+    let count = u32::try_from(Aim::Net(*net).addresses()).unwrap_or(u32::MAX);
+    match net {
+        // RFC 3021: of two addresses both are hosts'.
+        IpNet::V4(v4) if v4.prefix_len() < 31 && !include_broadcast => {
+            (std::net::Ipv4Addr::from(u32::from(v4.addr()) + 1).into(), count - 2)
+        }
+        net => (net.addr(), count),
+    }
+}
+
+/// Returns the words, those of lists in the place of their list.
+async fn aims(ping: &RawPing, lists: Lists, mut stdin: Option<Stdin>, run: &Run) -> Result<Vec<Aim>, Failed> {
+    let (mut all, mut lists) = (Vec::new(), lists.0.into_iter());
+    let mut addresses = 0;
+    for aim in &ping.targets {
+        let (name, listed) = match aim {
+            Aim::File(_) => match lists.next() {
+                Some((path, Ok(text))) => (path.display().to_string(), text),
+                Some((path, Err(error))) => {
+                    let error = Error::of_io(Step::Open, &error, &path.display().to_string());
+                    return Err(step::unreadable(&run.door, &error));
+                }
+                None => continue,
+            },
+            Aim::Stdin => ("stdin".to_owned(), read_stdin(stdin.take(), run).await?),
+            aim => {
+                all.push(aim.clone());
+                continue;
+            }
+        };
+        let found = words(ping, &listed)
+            .map_err(|message| step::unreadable(&run.door, &wrong(&format!("{name}: {message}"))))?;
+        if found.is_empty() {
+            return Err(step::unreadable(&run.door, &wrong(&format!("{name} names no target"))));
+        }
+        addresses += found.iter().map(Aim::addresses).sum::<u128>();
+        if addresses > MOST {
+            return Err(step::unreadable(&run.door, &wrong(&format!("{name}: more than {MOST} addresses"))));
+        }
+        all.extend(found);
+    }
+    Ok(all)
+}
+
+fn wrong(message: &str) -> Error {
+    Error::of_kind(Step::Read, ExitCode::File, format!("read {message}"))
+}
+
+/// Parses a list: words between blanks; `#` begins a comment.
+fn words(ping: &RawPing, text: &[u8]) -> Result<Vec<Aim>, String> {
+    let text = std::str::from_utf8(text).map_err(|_| "is not UTF-8".to_owned())?;
+    let mut all = Vec::new();
+    for (number, line) in text.lines().enumerate() {
+        let line = line.split('#').next().unwrap_or_default();
+        for word in line.split_whitespace() {
+            all.push(ping.listed(word).map_err(|message| format!("line {}: {message}", number + 1))?);
+        }
+    }
+    Ok(all)
+}
+
+async fn read_stdin(stdin: Option<Stdin>, run: &Run) -> Result<Vec<u8>, Failed> {
+    let Some(stdin) = stdin else { return Ok(Vec::new()) };
+    let mut chunks = stdin.start(&run.door, 1 << 16)?;
+    let mut all = Vec::new();
+    while let Some(chunk) = chunks.next(&run.door).await? {
+        all.extend(chunk);
+    }
+    Ok(all)
+}
+
+/// Looks names up, many at once, and returns what each has in their order.
+async fn look_up(ping: &RawPing, names: Vec<String>, run: &Run) -> Vec<Option<Result<Vec<IpAddr>, Failed>>> {
+    /// Look-ups at once: each is a thread.
+    const PARALLEL: usize = 32;
+    let (only, bound) = (ping.output.family(), ping.resolve_timeout);
+    let mut found: Vec<_> = names.iter().map(|_| None).collect();
+    let (mut running, mut left) = (JoinSet::new(), names.into_iter().enumerate());
+    loop {
+        while running.len() < PARALLEL
+            && let Some((at, name)) = left.next()
+        {
+            let door = std::sync::Arc::clone(&run.door);
+            running.spawn(async move { (at, step::resolve(&door, &name, only, bound).await) });
+        }
+        match running.join_next().await {
+            Some(Ok((at, result))) => found[at] = Some(result),
+            Some(Err(_)) => {}
+            None => return found,
+        }
+    }
+}

@@ -1,0 +1,155 @@
+//! `raw-ping`: resolve, open the sockets that the targets need, then probe: by a schedule, as fast as
+//! answers come, hop by hop, or size by size.
+
+use std::time::Duration;
+
+use super::udp_listen::RECV_BUFFER;
+use super::{Results, Run};
+use crate::args::{ProbeKind, Quest, RawPing, SocketOptions, Tempo};
+use crate::error::{ExitCode, Step};
+use crate::step::{self, Failed, Halt, PingWords, Pinger, Woken};
+
+mod lists;
+mod path_mtu;
+mod tempo;
+mod times;
+
+pub use lists::{Lists, read_lists};
+
+/// The most probes a second of which the kernel is asked when each leaves.
+const SLOW: f64 = 20_000.0;
+
+/// The send buffer that is asked for where probes go as fast as answers come, in bytes.
+const SEND_BUFFER: u32 = 4 << 20;
+
+/// The most data of a probe that looks for a path's MTU.
+const MOST_DATA: usize = 65_507;
+
+/// Walks a pinger through its life.
+pub async fn run(ping: RawPing, lists: Lists, mut run: Run) -> ExitCode {
+    let stdin = run.stdin.take();
+    let gathered = tokio::select! {
+        gathered = lists::targets(&ping, lists, stdin, &run) => gathered,
+        cause = run.stop.reached() => return run.stopped(cause, "anything was sent"),
+    };
+    let (targets, unresolved) = match gathered {
+        Ok(gathered) => gathered,
+        Err(failed) => return failed.code,
+    };
+    if targets.is_empty() {
+        return unresolved.code();
+    }
+    let source = match step::source_address(&run.door, &ping.options) {
+        Ok(source) => source,
+        Err(failed) => return failed.code,
+    };
+    let Some(privileged) = run.privileged.take() else { return ExitCode::Local };
+    let door = std::sync::Arc::clone(&run.door);
+    let walked = step::on_privileged(&run.door, &run.stop, Step::Send, &privileged, move |halt| {
+        let opened = Pinger::open(&door, targets, words(&ping, source));
+        // What comes from the network is read without rights.
+        step::give_up_rights();
+        let mut pinger = opened?;
+        let result = walk(&ping, &mut pinger, halt);
+        pinger.give_up();
+        Ok(code(&ping, &pinger, result))
+    });
+    match walked.await {
+        Ok((Ok(code), cause)) => {
+            let code = if unresolved.ended > 0 { unresolved.code().and(code) } else { code };
+            match cause {
+                Some(cause) if code == ExitCode::NoAnswer => run.stopped(cause, "an answer came"),
+                _ => code,
+            }
+        }
+        Ok((Err(failed), _)) | Err(failed) => failed.code,
+    }
+}
+
+/// Returns what the sockets are made for.
+fn words(ping: &RawPing, source: Option<crate::address::Address>) -> PingWords {
+    let (tempo, quest) = (ping.tempo(), ping.quest());
+    let is_windowed = match tempo {
+        Tempo::Flood | Tempo::Sweep { rate: None, .. } => true,
+        Tempo::Paced { .. } | Tempo::Adaptive | Tempo::Sweep { .. } => false,
+    };
+    let size = if ping.with == ProbeKind::TcpSyn { 0 } else { ping.size };
+    let largest = if quest == Quest::PathMtu { MOST_DATA } else { size };
+    PingWords {
+        options: options(ping, is_windowed),
+        kind: ping.with,
+        socket: ping.socket,
+        port: ping.port(),
+        data: ping.data(largest),
+        size,
+        patience: ping.timeout,
+        source,
+        many: !matches!(tempo, Tempo::Sweep { .. }),
+        counts_losses: ping.max_loss.is_some(),
+        stamps: !is_windowed && is_slow(tempo),
+        is_windowed,
+        seeks_mtu: quest == Quest::PathMtu,
+        broadcast: ping.include_broadcast,
+        expected: None,
+        seed: fastrand::u64(..),
+    }
+}
+
+/// Returns whether probes go no faster than the kernel is asked of each when it leaves.
+fn is_slow(tempo: Tempo) -> bool {
+    match tempo {
+        Tempo::Paced { rate, .. } | Tempo::Sweep { rate, .. } => rate.is_none_or(|rate| rate <= SLOW),
+        Tempo::Flood | Tempo::Adaptive => false,
+    }
+}
+
+fn options(ping: &RawPing, is_windowed: bool) -> SocketOptions {
+    let own = ping.options.clone();
+    SocketOptions {
+        recv_buffer: own.recv_buffer.or(Some(RECV_BUFFER)),
+        send_buffer: own.send_buffer.or(is_windowed.then_some(SEND_BUFFER)),
+        // Of a trace each probe has its own.
+        ttl: own.ttl.filter(|_| ping.quest() != Quest::Trace),
+        ..own
+    }
+}
+
+fn walk(ping: &RawPing, pinger: &mut Pinger, halt: &Halt) -> Result<(), Failed> {
+    match ping.quest() {
+        Quest::PathMtu => path_mtu::walk(ping, pinger, halt)?,
+        Quest::Ping | Quest::Trace => tempo::walk(ping, pinger, halt)?,
+    }
+    linger(pinger, halt)
+}
+
+/// Waits until every probe has its end.
+fn linger(pinger: &mut Pinger, halt: &Halt) -> Result<(), Failed> {
+    loop {
+        pinger.take()?;
+        if pinger.is_settled() || halt.is_set() || pinger.wait(halt, None) == Woken::Halted {
+            return Ok(());
+        }
+    }
+}
+
+/// Returns what the run comes to.
+fn code(ping: &RawPing, pinger: &Pinger, result: Result<(), Failed>) -> ExitCode {
+    if let Err(failed) = result {
+        return failed.code;
+    }
+    let mut results = Results::default();
+    pinger.ends().for_each(|code| results.add(code));
+    let is_exceeded = ping.max_rtt.is_some_and(|most| pinger.longest() > most)
+        || ping.max_loss.is_some_and(|most| pinger.greatest_loss() * 100.0 > most);
+    match results.code() {
+        ExitCode::Ok if is_exceeded => ExitCode::No,
+        code => code,
+    }
+}
+
+/// Returns a time-out that was multiplied with each try.
+fn backed_off(timeout: Duration, factor: f64, tries: u32) -> Duration {
+    /// Nobody waits longer.
+    const MOST: f64 = 1e9;
+    Duration::from_secs_f64((timeout.as_secs_f64() * factor.powi(tries.cast_signed())).min(MOST))
+}

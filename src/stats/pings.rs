@@ -1,0 +1,508 @@
+//! The fold of probes: what became of those to each target, and of all; hops, loss runs, ICMP errors by
+//! name.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use super::Distribution;
+use crate::address::Address;
+use crate::event::{self, Arrival, Event, Hop, LossRun, Named, Reply, Stray, Totals};
+
+/// How many loss runs are told one by one.
+const MOST_RUNS: usize = 1_000;
+
+/// What the probes of a run come to.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Pings {
+    /// Whether each target has totals of its own.
+    each: Each,
+    counts: Counts,
+    rtt: Distribution,
+    names: BTreeMap<&'static str, u64>,
+    runs: u64,
+    longest_run: u64,
+    spans: Vec<LossRun>,
+    targets: Vec<Option<Box<Target>>>,
+    /// The same of a sweep: less of each.
+    briefs: Vec<Option<Brief>>,
+    /// Of each target whether it was probed, and whether it has answered.
+    seen: Vec<(bool, bool)>,
+    hops: BTreeMap<(u32, u8), Seen>,
+    /// After how many hops a target was reached.
+    reached: BTreeMap<u32, u8>,
+    path_mtu: Option<u64>,
+    /// By the socket: its drops.
+    drops: BTreeMap<String, u64>,
+    bytes_sent: u64,
+    bytes_received: u64,
+    dropped_events: u64,
+    lateness: Distribution,
+    span: Option<(Duration, Duration)>,
+}
+
+/// What is kept of each target.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Each {
+    /// Nothing.
+    #[default]
+    Nothing,
+    /// Totals, and one round-trip time.
+    Brief,
+    /// Everything.
+    Whole,
+}
+
+/// Numbers of probes, and of what came.
+#[derive(Clone, Copy, Debug, Default)]
+struct Counts {
+    sent: u64,
+    received: u64,
+    late: u64,
+    lost: u64,
+    refused: u64,
+    not_sent: u64,
+    duplicates: u64,
+    corrupted: u64,
+    foreign: u64,
+    reordered: u64,
+    icmp_errors: u64,
+    slots_missed: u64,
+}
+
+/// One target.
+#[derive(Clone, Debug)]
+struct Target {
+    name: String,
+    counts: Counts,
+    rtt: Distribution,
+    names: BTreeMap<&'static str, u64>,
+    run: Run,
+    path_mtu: Option<u64>,
+}
+
+/// Rows of lost probes of one target.
+#[derive(Clone, Copy, Debug, Default)]
+struct Run {
+    /// The number after the last lost one.
+    next: u64,
+    /// How many there are in the row that it ends.
+    length: u64,
+    /// Where that is told.
+    place: Option<usize>,
+    runs: u64,
+    longest: u64,
+}
+
+/// One target of a sweep.
+#[derive(Clone, Debug)]
+struct Brief {
+    address: Address,
+    rtt: u64,
+    sent: u16,
+    lost: u16,
+    not_sent: u16,
+    duplicates: u16,
+    strays: [u16; 2],
+    icmp_errors: u16,
+    refused: u16,
+    received: bool,
+    late: bool,
+}
+
+/// One hop of a way.
+#[derive(Clone, Debug, Default)]
+struct Seen {
+    sent: u64,
+    received: u64,
+    from: Vec<IpAddr>,
+    rtt: Distribution,
+}
+
+impl Counts {
+    fn add_totals(&self, rtt: &Distribution, totals: Totals) -> Totals {
+        let mut rtt = rtt.clone();
+        rtt.lost(self.lost + self.refused);
+        Totals {
+            sent: Some(self.sent),
+            received: Some(self.received),
+            late: Some(self.late),
+            lost: Some(self.lost),
+            refused: Some(self.refused),
+            not_sent: Some(self.not_sent),
+            loss_ratio: (self.sent > 0).then(|| (self.lost + self.late) as f64 / self.sent as f64),
+            duplicates: Some(self.duplicates),
+            corrupted: Some(self.corrupted),
+            foreign: Some(self.foreign),
+            reordered: Some(self.reordered),
+            icmp_errors: Some(self.icmp_errors),
+            rtt: rtt.figures(),
+            ..totals
+        }
+    }
+
+    /// Counts an answer in time, or a late one.
+    fn answer(&mut self, reply: &Reply<'_>, is_late: bool) {
+        match (is_late, reply.was_refused) {
+            (true, true) => self.refused = self.refused.saturating_sub(1),
+            (true, false) => self.lost = self.lost.saturating_sub(1),
+            (false, true) => self.refused = self.refused.saturating_sub(1),
+            (false, false) => {}
+        }
+        if is_late {
+            self.late += 1;
+        } else {
+            self.received += 1;
+        }
+        self.reordered += u64::from(matches!(reply.arrival, Some(Arrival::Reordered { .. })));
+    }
+}
+
+impl Pings {
+    pub(super) fn new(each: Each) -> Self {
+        Self { each, ..Self::default() }
+    }
+
+    /// Adds one event, where it is about probes.
+    pub(super) fn record(&mut self, elapsed: Duration, event: &Event<'_>) {
+        match event {
+            Event::Send(send) => self.send(elapsed, send),
+            Event::NotSent(not) => {
+                self.counts.not_sent += not.datagrams;
+                self.see(not.number, false);
+                self.to(not.number, not.target, |counts, _| counts.not_sent += not.datagrams);
+            }
+            Event::Reply(reply) => self.answer(reply, false),
+            Event::Late(event::Late(reply)) => self.answer(reply, true),
+            Event::Duplicate(event::Duplicate(reply)) => {
+                self.bytes_received += reply.bytes;
+                self.counts.duplicates += 1;
+                self.to(reply.number, reply.target, |counts, _| counts.duplicates += 1);
+            }
+            Event::Corrupted(event::Corrupted(stray)) => self.stray(stray, true),
+            Event::Foreign(event::Foreign(stray)) => self.stray(stray, false),
+            Event::Lost(lost) => self.lose(lost),
+            Event::IcmpError(error) => self.refuse(error),
+            Event::KernelDrops(drops) => {
+                self.drops.insert(drops.local.to_string(), drops.kernel_drops.unwrap_or(0));
+            }
+            Event::PathMtu(found) => {
+                self.path_mtu = Some(self.path_mtu.map_or(found.path_mtu, |before| before.min(found.path_mtu)));
+                if let Some(target) = self.target(found.number, found.target) {
+                    target.path_mtu = Some(found.path_mtu);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Counts events that nobody was told of.
+    pub(super) fn unheard(&mut self) {
+        self.dropped_events += 1;
+    }
+
+    fn send(&mut self, elapsed: Duration, send: &event::Send<'_>) {
+        let (Some((number, hops)), Some(address)) = (send.probe, send.peer) else { return };
+        self.span = Some((self.span.map_or(elapsed, |(first, _)| first), elapsed));
+        self.counts.sent += send.datagrams;
+        self.counts.slots_missed += send.missed;
+        self.bytes_sent += send.bytes;
+        if let Some(late) = send.lateness {
+            self.lateness.record(late.first);
+        }
+        self.see(number, false);
+        self.to(number, address, |counts, _| counts.sent += send.datagrams);
+        if let Some(hops) = hops {
+            self.hops.entry((number, hops)).or_default().sent += send.datagrams;
+        }
+    }
+
+    fn answer(&mut self, reply: &Reply<'_>, is_late: bool) {
+        self.bytes_received += reply.bytes;
+        self.counts.answer(reply, is_late);
+        self.see(reply.number, true);
+        self.rtt.record(reply.rtt);
+        self.to(reply.number, reply.target, |counts, rtt| {
+            counts.answer(reply, is_late);
+            if let Some(rtt) = rtt {
+                rtt.record(reply.rtt);
+            }
+        });
+        if let Some(hops) = reply.hops {
+            self.at_hop(reply.number, hops, reply.from.ip(), reply.rtt, true);
+        }
+    }
+
+    fn stray(&mut self, stray: &Stray<'_>, is_damaged: bool) {
+        self.bytes_received += stray.bytes;
+        let add = |counts: &mut Counts| {
+            if is_damaged { counts.corrupted += 1 } else { counts.foreign += 1 }
+        };
+        add(&mut self.counts);
+        if let (Some(number), Some(target)) = (stray.number, stray.target) {
+            self.to(number, target, |counts, _| add(counts));
+        }
+    }
+
+    fn lose(&mut self, lost: &event::Lost<'_>) {
+        self.counts.lost += 1;
+        self.to(lost.number, lost.target, |counts, _| counts.lost += 1);
+        let (mut spans, place) = (std::mem::take(&mut self.spans), self.spans_left());
+        let mut told = (0, 0);
+        if let Some(target) = self.target(lost.number, lost.target) {
+            let run = &mut target.run;
+            if run.length > 0 && run.next == lost.sequence {
+                run.length += 1;
+                if let Some(span) = run.place.and_then(|place| spans.get_mut(place)) {
+                    span.probes = run.length;
+                }
+            } else {
+                run.runs += 1;
+                run.length = 1;
+                run.place = (place > 0).then(|| {
+                    spans.push(LossRun { target: target.name.clone(), sequence: lost.sequence, probes: 1 });
+                    spans.len() - 1
+                });
+                told.0 = 1;
+            }
+            run.next = lost.sequence + 1;
+            run.longest = run.longest.max(run.length);
+            told.1 = run.longest;
+        }
+        self.spans = spans;
+        self.runs += told.0;
+        self.longest_run = self.longest_run.max(told.1);
+    }
+
+    fn spans_left(&self) -> usize {
+        MOST_RUNS.saturating_sub(self.spans.len())
+    }
+
+    fn refuse(&mut self, error: &event::IcmpError<'_>) {
+        let Some((number, hops)) = error.probe else { return };
+        let (name, refused) = (error.name, u64::from(error.refuses));
+        self.counts.icmp_errors += 1;
+        self.counts.refused += refused;
+        *self.names.entry(name).or_default() += 1;
+        self.to(number, error.target, |counts, _| {
+            counts.icmp_errors += 1;
+            counts.refused += refused;
+        });
+        if let Some(target) = self.target(number, error.target) {
+            *target.names.entry(name).or_default() += 1;
+        }
+        if let (Some(hops), Some(after), true) = (hops, error.after, error.refuses) {
+            let is_end = !matches!(name, "ttl-exceeded" | "hop-limit-exceeded");
+            self.at_hop(number, hops, Some(error.from), after, is_end);
+        }
+    }
+
+    /// Adds what came of a hop; `is_end` says that nobody is behind it.
+    fn at_hop(&mut self, number: u32, hops: u8, from: Option<IpAddr>, rtt: Duration, is_end: bool) {
+        let seen = self.hops.entry((number, hops)).or_default();
+        seen.received += 1;
+        seen.rtt.record(rtt);
+        if let Some(from) = from.filter(|from| !seen.from.contains(from)) {
+            seen.from.push(from);
+        }
+        if is_end {
+            let fewest = self.reached.entry(number).or_insert(hops);
+            *fewest = hops.min(*fewest);
+        }
+    }
+
+    /// Adds to the totals of one target.
+    fn to(&mut self, number: u32, address: &Address, add: impl FnOnce(&mut Counts, Option<&mut Distribution>)) {
+        match self.each {
+            Each::Nothing => {}
+            Each::Brief => {
+                let index = number as usize;
+                if self.briefs.len() <= index {
+                    self.briefs.resize(index + 1, None);
+                }
+                let brief = self.briefs[index].get_or_insert_with(|| Brief::new(address));
+                brief.add(add);
+            }
+            Each::Whole => {
+                if let Some(target) = self.target(number, address) {
+                    add(&mut target.counts, Some(&mut target.rtt));
+                }
+            }
+        }
+    }
+
+    fn target(&mut self, number: u32, address: &Address) -> Option<&mut Target> {
+        if self.each != Each::Whole {
+            return None;
+        }
+        let index = number as usize;
+        if self.targets.len() <= index {
+            self.targets.resize(index + 1, None);
+        }
+        let target = self.targets[index].get_or_insert_with(|| {
+            Box::new(Target {
+                name: address.to_string(),
+                counts: Counts::default(),
+                rtt: Distribution::default(),
+                names: BTreeMap::new(),
+                run: Run::default(),
+                path_mtu: None,
+            })
+        });
+        Some(target)
+    }
+
+    /// Takes note that a target was probed, or that it has answered.
+    fn see(&mut self, number: u32, has_answered: bool) {
+        let index = number as usize;
+        if self.seen.len() <= index {
+            self.seen.resize(index + 1, (false, false));
+        }
+        let (probed, answered) = &mut self.seen[index];
+        (*probed, *answered) = (true, *answered || has_answered);
+    }
+
+    /// Returns what all probes add up to.
+    pub(super) fn totals(&self, every: Totals) -> Totals {
+        let drops: u64 = self.drops.values().sum();
+        let achieved = self.span.and_then(|(first, last)| {
+            let seconds = last.saturating_sub(first).as_secs_f64();
+            (self.counts.sent > 1 && seconds > 0.0).then(|| (self.counts.sent - 1) as f64 / seconds)
+        });
+        Totals {
+            targets: Some(self.seen.iter().filter(|(probed, _)| *probed).count() as u64),
+            targets_answered: Some(self.seen.iter().filter(|(_, answered)| *answered).count() as u64),
+            kernel_drops: Some(drops),
+            events_dropped: (self.dropped_events > 0).then_some(self.dropped_events),
+            slots_missed: Some(self.counts.slots_missed),
+            rate_achieved: achieved,
+            send_lateness: self.lateness.figures(),
+            bytes_sent: Some(self.bytes_sent),
+            bytes_received: Some(self.bytes_received),
+            icmp_errors_by_name: named(&self.names),
+            path_mtu: self.path_mtu,
+            ..self.with_runs(self.counts.add_totals(&self.rtt, every))
+        }
+    }
+
+    fn with_runs(&self, totals: Totals) -> Totals {
+        if self.each != Each::Whole {
+            return totals;
+        }
+        Totals {
+            loss_runs: Some(self.runs),
+            loss_run_max: Some(self.longest_run),
+            loss_run_spans: (!self.spans.is_empty()).then(|| self.spans.clone()),
+            ..totals
+        }
+    }
+
+    /// Tells the totals of each target.
+    pub(super) fn each_target(&self, mut tell: impl FnMut(&str, Totals)) {
+        for target in self.targets.iter().flatten() {
+            let totals = target.counts.add_totals(&target.rtt, Totals::default());
+            // Of one probe there is no share.
+            let rtt = if target.counts.sent > 1 { totals.rtt } else { totals.rtt.map(event::Distribution::of_one) };
+            let totals = Totals {
+                loss_runs: Some(target.run.runs),
+                loss_run_max: Some(target.run.longest),
+                icmp_errors_by_name: named(&target.names),
+                path_mtu: target.path_mtu,
+                rtt,
+                ..totals
+            };
+            tell(&target.name, totals);
+        }
+        for brief in self.briefs.iter().flatten() {
+            tell(&brief.address.to_string(), brief.totals());
+        }
+    }
+
+    /// Tells each hop of each way, as far as it leads.
+    pub(super) fn each_hop(&self, mut tell: impl FnMut(&Hop<'_>)) {
+        for ((number, ttl), seen) in &self.hops {
+            let Some(Some(target)) = self.targets.get(*number as usize) else { continue };
+            if self.reached.get(number).is_some_and(|last| ttl > last) {
+                continue;
+            }
+            let mut rtt = seen.rtt.clone();
+            rtt.lost(seen.sent.saturating_sub(seen.received));
+            tell(&Hop {
+                target: &target.name,
+                ttl: *ttl,
+                from: &seen.from,
+                sent: seen.sent,
+                received: seen.received,
+                rtt: rtt.figures(),
+            });
+        }
+    }
+}
+
+/// Returns the names and how many there were of each; `None` where there are none.
+fn named(names: &BTreeMap<&'static str, u64>) -> Option<Vec<Named>> {
+    (!names.is_empty()).then(|| names.iter().map(|(name, count)| Named { name, count: *count }).collect())
+}
+
+impl Brief {
+    fn new(address: &Address) -> Self {
+        Self {
+            address: address.clone(),
+            rtt: 0,
+            sent: 0,
+            lost: 0,
+            not_sent: 0,
+            duplicates: 0,
+            strays: [0; 2],
+            icmp_errors: 0,
+            refused: 0,
+            received: false,
+            late: false,
+        }
+    }
+
+    fn counts(&self) -> Counts {
+        let [corrupted, foreign] = self.strays.map(u64::from);
+        Counts {
+            sent: self.sent.into(),
+            received: self.received.into(),
+            late: self.late.into(),
+            lost: self.lost.into(),
+            refused: self.refused.into(),
+            not_sent: self.not_sent.into(),
+            duplicates: self.duplicates.into(),
+            corrupted,
+            foreign,
+            icmp_errors: self.icmp_errors.into(),
+            ..Counts::default()
+        }
+    }
+
+    /// Adds what a whole target would be added.
+    fn add(&mut self, add: impl FnOnce(&mut Counts, Option<&mut Distribution>)) {
+        let (mut counts, mut rtt) = (self.counts(), Distribution::default());
+        add(&mut counts, Some(&mut rtt));
+        let few = |number: u64| u16::try_from(number).unwrap_or(u16::MAX);
+        self.sent = few(counts.sent);
+        self.lost = few(counts.lost);
+        self.refused = few(counts.refused);
+        self.not_sent = few(counts.not_sent);
+        self.duplicates = few(counts.duplicates);
+        self.strays = [few(counts.corrupted), few(counts.foreign)];
+        self.icmp_errors = few(counts.icmp_errors);
+        (self.received, self.late) = (counts.received > 0, counts.late > 0);
+        if let Some(figures) = rtt.figures() {
+            self.rtt = figures.max_ns;
+        }
+    }
+
+    fn totals(&self) -> Totals {
+        let mut rtt = Distribution::default();
+        if self.received || self.late {
+            rtt.record(Duration::from_nanos(self.rtt));
+        }
+        let totals = self.counts().add_totals(&rtt, Totals::default());
+        let rtt = if self.sent > 1 { totals.rtt } else { totals.rtt.map(event::Distribution::of_one) };
+        Totals { rtt, ..totals }
+    }
+}

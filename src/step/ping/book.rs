@@ -1,0 +1,521 @@
+//! What is known of every probe: when it went, whether it was answered, by whom, and what was wrong.
+
+use std::collections::{HashMap, VecDeque};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::hear::Came;
+use super::targets::Targets;
+use nix::errno::Errno;
+
+use crate::error::{Error, ExitCode, Step};
+use crate::event::{self, Event};
+use crate::step::Door;
+use crate::step::trip::{Moment, Trip, trip};
+
+/// How many probes are known back, answered or not: some 40 MiB.
+const MOST: usize = 1 << 20;
+
+/// So many are known back in any case; further ones for [`LONG`].
+pub(super) const ENOUGH: usize = 1 << 16;
+
+/// How long a settled probe is known where many came after it: what comes later than that is foreign.
+const LONG: Duration = Duration::from_secs(60);
+
+/// How long a probe that nobody answers holds a place among those in flight.
+const HOLD: Duration = Duration::from_millis(100);
+
+/// An odd number, by which numbers are scattered, and its inverse modulo 2^32.
+const SCATTER: u32 = 0x9E37_79B1;
+const GATHER: u32 = inverse(SCATTER);
+
+/// Where in the data the nonce ends.
+pub(super) const NONCE: usize = 8;
+
+/// Returns the inverse of an odd number modulo 2^32 (Newton's method: each step doubles the bits).
+const fn inverse(odd: u32) -> u32 {
+    let (mut guess, mut step) = (odd, 0);
+    while step < 5 {
+        guess = guess.wrapping_mul(2_u32.wrapping_sub(odd.wrapping_mul(guess)));
+        step += 1;
+    }
+    guess
+}
+
+/// One probe; 48 bytes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Flight {
+    /// When it was made, by the wall clock.
+    pub(super) wall: u64,
+    /// The same since the book was opened.
+    pub(super) monotonic: u64,
+    /// When the kernel sent it; 0 where that is not known.
+    pub(super) left: u64,
+    pub(super) sequence: u64,
+    pub(super) target: u32,
+    /// How many hops it may go; 0 where that is not its own.
+    pub(super) hops: u8,
+    pub(super) state: State,
+}
+
+/// What became of one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum State {
+    Open,
+    Answered,
+    Refused,
+    Lost,
+    NotSent,
+}
+
+/// A probe that is to go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Due {
+    /// The number of its target.
+    pub target: u32,
+    /// Its number among the probes to it, from 0.
+    pub sequence: u64,
+    /// How many hops it may go, where that is its own.
+    pub hops: Option<u8>,
+    /// The bytes of its data.
+    pub size: usize,
+}
+
+/// What became of a probe that was looked for by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// Nothing yet.
+    Open,
+    /// It was answered in time.
+    Answered,
+    /// An ICMP error was about it: who sent that, and the MTU that it tells.
+    Refused(Option<IpAddr>, Option<u32>),
+    /// Nobody answered in time.
+    Lost,
+    /// The kernel did not take it.
+    NotSent,
+}
+
+/// The book of a run.
+pub(super) struct Book {
+    pub(super) door: Arc<Door>,
+    pub(super) targets: Targets,
+    pub(super) patience: Duration,
+    opened: Instant,
+    pub(super) flights: VecDeque<Flight>,
+    /// The number of the first that is known.
+    pub(super) first: u64,
+    /// The first whose time has not run out.
+    waits: u64,
+    /// How many have no end yet.
+    open: u64,
+    /// The first that still holds a place in flight, and how many do.
+    held_from: u64,
+    held: u64,
+    /// The first half of every nonce of this run, and what hides the numbers in the second.
+    token: u32,
+    key: u32,
+    /// The data of a probe, of the greatest size.
+    data: Vec<u8>,
+    /// How much of it each has.
+    size: usize,
+    /// The sizes of those that have another.
+    sizes: HashMap<u64, usize>,
+    /// Where there is no room for a nonce: the numbers by address and sequence.
+    pub(super) by_sequence: Option<HashMap<(IpAddr, u16), u64>>,
+    /// Of each target the next number in order (RFC 4737, 3.3), where more than one probe goes to it.
+    pub(super) next: Vec<u64>,
+    /// What each target has come to so far.
+    ends: Vec<Option<ExitCode>>,
+    answered: u32,
+    /// Of each target how many were sent, and how many answered in time; where that is asked for.
+    pub(super) losses: Option<Vec<(u64, u64)>>,
+    /// The longest round trip.
+    pub(super) longest: Duration,
+    /// Of the hops of a trace: the fewest after which each target answered.
+    pub(super) reached: HashMap<u32, u8>,
+    /// Who refused what, where it is asked for each.
+    pub(super) refusals: HashMap<u64, (IpAddr, Option<u32>)>,
+    pub(super) keeps_refusals: bool,
+    /// Whether events wait for their reader: then none is dropped.
+    waits_for_room: bool,
+}
+
+/// What a book is opened for.
+pub(super) struct Opening {
+    pub(super) patience: Duration,
+    pub(super) data: Vec<u8>,
+    pub(super) size: usize,
+    /// Whether each target gets more than one probe.
+    pub(super) many: bool,
+    pub(super) counts_losses: bool,
+    pub(super) keeps_refusals: bool,
+    pub(super) waits_for_room: bool,
+    /// How many probes there will be, where that is known.
+    pub(super) expected: Option<usize>,
+    /// Whether probes carry their nonce.
+    pub(super) has_nonce: bool,
+    /// At random.
+    pub(super) seed: u64,
+}
+
+impl Book {
+    pub(super) fn new(door: &Arc<Door>, targets: Targets, opening: Opening) -> Self {
+        let Opening { patience, data, size, many, counts_losses, keeps_refusals, waits_for_room, .. } = opening;
+        let count = targets.len() as usize;
+        Self {
+            door: Arc::clone(door),
+            patience,
+            opened: Instant::now(),
+            flights: VecDeque::with_capacity(opening.expected.unwrap_or(0).min(ENOUGH)),
+            first: 0,
+            waits: 0,
+            open: 0,
+            held_from: 0,
+            held: 0,
+            token: (opening.seed >> 32) as u32,
+            key: opening.seed as u32,
+            data,
+            size,
+            sizes: HashMap::new(),
+            by_sequence: (!opening.has_nonce).then(HashMap::new),
+            next: if many { vec![0; count] } else { Vec::new() },
+            ends: vec![None; count],
+            answered: 0,
+            losses: counts_losses.then(|| vec![(0, 0); count]),
+            longest: Duration::ZERO,
+            reached: HashMap::new(),
+            refusals: HashMap::new(),
+            keeps_refusals,
+            waits_for_room,
+            targets,
+        }
+    }
+
+    /// Returns the first half of the nonces: it tells ours from those of others.
+    pub(super) fn token(&self) -> u32 {
+        self.token
+    }
+
+    /// Sets how long answers are waited for from now on.
+    pub(super) fn set_patience(&mut self, patience: Duration) {
+        self.patience = patience;
+    }
+
+    /// Returns how many bytes of data a probe has.
+    pub(super) fn size_of(&self, number: u64) -> usize {
+        self.sizes.get(&number).copied().unwrap_or(self.size)
+    }
+
+    pub(super) fn size(&self) -> usize {
+        self.size
+    }
+
+    pub(super) fn data(&self, size: usize) -> &[u8] {
+        &self.data[..size.min(self.data.len())]
+    }
+
+    /// Returns the nonce of a probe: 64 bits.
+    pub(super) fn nonce(&self, number: u64) -> [u8; NONCE] {
+        let mut nonce = [0; NONCE];
+        nonce[..4].copy_from_slice(&self.token.to_be_bytes());
+        nonce[4..].copy_from_slice(&self.scattered(number).to_be_bytes());
+        nonce
+    }
+
+    /// Returns the last 32 bits of a number, scattered so that a damaged one is another's.
+    pub(super) fn scattered(&self, number: u64) -> u32 {
+        (number as u32 ^ self.key).wrapping_mul(SCATTER)
+    }
+
+    /// Returns the number that was scattered so, where it is of a probe that is known.
+    pub(super) fn gathered(&self, scattered: u32) -> Option<u64> {
+        let low = scattered.wrapping_mul(GATHER) ^ self.key;
+        let next = self.next_number();
+        let behind = (next as u32).wrapping_sub(low);
+        next.checked_sub(u64::from(behind)).filter(|number| (self.first..next).contains(number))
+    }
+
+    pub(super) fn next_number(&self) -> u64 {
+        self.first + self.flights.len() as u64
+    }
+
+    /// Returns the number that a nonce tells, where the whole of it is ours.
+    pub(super) fn number_of(&self, data: &[u8]) -> Option<u64> {
+        let (token, rest) = data.split_first_chunk::<4>()?;
+        let scattered = u32::from_be_bytes(*rest.first_chunk::<4>()?);
+        (u32::from_be_bytes(*token) == self.token).then(|| self.gathered(scattered)).flatten()
+    }
+
+    /// Enters a probe that goes now, and returns its number.
+    pub(super) fn enter(&mut self, due: &Due, now: Moment) -> u64 {
+        let number = self.next_number();
+        let monotonic = nanos(now.monotonic.saturating_duration_since(self.opened));
+        self.forget(monotonic);
+        self.flights.push_back(Flight {
+            wall: now.wall,
+            monotonic,
+            left: 0,
+            sequence: due.sequence,
+            target: due.target,
+            hops: due.hops.unwrap_or(0),
+            state: State::Open,
+        });
+        self.open += 1;
+        self.held += 1;
+        if due.size != self.size {
+            self.sizes.insert(number, due.size);
+        }
+        if self.by_sequence.is_some() {
+            let (ip, _) = self.targets.ip(due.target);
+            if let Some(by_sequence) = &mut self.by_sequence {
+                by_sequence.insert((ip, due.sequence as u16), number);
+            }
+        }
+        number
+    }
+
+    /// Forgets the oldest probes, where there are too many.
+    fn forget(&mut self, now: u64) {
+        while self.flights.len() >= ENOUGH
+            && let Some(oldest) = self.flights.front().copied()
+        {
+            let is_over = oldest.state != State::Open && now.saturating_sub(oldest.monotonic) > nanos(LONG);
+            if !is_over && self.flights.len() < MOST {
+                return;
+            }
+            if oldest.state == State::Open {
+                self.lose(self.first, Duration::from_nanos(now.saturating_sub(oldest.monotonic)));
+            }
+            self.sizes.remove(&self.first);
+            self.flights.pop_front();
+            self.first += 1;
+        }
+    }
+
+    pub(super) fn flight(&self, number: u64) -> Option<Flight> {
+        self.flights.get(usize::try_from(number.checked_sub(self.first)?).ok()?).copied()
+    }
+
+    fn flight_mut(&mut self, number: u64) -> Option<&mut Flight> {
+        let index = usize::try_from(number.checked_sub(self.first)?).ok()?;
+        self.flights.get_mut(index)
+    }
+
+    /// Ends a probe, and returns what it was.
+    pub(super) fn settle(&mut self, number: u64, state: State) -> Option<State> {
+        let held_from = self.held_from;
+        let flight = self.flight_mut(number)?;
+        let before = std::mem::replace(&mut flight.state, state);
+        if before == State::Open {
+            self.open -= 1;
+            if number >= held_from {
+                self.held -= 1;
+            }
+        }
+        Some(before)
+    }
+
+    /// Reports an event: one of very many may be only counted, unless its reader is waited for.
+    pub(super) fn tell<'a>(&self, event: impl Into<Event<'a>>) {
+        if self.waits_for_room { self.door.emit(event) } else { self.door.tell(event) }
+    }
+
+    /// Reports that a probe went.
+    pub(super) fn sent(&mut self, number: u64, bytes: usize, lateness: Option<event::Lateness>, missed: u64) {
+        let Some(flight) = self.flight(number) else { return };
+        if let Some((sent, _)) = self.losses.as_mut().and_then(|losses| losses.get_mut(flight.target as usize)) {
+            *sent += 1;
+        }
+        let peer = self.targets.address(flight.target);
+        self.tell(event::Send {
+            peer: Some(&peer),
+            sequence: Some(flight.sequence),
+            probe: Some((flight.target, hops(flight.hops))),
+            lateness,
+            missed,
+            ..event::Send::on(None, bytes, &[])
+        });
+    }
+
+    /// Reports that the kernel did not take a probe, and what that comes to.
+    pub(super) fn not_sent(&mut self, number: u64, errno: &str, code: ExitCode) {
+        let Some(flight) = self.flight(number) else { return };
+        self.settle(number, State::NotSent);
+        self.ended(flight.target, code);
+        let target = self.targets.address(flight.target);
+        let (sequence, number) = (Some(flight.sequence), flight.target);
+        self.tell(event::NotSent { target: &target, sequence, errno, datagrams: 1, number });
+    }
+
+    /// Reports why a probe did not go, where that is more than want of room: of each reason once.
+    pub(super) fn explain(&self, number: u64, refused: &super::Refused) {
+        let (super::Refused::For(error), Some(flight)) = (refused, self.flight(number)) else { return };
+        if self.door.is_first(error.step, error.errno) {
+            let target = self.targets.address(flight.target);
+            let made = match error.errno {
+                Some(errno) => Error::of_call(Step::Send, errno, &target.to_string()),
+                None => Error::clone(error),
+            };
+            let made = match made.errno {
+                Some(Errno::EPERM) => {
+                    made.with_hint("a local firewall drops it; `nft list ruleset` shows by which rule")
+                }
+                Some(Errno::EACCES) => {
+                    made.with_hint("a broadcast address needs --include-broadcast; else a route prohibits it")
+                }
+                Some(Errno::EMSGSIZE) => made
+                    .with_exit_code(ExitCode::Local)
+                    .with_hint("it is larger than the MTU of the way, or than the protocol takes"),
+                _ => made,
+            };
+            let _reported = self.door.fail(&made.with_peer(target));
+        }
+    }
+
+    /// Takes note of when the kernel has sent a probe.
+    pub(super) fn left(&mut self, number: u64, kernel_time: u64) {
+        if let Some(flight) = self.flight_mut(number) {
+            flight.left = kernel_time;
+        }
+    }
+
+    /// Notes what a target has come to, unless it has come to more before.
+    pub(super) fn ended(&mut self, target: u32, code: ExitCode) {
+        let Some(end) = self.ends.get_mut(target as usize) else { return };
+        if end.is_none_or(|before| before.reach() < code.reach()) {
+            self.answered += u32::from(code == ExitCode::Ok);
+            *end = Some(code);
+        }
+    }
+
+    fn moment(&self, flight: &Flight) -> Moment {
+        Moment { wall: flight.wall, monotonic: self.opened + Duration::from_nanos(flight.monotonic) }
+    }
+
+    pub(super) fn trip(&self, flight: &Flight, came: &Came<'_>) -> Trip {
+        trip(self.moment(flight), (flight.left > 0).then_some(flight.left), came.kernel_time, came.read)
+    }
+
+    pub(super) fn lose(&mut self, number: u64, after: Duration) {
+        let Some(flight) = self.flight(number) else { return };
+        self.settle(number, State::Lost);
+        let target = self.targets.address(flight.target);
+        self.tell(event::Lost { target: &target, sequence: flight.sequence, after, number: flight.target });
+    }
+
+    /// Says which probes have waited too long.
+    pub(super) fn expire(&mut self, now: Instant) {
+        while let Some((number, sent)) = self.oldest() {
+            let after = now.saturating_duration_since(sent);
+            if after < self.patience {
+                return;
+            }
+            self.lose(number, after);
+        }
+    }
+
+    /// Returns when the next probe has waited too long, where one waits.
+    pub(super) fn expires_at(&mut self) -> Option<Instant> {
+        self.oldest().map(|(_, sent)| sent + self.patience)
+    }
+
+    /// Gives up all that wait.
+    pub(super) fn give_up(&mut self, now: Instant) {
+        while let Some((number, sent)) = self.oldest() {
+            self.lose(number, now.saturating_duration_since(sent));
+        }
+    }
+
+    /// Returns the probe that has waited longest, and when it was sent.
+    fn oldest(&mut self) -> Option<(u64, Instant)> {
+        self.waits = self.waits.max(self.first);
+        loop {
+            let flight = self.flight(self.waits)?;
+            if flight.state == State::Open {
+                return Some((self.waits, self.opened + Duration::from_nanos(flight.monotonic)));
+            }
+            self.waits += 1;
+        }
+    }
+
+    /// Returns how many probes are in flight: those that nobody answers leave it after a while.
+    pub(super) fn in_flight(&mut self, now: Instant) -> u64 {
+        let now = nanos(now.saturating_duration_since(self.opened));
+        self.held_from = self.held_from.max(self.first);
+        while let Some(flight) = self.flight(self.held_from) {
+            if flight.state == State::Open {
+                if now.saturating_sub(flight.monotonic) < nanos(HOLD) {
+                    break;
+                }
+                self.held -= 1;
+            }
+            self.held_from += 1;
+        }
+        self.held
+    }
+
+    /// Returns whether no probe waits.
+    pub(super) fn is_settled(&self) -> bool {
+        self.open == 0
+    }
+
+    /// Returns what became of a probe.
+    pub(super) fn fate(&self, number: u64) -> Fate {
+        match self.flight(number).map(|flight| flight.state) {
+            Some(State::Open) => Fate::Open,
+            Some(State::Answered) => Fate::Answered,
+            Some(State::Refused) => {
+                let told = self.refusals.get(&number);
+                Fate::Refused(told.map(|(from, _)| *from), told.and_then(|(_, mtu)| *mtu))
+            }
+            Some(State::NotSent) => Fate::NotSent,
+            Some(State::Lost) | None => Fate::Lost,
+        }
+    }
+
+    /// Returns whether a target has answered.
+    pub(super) fn has_answered(&self, target: u32) -> bool {
+        self.ends.get(target as usize).copied().flatten() == Some(ExitCode::Ok)
+    }
+
+    /// Returns whether nothing has come of a target so far.
+    pub(super) fn is_silent(&self, target: u32) -> bool {
+        self.ends.get(target as usize).copied().flatten().is_none()
+    }
+
+    /// Returns how many targets have answered.
+    pub(super) fn answered(&self) -> u32 {
+        self.answered
+    }
+
+    /// Returns after how many hops a target answers, where it does.
+    pub(super) fn reached(&self, target: u32) -> Option<u8> {
+        self.reached.get(&target).copied()
+    }
+
+    /// Returns the longest round trip.
+    pub(super) fn longest(&self) -> Duration {
+        self.longest
+    }
+
+    /// Returns the greatest loss of any target: a share from 0 to 1.
+    pub(super) fn greatest_loss(&self) -> f64 {
+        let losses = self.losses.iter().flatten().filter(|(sent, _)| *sent > 0);
+        losses.map(|(sent, got)| 1.0 - *got as f64 / *sent as f64).fold(0.0, f64::max)
+    }
+
+    /// Returns what each target has come to: silence is no answer.
+    pub(super) fn ends(&self) -> impl Iterator<Item = ExitCode> {
+        self.ends.iter().map(|end| end.unwrap_or(ExitCode::NoAnswer))
+    }
+}
+
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+pub(super) fn hops(hops: u8) -> Option<u8> {
+    (hops > 0).then_some(hops)
+}

@@ -1,0 +1,336 @@
+//! What comes back: which probe it belongs to, and whether it is a sound answer, a damaged one, or
+//! another's.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use super::book::{Book, ENOUGH, Flight, NONCE, State, hops};
+use crate::address::Address;
+use crate::error::ExitCode;
+use crate::event::{self, Arrival, Clock, Label, Stray};
+use crate::packet::icmp;
+use crate::step::trip::Moment;
+
+/// A message that looks like an answer to an echo request.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Echo<'a> {
+    /// Whether it has the identifier of our socket.
+    pub(super) is_ours: bool,
+    pub(super) sequence: u16,
+    pub(super) data: &'a [u8],
+    /// Whether its checksum is right.
+    pub(super) is_sound: bool,
+}
+
+/// How something came.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Came<'a> {
+    pub(super) from: &'a Address,
+    /// Bytes of the message.
+    pub(super) bytes: usize,
+    pub(super) ttl: Option<u8>,
+    /// When the kernel received it.
+    pub(super) kernel_time: Option<u64>,
+    /// When it was read.
+    pub(super) read: Moment,
+}
+
+/// An ICMP error.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Refusal<'a> {
+    pub(super) is_v6: bool,
+    pub(super) kind: u8,
+    pub(super) code: u8,
+    pub(super) mtu: Option<u32>,
+    pub(super) mpls: &'a [Label],
+    pub(super) interface: Option<&'a str>,
+}
+
+/// What a quoted packet says of the probe that it was.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Clue<'a> {
+    /// The sequence field of an echo request, and its data as far as it was quoted.
+    Echo(u16, &'a [u8]),
+    /// The number of the probe, by its last 32 bits.
+    Number(u32),
+    /// The data of a datagram.
+    Data(&'a [u8]),
+}
+
+impl Book {
+    /// Returns whether an address may answer for a target: of a group or broadcast address anybody.
+    fn may_answer(&self, from: &Address, target: u32) -> bool {
+        let (ip, _) = self.targets.ip(target);
+        from.ip() == Some(ip) || ip.is_multicast() || ip == IpAddr::V4(std::net::Ipv4Addr::BROADCAST)
+    }
+
+    /// Returns the probe to an address that has a sequence field: the youngest.
+    fn by_sequence(&self, ip: IpAddr, sequence: u16) -> Option<u64> {
+        if let Some(by_sequence) = &self.by_sequence {
+            return by_sequence.get(&(ip, sequence)).copied().filter(|number| *number >= self.first);
+        }
+        let is_it = |flight: &Flight| {
+            flight.sequence as u16 == sequence
+                && flight.state != State::NotSent
+                && self.targets.ip(flight.target).0 == ip
+        };
+        let index = self.flights.iter().rev().take(ENOUGH).position(is_it)?;
+        Some(self.next_number() - 1 - index as u64)
+    }
+
+    /// Takes what looks like an answer to an echo request.
+    pub(super) fn echo(&mut self, echo: &Echo<'_>, came: &Came<'_>) {
+        let Some(ip) = came.from.ip() else { return };
+        if let Some(number) = self.number_of(echo.data)
+            && let Some(flight) = self.flight(number)
+        {
+            return match () {
+                () if !self.may_answer(came.from, flight.target) => self.foreign(Some(&flight), "address", came),
+                () if !echo.is_ours => self.foreign(Some(&flight), "id", came),
+                () if flight.sequence as u16 != echo.sequence => self.corrupted(&flight, "sequence", came),
+                () => match self.damage(number, echo) {
+                    Some(wrong) => self.corrupted(&flight, wrong, came),
+                    None => self.answer(number, came, None),
+                },
+            };
+        }
+        // What has neither our identifier nor our nonce is nobody's business here.
+        if !echo.is_ours {
+            return;
+        }
+        let Some((number, flight)) =
+            self.by_sequence(ip, echo.sequence).and_then(|number| Some((number, self.flight(number)?)))
+        else {
+            return self.foreign(None, if self.has_ip(ip) { "nonce" } else { "address" }, came);
+        };
+        match self.damage(number, echo) {
+            // It has no room for a nonce.
+            None => self.answer(number, came, None),
+            Some("nonce") => self.foreign(None, "nonce", came),
+            Some(wrong) => self.corrupted(&flight, wrong, came),
+        }
+    }
+
+    /// Returns whether a recent probe went to an address.
+    fn has_ip(&self, ip: IpAddr) -> bool {
+        self.flights.iter().rev().take(ENOUGH).any(|flight| self.targets.ip(flight.target).0 == ip)
+    }
+
+    /// Returns what is wrong with an answer to a probe, by its checksum, its length and its bytes.
+    fn damage(&self, number: u64, echo: &Echo<'_>) -> Option<&'static str> {
+        let size = self.size_of(number);
+        let (data, asked) = (echo.data, self.data(size));
+        if !echo.is_sound {
+            return Some("checksum");
+        }
+        if data.len() != size {
+            return Some("length");
+        }
+        if size < NONCE {
+            return (data != asked).then_some("payload");
+        }
+        let ((nonce, rest), ours) = (data.split_at(NONCE), self.nonce(number));
+        match (nonce == ours, rest == &asked[NONCE..]) {
+            (true, true) => None,
+            // Wholly another's: no half of it is ours.
+            (false, _) if nonce[..4] != ours[..4] && nonce[4..] != ours[4..] => Some("nonce"),
+            _ => Some("payload"),
+        }
+    }
+
+    /// Takes an answer of TCP or UDP to the probe with these last 32 bits of its number.
+    pub(super) fn scattered_answer(&mut self, scattered: u32, answer: &'static str, came: &Came<'_>) {
+        match self.gathered(scattered).and_then(|number| Some((number, self.flight(number)?))) {
+            Some((number, flight)) if self.may_answer(came.from, flight.target) => {
+                self.answer(number, came, Some(answer));
+            }
+            Some((_, flight)) => self.foreign(Some(&flight), "address", came),
+            None => self.foreign(None, "nonce", came),
+        }
+    }
+
+    /// Takes a datagram from a target: it answers the probe whose data it has, else the oldest that waits.
+    pub(super) fn datagram(&mut self, data: &[u8], came: &Came<'_>) {
+        if let Some(number) = self.number_of(data)
+            && let Some(flight) = self.flight(number)
+        {
+            return match self.may_answer(came.from, flight.target) {
+                true => self.answer(number, came, Some("datagram")),
+                false => self.foreign(Some(&flight), "address", came),
+            };
+        }
+        let waits = |flight: &&Flight| flight.state == State::Open && self.may_answer(came.from, flight.target);
+        let oldest = self.flights.iter().position(|flight| waits(&flight)).map(|index| self.first + index as u64);
+        match oldest {
+            Some(number) => self.answer(number, came, Some("datagram")),
+            None => self.foreign(None, "nonce", came),
+        }
+    }
+
+    /// Takes an answer to a probe.
+    pub(super) fn answer(&mut self, number: u64, came: &Came<'_>, answer: Option<&'static str>) {
+        let Some(flight) = self.flight(number).filter(|flight| flight.state != State::NotSent) else { return };
+        let trip = self.trip(&flight, came);
+        if flight.state == State::Open && trip.took >= self.patience {
+            // It came after its time, though nobody has looked since.
+            self.lose(number, trip.took);
+        }
+        let Some(state) = self.settle(number, State::Answered) else { return };
+        let is_first = state != State::Answered;
+        let arrival = is_first.then(|| self.order(flight.target, flight.sequence));
+        let target = self.targets.address(flight.target);
+        let event = event::Reply {
+            target: &target,
+            from: came.from,
+            sequence: flight.sequence,
+            bytes: came.bytes as u64,
+            ttl: came.ttl,
+            rtt: trip.took,
+            queued: trip.queued,
+            reflector: None,
+            reflector_sequence: None,
+            answer,
+            clock: trip.clock,
+            number: flight.target,
+            hops: hops(flight.hops),
+            arrival,
+            reached_twice: false,
+            was_refused: state == State::Refused,
+            legs: None,
+        };
+        let is_late = match state {
+            State::Open | State::NotSent => false,
+            State::Refused => trip.took >= self.patience,
+            State::Lost => true,
+            State::Answered => return self.tell(event::Duplicate(event)),
+        };
+        match is_late {
+            true => self.tell(event::Late(event)),
+            false => self.tell(event),
+        }
+        if let Some((_, got)) = self.losses.as_mut().and_then(|losses| losses.get_mut(flight.target as usize))
+            && !is_late
+        {
+            *got += 1;
+        }
+        self.longest = self.longest.max(trip.took);
+        self.ended(flight.target, ExitCode::Ok);
+        if flight.hops > 0 {
+            let fewest = self.reached.entry(flight.target).or_insert(flight.hops);
+            *fewest = flight.hops.min(*fewest);
+        }
+    }
+
+    /// Returns how an answer came among those of its target (RFC 4737, 3.3).
+    fn order(&mut self, target: u32, sequence: u64) -> Arrival {
+        let Some(next) = self.next.get_mut(target as usize) else { return Arrival::Next { gap: 0 } };
+        if sequence < *next {
+            return Arrival::Reordered { extent: 0 };
+        }
+        let gap = sequence - *next;
+        *next = sequence + 1;
+        Arrival::Next { gap }
+    }
+
+    fn corrupted(&self, flight: &Flight, wrong: &str, came: &Came<'_>) {
+        let target = self.targets.address(flight.target);
+        let trip = self.trip(flight, came);
+        self.tell(event::Corrupted(Stray {
+            target: Some(&target),
+            from: came.from,
+            sequence: Some(flight.sequence),
+            bytes: came.bytes as u64,
+            ttl: came.ttl,
+            rtt: Some(trip.took),
+            clock: Some(trip.clock),
+            wrong,
+            number: Some(flight.target),
+        }));
+    }
+
+    fn foreign(&self, flight: Option<&Flight>, wrong: &str, came: &Came<'_>) {
+        let target = flight.map(|flight| self.targets.address(flight.target));
+        self.tell(event::Foreign(Stray {
+            target: target.as_ref(),
+            from: came.from,
+            sequence: flight.map(|flight| flight.sequence),
+            bytes: came.bytes as u64,
+            ttl: came.ttl,
+            rtt: None::<Duration>,
+            clock: None::<Clock>,
+            wrong,
+            number: flight.map(|flight| flight.target),
+        }));
+    }
+
+    /// Takes an ICMP error that quotes a packet to an address; what is not about a probe of ours is
+    /// nobody's business here.
+    pub(super) fn refusal(&mut self, refusal: &Refusal<'_>, to: IpAddr, clue: Clue<'_>, came: &Came<'_>) {
+        let Some((number, flight)) = self.quoted(to, clue).and_then(|number| Some((number, self.flight(number)?)))
+        else {
+            return;
+        };
+        let trip = self.trip(&flight, came);
+        let is_first = flight.state == State::Open && trip.took < self.patience;
+        let Some(from) = came.from.ip() else { return };
+        if flight.state == State::Open {
+            match is_first {
+                true => drop(self.settle(number, State::Refused)),
+                false => self.lose(number, trip.took),
+            }
+        }
+        let Refusal { is_v6, kind, code, mtu, mpls, interface } = *refusal;
+        let name = if is_v6 { icmp::name_v6(kind, code) } else { icmp::name_v4(kind, code) };
+        let target = self.targets.address(flight.target);
+        let event = event::IcmpError {
+            target: &target,
+            from,
+            kind,
+            code,
+            name,
+            mtu,
+            sequence: Some(flight.sequence),
+            after: Some(trip.took),
+            mpls,
+            interface,
+            refuses: is_first,
+            probe: Some((flight.target, hops(flight.hops))),
+        };
+        self.tell(event);
+        let is_port = (is_v6, kind, code) == (false, 3, 3) || (is_v6, kind, code) == (true, 1, 4);
+        self.ended(flight.target, if is_port { ExitCode::Refused } else { ExitCode::Unreachable });
+        // An error from the target itself, or one that no hop on the way sends, ends the way there.
+        let is_on_the_way = (!is_v6 && kind == 11) || (is_v6 && kind == 3);
+        if flight.hops > 0 && (!is_on_the_way || from == self.targets.ip(flight.target).0) {
+            let fewest = self.reached.entry(flight.target).or_insert(flight.hops);
+            *fewest = flight.hops.min(*fewest);
+        }
+        if self.keeps_refusals && is_first {
+            self.refusals.insert(number, (from, mtu));
+        }
+    }
+
+    /// Returns the probe that a quoted packet was.
+    pub(super) fn quoted(&self, to: IpAddr, clue: Clue<'_>) -> Option<u64> {
+        let is_to = |number: &u64| self.flight(*number).is_some_and(|flight| self.targets.ip(flight.target).0 == to);
+        match clue {
+            Clue::Number(scattered) => self.gathered(scattered).filter(is_to),
+            Clue::Data(data) => self.number_of(data).filter(is_to),
+            // The nonce is quoted, and is not one of ours: neither is the packet.
+            Clue::Echo(sequence, data) if data.len() >= NONCE && self.by_sequence.is_none() => {
+                let is_it =
+                    |number: &u64| self.flight(*number).is_some_and(|flight| flight.sequence as u16 == sequence);
+                self.number_of(data).filter(is_to).filter(is_it)
+            }
+            Clue::Echo(sequence, data) => {
+                let number = self.by_sequence(to, sequence)?;
+                let (asked, nonce) = (self.data(self.size_of(number)), self.nonce(number));
+                let ours = asked.iter().enumerate().map(|(at, byte)| match asked.len() >= NONCE {
+                    true => nonce.get(at).unwrap_or(byte),
+                    false => byte,
+                });
+                data.iter().zip(ours).all(|(quoted, ours)| quoted == ours).then_some(number)
+            }
+        }
+    }
+}

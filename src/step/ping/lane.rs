@@ -1,0 +1,562 @@
+//! The sockets of one family: probes go by one of them, and what comes back is read of all.
+
+use std::collections::VecDeque;
+use std::io;
+use std::net::{IpAddr, Ipv6Addr};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use socket2::{SockAddr, Socket};
+
+use super::book::{Book, Due};
+use super::hear::{Came, Clue, Echo, Refusal};
+use super::targets::shown;
+use crate::address::Address;
+use crate::error::{Error, ExitCode, Step, errno_name};
+use crate::event::{self, Label};
+use crate::packet::message::{IcmpError, Message, read_icmp, read_icmpv6, read_v4};
+use crate::packet::objects::Object;
+use crate::packet::quote::{self, Quoted};
+use crate::packet::{echo, syn};
+use crate::socket::icmp;
+use crate::step::trip::Moment;
+use crate::step::{Door, Failed};
+use crate::sys::{self, Outgoing, Queued, Received, RecvBatch, SendBatch};
+
+/// Most messages of one call.
+pub(super) const BATCH: usize = 64;
+
+/// The most that a quote is looked at of.
+const QUOTE: usize = 1_200;
+
+/// What a lane speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Speech {
+    /// Echo requests of ICMP, by a raw socket.
+    Raw,
+    /// The same by a datagram socket: the kernel has an eye on the identifier.
+    Dgram,
+    /// SYN segments of TCP, to a port.
+    Syn,
+    /// Datagrams of UDP, to a port.
+    Udp,
+}
+
+/// A lane's sockets, as they were opened.
+pub(super) struct Sockets {
+    pub(super) sender: Socket,
+    /// Where answers come, where that is another.
+    pub(super) hearer: Option<Socket>,
+    /// Where ICMP errors come, where that is another.
+    pub(super) errors: Option<Socket>,
+    /// What keeps a port for us.
+    pub(super) _reserved: Option<Socket>,
+}
+
+/// One family's way out and back.
+pub(super) struct Lane {
+    pub(super) is_v6: bool,
+    speech: Speech,
+    sockets: Sockets,
+    /// The identifier of our echo requests, or our port.
+    id: u16,
+    /// The port that probes go to.
+    port: u16,
+    batch: RecvBatch,
+    slots: usize,
+    /// Of ICMP errors that come to a socket of their own.
+    error_batch: Option<RecvBatch>,
+    sends: SendBatch,
+    packets: Vec<Vec<u8>>,
+    addresses: Vec<SockAddr>,
+    /// The addresses of ours that SYNs to the last target go from.
+    source: Option<(IpAddr, IpAddr)>,
+    /// The probes whose departure the kernel has yet to tell, and the number of its stamp for the first;
+    /// `None` where it is not asked.
+    stamps: Option<Stamps>,
+    drops: Drops,
+    local: Address,
+    recv_buffer: Option<u32>,
+}
+
+/// What is asked of the kernel's transmit stamps.
+#[derive(Debug, Default)]
+pub(super) struct Stamps {
+    next: u32,
+    waiting: VecDeque<u64>,
+}
+
+/// What this host dropped of the answers.
+#[derive(Debug)]
+struct Drops {
+    total: u64,
+    looked: Instant,
+}
+
+/// What a lane is made of.
+pub(super) struct Making {
+    pub(super) is_v6: bool,
+    pub(super) speech: Speech,
+    pub(super) id: u16,
+    pub(super) port: u16,
+    /// The most data of a probe.
+    pub(super) size: usize,
+    pub(super) stamps: bool,
+    pub(super) recv_buffer: Option<u32>,
+}
+
+/// Why a probe did not go.
+pub(super) enum Refused {
+    /// There is no room for it now.
+    Full(String),
+    /// For another reason.
+    For(Box<Error>),
+}
+
+impl Lane {
+    pub(super) fn new(making: Making, sockets: Sockets) -> Self {
+        /// IP header with options, ICMP header, and what an error quotes.
+        const LEAST: usize = 1_500;
+        /// Bytes of all slots together.
+        const MOST: usize = 1 << 20;
+        let Making { is_v6, speech, id, port, size, stamps, recv_buffer } = making;
+        let room = (size + 96).max(LEAST);
+        let slots = (MOST / room).clamp(4, BATCH);
+        let unspecified: IpAddr =
+            if is_v6 { Ipv6Addr::UNSPECIFIED.into() } else { std::net::Ipv4Addr::UNSPECIFIED.into() };
+        Self {
+            is_v6,
+            speech,
+            id,
+            port,
+            batch: RecvBatch::new(slots, room, true),
+            slots,
+            error_batch: sockets.errors.is_some().then(|| RecvBatch::new(4, LEAST, true)),
+            sends: SendBatch::default(),
+            packets: Vec::new(),
+            addresses: Vec::new(),
+            source: None,
+            stamps: stamps.then(Stamps::default),
+            drops: Drops { total: 0, looked: Instant::now() },
+            local: Address::Ip(unspecified, 0),
+            recv_buffer,
+            sockets,
+        }
+    }
+
+    /// Returns the sockets that something may come to.
+    pub(super) fn fds(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        let Sockets { sender, hearer, errors, .. } = &self.sockets;
+        [Some(sender), hearer.as_ref(), errors.as_ref()].into_iter().flatten().map(AsFd::as_fd)
+    }
+
+    /// Returns the socket that probes go by.
+    pub(super) fn sender(&self) -> BorrowedFd<'_> {
+        self.sockets.sender.as_fd()
+    }
+
+    /// Returns how many bytes a probe of so much data has, above the IP header.
+    pub(super) fn bytes(&self, size: usize) -> usize {
+        match self.speech {
+            Speech::Raw | Speech::Dgram => echo::HEADER + size,
+            Speech::Syn => syn::LEN,
+            Speech::Udp => size,
+        }
+    }
+
+    /// Makes the packet of a probe.
+    fn make(&mut self, index: usize, number: u64, due: &Due, book: &Book) -> Result<(), Errno> {
+        let len = self.bytes(due.size);
+        if self.packets.len() <= index {
+            self.packets.push(Vec::new());
+        }
+        let port = if matches!(self.speech, Speech::Udp) { self.port } else { 0 };
+        let address = book.targets.sockaddr(due.target, port);
+        match self.addresses.get_mut(index) {
+            Some(place) => *place = address,
+            None => self.addresses.push(address),
+        }
+        let source = if self.speech == Speech::Syn { Some(self.source_of(due.target, book)?) } else { None };
+        let packet = &mut self.packets[index];
+        if packet.len() != len {
+            packet.clear();
+            packet.resize(len - due.size.min(len), 0);
+            packet.extend_from_slice(&book.data(due.size)[..len - packet.len()]);
+        }
+        let data = if matches!(self.speech, Speech::Udp) { 0 } else { echo::HEADER };
+        match self.speech {
+            Speech::Raw | Speech::Dgram | Speech::Udp => {
+                if let Some(place) = packet[data.min(len)..].first_chunk_mut::<8>() {
+                    *place = book.nonce(number);
+                }
+                if self.speech != Speech::Udp {
+                    echo::write_request(packet, self.is_v6, self.id, due.sequence as u16);
+                }
+            }
+            Speech::Syn => {
+                if let (Some((from, to)), Some(segment)) = (source, packet.first_chunk_mut()) {
+                    syn::write_syn(segment, from, to, self.id, self.port, book.scattered(number));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns our address on the way to a target, and its own: what the checksum of TCP covers.
+    fn source_of(&mut self, target: u32, book: &Book) -> Result<(IpAddr, IpAddr), Errno> {
+        let (to, _) = book.targets.ip(target);
+        if let Some(known) = self.source.filter(|(_, known)| *known == to) {
+            return Ok(known);
+        }
+        let from = super::source_to(&book.targets.sockaddr(target, self.port), self.sockets.sender.local_addr().ok())?;
+        self.source = Some((from, to));
+        Ok((from, to))
+    }
+
+    /// Sends probes, and returns how many of them the kernel took, and why it did not take the next.
+    pub(super) fn send(&mut self, book: &mut Book, dues: &[(u64, Due)]) -> (usize, Option<Refused>) {
+        let dues = &dues[..dues.len().min(BATCH)];
+        for (index, (number, due)) in dues.iter().enumerate() {
+            if let Err(errno) = self.make(index, *number, due, book) {
+                // Those before it go first.
+                if index == 0 {
+                    return (0, Some(Refused::For(Box::new(Error::of_call(Step::Send, errno, "")))));
+                }
+                return self.send(book, &dues[..index]);
+            }
+        }
+        let packets: Vec<Outgoing<'_>> = dues
+            .iter()
+            .zip(self.packets.iter().zip(&self.addresses))
+            .map(|((_, due), (packet, to))| Outgoing {
+                to: Some(to),
+                parts: [&[], packet],
+                segment: None,
+                from: None,
+                hops: due.hops.map(|hops| (hops, self.is_v6)),
+            })
+            .collect();
+        match self.sends.send(self.sockets.sender.as_fd(), &packets) {
+            Ok(count) => {
+                if let Some(stamps) = &mut self.stamps {
+                    stamps.waiting.extend(dues[..count].iter().map(|(number, _)| *number));
+                }
+                (count, None)
+            }
+            Err(error) => (0, Some(self.refused(&error))),
+        }
+    }
+
+    fn refused(&mut self, error: &io::Error) -> Refused {
+        // The kernel has numbered it or not: it begins anew, and so do we.
+        self.restart_stamps();
+        match error.raw_os_error().map(Errno::from_raw) {
+            Some(errno @ (Errno::EAGAIN | Errno::ENOBUFS)) => Refused::Full(errno_name(errno)),
+            _ => Refused::For(Box::new(Error::of_io(Step::Send, error, ""))),
+        }
+    }
+
+    /// Makes the kernel count its stamps from 0 again.
+    fn restart_stamps(&mut self) {
+        let Some(stamps) = &mut self.stamps else { return };
+        let fd = self.sockets.sender.as_fd();
+        let (level, option) = (libc::SOL_SOCKET, libc::SO_TIMESTAMPING);
+        let Ok(flags) = sys::get_int(fd, level, option) else { return };
+        let without = flags & !(libc::SOF_TIMESTAMPING_OPT_ID as i32);
+        if sys::set_int(fd, level, option, without).and_then(|()| sys::set_int(fd, level, option, flags)).is_ok() {
+            *stamps = Stamps::default();
+        }
+    }
+
+    /// Takes what the error queue has: when probes left, and of a socket without rights ICMP errors.
+    fn drain(&mut self, book: &mut Book) {
+        let mut quote = [0; QUOTE];
+        loop {
+            match sys::recv_queued(self.sockets.sender.as_fd(), &mut quote) {
+                Ok(Queued::Sent { id, kernel_time }) => {
+                    if let Some(number) = self.stamps.as_mut().and_then(|stamps| stamps.number(id)) {
+                        book.left(number, kernel_time);
+                    }
+                }
+                Ok(queued) => self.queued(book, &queued, &quote),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => return,
+            }
+        }
+    }
+
+    /// Takes an ICMP error of the error queue.
+    fn queued(&self, book: &mut Book, queued: &Queued, quote: &[u8]) {
+        let (Some(error), &Queued::Error { ref to, quoted, kernel_time, .. }) = (icmp::IcmpError::of(queued), queued)
+        else {
+            return;
+        };
+        let Some(to) = to.as_ref().and_then(|to| shown(to, 0).ip()) else { return };
+        let quoted = &quote[..quoted];
+        let clue = match self.speech {
+            Speech::Udp => Clue::Data(quoted),
+            Speech::Raw | Speech::Dgram | Speech::Syn => match quote::read_echo(quoted, self.is_v6) {
+                Some(Quoted::Echo { sequence, data, .. }) => Clue::Echo(sequence, data),
+                _ => return,
+            },
+        };
+        let is_port = (error.is_v6, error.kind, error.code) == (false, 3, 3)
+            || (error.is_v6, error.kind, error.code) == (true, 1, 4);
+        let from = Address::Ip(error.from, 0);
+        let came = Came { from: &from, bytes: quoted.len(), ttl: None, kernel_time, read: Moment::now() };
+        // Who says that nobody listens there is there.
+        if self.speech == Speech::Udp && is_port && error.from == to {
+            if let Some(number) = book.quoted(to, clue) {
+                let from = from_port(&from, self.port);
+                book.answer(number, &Came { from: &from, ..came }, Some("port-unreachable"));
+            }
+            return;
+        }
+        let refusal = Refusal {
+            is_v6: error.is_v6,
+            kind: error.kind,
+            code: error.code,
+            mtu: error.mtu,
+            mpls: &[],
+            interface: None,
+        };
+        book.refusal(&refusal, to, clue, &came);
+    }
+
+    /// Takes all that has come, and returns how many messages that were.
+    pub(super) fn take(&mut self, book: &mut Book) -> Result<usize, Failed> {
+        self.drain(book);
+        let mut all = 0;
+        loop {
+            let hearer = self.sockets.hearer.as_ref().unwrap_or(&self.sockets.sender);
+            let count = match self.batch.recv(hearer.as_fd(), self.slots, false) {
+                Ok(count) => count,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                // An ICMP error that the error queue tells more of.
+                Err(error) if is_told_elsewhere(&error) => {
+                    self.drain(book);
+                    continue;
+                }
+                Err(error) => {
+                    let error = Error::of_io(Step::Recv, &error, &self.local.to_string());
+                    return Err(book.door.fail(&error.with_local(self.local.clone())));
+                }
+            };
+            all += count;
+            let read = Moment::now();
+            for index in 0..count {
+                self.hear(book, &self.batch.get(index), read);
+            }
+            if count < self.slots {
+                break;
+            }
+        }
+        all += self.take_errors(book);
+        self.look_for_drops(book);
+        Ok(all)
+    }
+
+    /// Takes the ICMP errors that come to a socket of their own.
+    fn take_errors(&mut self, book: &mut Book) -> usize {
+        let (Some(errors), Some(mut batch)) = (self.sockets.errors.as_ref(), self.error_batch.take()) else { return 0 };
+        let mut all = 0;
+        while let Ok(count @ 1..) = batch.recv(errors.as_fd(), BATCH, false) {
+            all += count;
+            let read = Moment::now();
+            for index in 0..count {
+                self.hear_icmp(book, &batch.get(index), read);
+            }
+        }
+        self.error_batch = Some(batch);
+        all
+    }
+
+    /// Takes one message.
+    fn hear(&self, book: &mut Book, received: &Received<'_>, read: Moment) {
+        match self.speech {
+            Speech::Raw | Speech::Dgram => self.hear_icmp(book, received, read),
+            Speech::Udp => {
+                let from = shown(&received.from, self.port);
+                let bytes = received.true_bytes;
+                let came = Came { from: &from, bytes, ttl: received.hops, kernel_time: received.kernel_time, read };
+                book.datagram(received.data, &came);
+            }
+            Speech::Syn => {
+                let (answer, ttl) = match self.is_v6 {
+                    true => (syn::read_tcp(received.data), received.hops),
+                    false => match syn::read_tcp_v4(received.data) {
+                        Some((header, answer)) => (Some(answer), Some(header.hops)),
+                        None => (None, None),
+                    },
+                };
+                let Some(answer) = answer.filter(|answer| (answer.destination, answer.source) == (self.id, self.port))
+                else {
+                    return;
+                };
+                let kind = match answer.kind {
+                    syn::AnswerKind::SynAck => "syn-ack",
+                    syn::AnswerKind::Rst => "rst",
+                    syn::AnswerKind::Other => return,
+                };
+                let from = shown(&received.from, self.port);
+                let bytes = received.true_bytes;
+                let came = Came { from: &from, bytes, ttl, kernel_time: received.kernel_time, read };
+                book.scattered_answer(answer.acknowledged.wrapping_sub(1), kind, &came);
+            }
+        }
+    }
+
+    /// Takes a message of ICMP, as the socket gives it.
+    fn hear_icmp(&self, book: &mut Book, received: &Received<'_>, read: Moment) {
+        let has_header = !self.is_v6 && self.speech != Speech::Dgram;
+        let (ttl, bytes, message) = if has_header {
+            let Some((header, message)) = read_v4(received.data) else { return };
+            let header_bytes = usize::from(received.data.first().map_or(0, |first| first & 15)) * 4;
+            (Some(header.hops), received.true_bytes.saturating_sub(header_bytes), message)
+        } else if self.is_v6 {
+            let (from, to) = (shown(&received.from, 0).ip(), received.arrival.map(|arrival| arrival.to));
+            let addresses = match (from, to) {
+                (Some(IpAddr::V6(from)), Some(IpAddr::V6(to))) if self.speech != Speech::Dgram => Some((from, to)),
+                _ => None,
+            };
+            (received.hops, received.true_bytes, read_icmpv6(received.data, addresses))
+        } else {
+            (received.hops, received.true_bytes, read_icmp(received.data))
+        };
+        let from = shown(&received.from, 0);
+        let came = Came { from: &from, bytes, ttl, kernel_time: received.kernel_time, read };
+        match message {
+            Message::Reply(reply) if matches!(self.speech, Speech::Raw | Speech::Dgram) => {
+                let is_ours = reply.id == self.id;
+                let (sequence, data, is_sound) = (reply.sequence, reply.data, reply.is_sound);
+                book.echo(&Echo { is_ours, sequence, data, is_sound }, &came);
+            }
+            Message::Error(error) => self.hear_error(book, &error, &came),
+            Message::Reply(_) | Message::Other => {}
+        }
+    }
+
+    fn hear_error(&self, book: &mut Book, error: &IcmpError<'_>, came: &Came<'_>) {
+        let Some(quote) = &error.quote else { return };
+        let clue = match (self.speech, &quote.what) {
+            (Speech::Raw | Speech::Dgram, Quoted::Echo { id, sequence, data }) if *id == self.id => {
+                Clue::Echo(*sequence, data)
+            }
+            (Speech::Syn, Quoted::Tcp { source, destination, sequence })
+                if (*source, *destination) == (self.id, self.port) =>
+            {
+                Clue::Number(*sequence)
+            }
+            _ => return,
+        };
+        let (mut labels, mut interface) = (Vec::new(), None);
+        for object in error.objects.clone() {
+            match object {
+                Object::Mpls(stack) => {
+                    labels.extend(stack.iter().map(|label| Label {
+                        label: label.label,
+                        class: label.class,
+                        ttl: label.ttl,
+                    }));
+                }
+                Object::Interface { name, address, index, .. } => {
+                    interface = name
+                        .or_else(|| address.map(|address| address.to_string()))
+                        .or_else(|| index.map(|index| index.to_string()))
+                        .or(interface);
+                }
+                Object::Other { .. } => {}
+            }
+        }
+        let refusal = Refusal {
+            is_v6: self.is_v6,
+            kind: error.kind,
+            code: error.code,
+            mtu: error.mtu,
+            mpls: &labels,
+            interface: interface.as_deref(),
+        };
+        book.refusal(&refusal, quote.to, clue, came);
+    }
+
+    /// Tells what this host dropped of the answers, at most each 100 ms.
+    fn look_for_drops(&mut self, book: &Book) {
+        const EVERY: Duration = Duration::from_millis(100);
+        if self.drops.looked.elapsed() >= EVERY {
+            self.tell_drops(&book.door);
+        }
+    }
+
+    /// Tells what this host dropped of the answers, where there are further ones.
+    pub(super) fn tell_drops(&mut self, door: &Door) {
+        self.drops.looked = Instant::now();
+        let hearer = self.sockets.hearer.as_ref().unwrap_or(&self.sockets.sender);
+        let Ok(drops) = sys::drops(hearer.as_fd()) else { return };
+        if drops == self.drops.total {
+            return;
+        }
+        self.drops.total = drops;
+        door.emit(event::KernelDrops {
+            local: &self.local,
+            kernel_drops: Some(drops),
+            kernel_drop_buffers: None,
+            recv_buffer: sys::get_int(hearer.as_fd(), libc::SOL_SOCKET, libc::SO_RCVBUF)
+                .ok()
+                .and_then(|bytes| u64::try_from(bytes).ok()),
+            recv_buffer_asked: self.recv_buffer.map(u64::from),
+        });
+    }
+}
+
+impl Stamps {
+    /// Returns the probe that a stamp is of.
+    fn number(&mut self, id: u32) -> Option<u64> {
+        let skipped = id.wrapping_sub(self.next) as usize;
+        if skipped >= self.waiting.len() {
+            return None;
+        }
+        // Of those before it no stamp came.
+        self.waiting.drain(..skipped);
+        self.next = id.wrapping_add(1);
+        self.waiting.pop_front()
+    }
+}
+
+impl Refused {
+    /// Returns the name of the errno, and what it comes to.
+    pub(super) fn told(&self) -> (String, ExitCode) {
+        match self {
+            // No room on this host: it is no matter of the target.
+            Self::Full(errno) => (errno.clone(), ExitCode::Local),
+            Self::For(error) => (error.errno.map(errno_name).unwrap_or_default(), error.exit_code()),
+        }
+    }
+}
+
+fn from_port(from: &Address, port: u16) -> Address {
+    match from {
+        Address::Ip(ip, _) => Address::from(std::net::SocketAddr::new(*ip, port)),
+        from => from.clone(),
+    }
+}
+
+/// Returns whether a recv failed for an ICMP error, which the error queue tells more of.
+fn is_told_elsewhere(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error().map(Errno::from_raw),
+        Some(
+            Errno::ECONNREFUSED
+                | Errno::ENETUNREACH
+                | Errno::EHOSTUNREACH
+                | Errno::EHOSTDOWN
+                | Errno::ENONET
+                | Errno::ENOPROTOOPT
+                | Errno::EMSGSIZE
+                | Errno::EOPNOTSUPP
+                | Errno::EACCES
+                | Errno::EPROTO
+        )
+    )
+}

@@ -1,0 +1,296 @@
+//! Probes and what becomes of them: echo requests, SYNs and datagrams to one target or to many, sent
+//! and heard in batches by one thread.
+//!
+//! What goes in: [`Due`]s, at times that the walk chooses. What comes out: an event a probe that went,
+//! one for its end, and one for all that came and was no answer. The [`Pinger`] owns the sockets; its
+//! book knows every probe.
+
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::poll::PollFlags;
+use socket2::SockAddr;
+
+use super::thread::{Halt, Woken};
+use super::trip::Moment;
+use super::{Door, Failed};
+use crate::error::ExitCode;
+use crate::event::{self, Lateness};
+
+mod book;
+mod filter;
+mod hear;
+mod lane;
+mod open;
+mod targets;
+
+pub use book::{Due, Fate as ProbeFate};
+pub use open::PingWords;
+pub use targets::Targets;
+
+use book::Book;
+use lane::{BATCH, Lane, Refused};
+
+/// How long a send waits for room before its probe is not sent.
+const ROOM: Duration = Duration::from_millis(50);
+
+/// Probes on their way, and the sockets that they go by.
+pub struct Pinger {
+    door: Arc<Door>,
+    lanes: Vec<Lane>,
+    book: Book,
+    /// Whether a probe that there is no room for waits for it; else it is not sent.
+    waits_for_room: bool,
+    /// Probes that are entered and go next.
+    numbered: Vec<(u64, Due)>,
+}
+
+impl Pinger {
+    /// Returns the targets.
+    #[must_use]
+    pub fn targets(&self) -> &Targets {
+        &self.book.targets
+    }
+
+    /// Returns how many bytes of data a probe has.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        self.book.size()
+    }
+
+    /// Sets how long answers are waited for from now on.
+    pub fn set_patience(&mut self, patience: Duration) {
+        self.book.set_patience(patience);
+    }
+
+    /// Sends probes, in batches. `lateness` says how late they are, where they have times, and `missed`
+    /// how many times passed unused before them. What the kernel does not take is reported, and its time
+    /// is over. Returns the number of the first of them.
+    pub fn send(&mut self, dues: &[Due], lateness: Option<Lateness>, missed: u64, halt: &Halt) -> u64 {
+        let mut first = None;
+        let (mut missed, mut rest, mut index) = (missed, dues, 0);
+        while let Some(next) = rest.first() {
+            let is_v6 = self.book.targets.ip(next.target).0.is_ipv6();
+            let same = |due: &&Due| self.book.targets.ip(due.target).0.is_ipv6() == is_v6;
+            let count = rest.iter().take(BATCH).take_while(same).count();
+            let (now, later) = rest.split_at(count);
+            rest = later;
+            // One reading for those that go at once.
+            let moment = Moment::now();
+            let mut numbered = std::mem::take(&mut self.numbered);
+            numbered.clear();
+            for due in now {
+                numbered.push((self.book.enter(due, moment), *due));
+            }
+            first = first.or(numbered.first().map(|(number, _)| *number));
+            self.send_numbered(&numbered, is_v6, index, lateness, &mut missed, halt);
+            index += count;
+            self.numbered = numbered;
+        }
+        first.unwrap_or_default()
+    }
+
+    fn send_numbered(
+        &mut self,
+        mut rest: &[(u64, Due)],
+        is_v6: bool,
+        mut index: usize,
+        lateness: Option<Lateness>,
+        missed: &mut u64,
+        halt: &Halt,
+    ) {
+        let Some(lane) = self.lanes.iter_mut().find(|lane| lane.is_v6 == is_v6) else { return };
+        let (mut asked, mut again) = (None::<Instant>, false);
+        while let Some((number, _)) = rest.first().copied() {
+            let (count, refused) = lane.send(&mut self.book, rest);
+            for (number, due) in &rest[..count] {
+                let late = lateness.map(|late| Lateness {
+                    first: late.first.saturating_sub(late.step.saturating_mul(index as u32)),
+                    ..late
+                });
+                self.book.sent(*number, lane.bytes(due.size), late, std::mem::take(missed));
+                index += 1;
+            }
+            rest = &rest[count..];
+            if count > 0 {
+                (asked, again) = (None, false);
+            }
+            let Some(refused) = refused else { continue };
+            match &refused {
+                // A moment later there may be room.
+                Refused::Full(_) if self.waits_for_room && !halt.is_set() => {
+                    let since = *asked.get_or_insert_with(Instant::now);
+                    if since.elapsed() < ROOM {
+                        let _woken = halt.wait(lane.sender(), PollFlags::POLLOUT, Some(Duration::from_millis(1)));
+                        continue;
+                    }
+                }
+                // It may have told of an ICMP error about an earlier one: then it is tried once more.
+                Refused::For(_) if !again => {
+                    again = true;
+                    if lane.take(&mut self.book).is_ok() {
+                        continue;
+                    }
+                }
+                Refused::Full(_) | Refused::For(_) => {}
+            }
+            let (errno, code) = refused.told();
+            self.book.not_sent(number, &errno, code);
+            self.book.explain(number, &refused);
+            (rest, asked, again) = (&rest[1..], None, false);
+            index += 1;
+        }
+    }
+
+    /// Takes all that has come, and says what is lost by now. Returns how many messages came.
+    ///
+    /// # Errors
+    /// As recvmmsg(2), reported.
+    pub fn take(&mut self) -> Result<usize, Failed> {
+        let mut all = 0;
+        for lane in &mut self.lanes {
+            all += lane.take(&mut self.book)?;
+        }
+        self.book.expire(Instant::now());
+        Ok(all)
+    }
+
+    /// Waits until something has come, at most until a time, or until the next probe has waited too
+    /// long.
+    pub fn wait(&mut self, halt: &Halt, until: Option<Instant>) -> Woken {
+        let until = [until, self.book.expires_at()].into_iter().flatten().min();
+        let bound = until.map(|until| until.saturating_duration_since(Instant::now()));
+        halt.wait_any(&self.fds(), bound)
+    }
+
+    /// Waits likewise until a time that is met to the microsecond.
+    pub fn wait_exactly(&mut self, halt: &Halt, until: Instant) -> Woken {
+        let next = self.book.expires_at().map_or(until, |at| at.min(until));
+        halt.wait_any_exactly(&self.fds(), next)
+    }
+
+    fn fds(&self) -> Vec<BorrowedFd<'_>> {
+        self.lanes.iter().flat_map(Lane::fds).collect()
+    }
+
+    /// Waits, where events go to a reader that is slow, until it has made room.
+    pub fn wait_for_reader(&self, halt: &Halt) {
+        while self.waits_for_room && self.door.is_still_full() && !halt.is_set() {
+            let _woken = halt.wait_any(&[], Some(Duration::from_millis(1)));
+        }
+    }
+
+    /// Returns how many probes are in flight; those that nobody answers leave it after a tenth of a second.
+    pub fn in_flight(&mut self) -> u64 {
+        self.book.in_flight(Instant::now())
+    }
+
+    /// Returns whether every probe has its end.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        self.book.is_settled()
+    }
+
+    /// Ends the run: what waits is lost.
+    pub fn give_up(&mut self) {
+        self.book.give_up(Instant::now());
+        for lane in &mut self.lanes {
+            lane.tell_drops(&self.door);
+        }
+    }
+
+    /// Returns what became of a probe.
+    #[must_use]
+    pub fn fate(&self, number: u64) -> ProbeFate {
+        self.book.fate(number)
+    }
+
+    /// Returns whether a target has answered.
+    #[must_use]
+    pub fn has_answered(&self, target: u32) -> bool {
+        self.book.has_answered(target)
+    }
+
+    /// Returns whether nothing has come of a target so far.
+    #[must_use]
+    pub fn is_silent(&self, target: u32) -> bool {
+        self.book.is_silent(target)
+    }
+
+    /// Returns how many targets have answered.
+    #[must_use]
+    pub fn answered(&self) -> u32 {
+        self.book.answered()
+    }
+
+    /// Returns after how many hops a target answers, where that is known.
+    #[must_use]
+    pub fn reached(&self, target: u32) -> Option<u8> {
+        self.book.reached(target)
+    }
+
+    /// Returns the longest round trip so far.
+    #[must_use]
+    pub fn longest(&self) -> Duration {
+        self.book.longest()
+    }
+
+    /// Returns the greatest loss of any target: a share from 0 to 1.
+    #[must_use]
+    pub fn greatest_loss(&self) -> f64 {
+        self.book.greatest_loss()
+    }
+
+    /// Returns what each target has come to.
+    pub fn ends(&self) -> impl Iterator<Item = ExitCode> {
+        self.book.ends()
+    }
+
+    /// Reports the largest packet that passes whole to a target.
+    pub fn tell_path_mtu(&self, target: u32, path_mtu: u64, from: Option<IpAddr>, silent: bool) {
+        let address = self.book.targets.address(target);
+        self.door.emit(event::PathMtu { target: &address, path_mtu, from, silent, number: target });
+    }
+
+    /// Returns the MTU of the interface, or of the route, that leads to a target, in bytes.
+    ///
+    /// # Errors
+    /// There is no route.
+    pub fn first_mtu(&self, target: u32) -> Result<usize, Errno> {
+        let to = self.book.targets.sockaddr(target, 9);
+        let (socket, _) = connected(&to, None)?;
+        let is_v6 = self.book.targets.ip(target).0.is_ipv6();
+        let (level, option) = match is_v6 {
+            true => (libc::IPPROTO_IPV6, libc::IPV6_MTU),
+            false => (libc::IPPROTO_IP, libc::IP_MTU),
+        };
+        let mtu = crate::sys::get_int(socket.as_fd(), level, option);
+        mtu.ok().and_then(|mtu| usize::try_from(mtu).ok()).ok_or(Errno::EINVAL)
+    }
+}
+
+/// Makes a socket of UDP that keeps to an address, which sends nothing: so the kernel chooses the way.
+fn connected(to: &SockAddr, from: Option<SockAddr>) -> Result<(UdpSocket, SocketAddr), Errno> {
+    let errno = |error: std::io::Error| error.raw_os_error().map_or(Errno::EINVAL, Errno::from_raw);
+    let to = to.as_socket().ok_or(Errno::EINVAL)?;
+    let any: SocketAddr = match to {
+        SocketAddr::V4(_) => (std::net::Ipv4Addr::UNSPECIFIED, 0).into(),
+        SocketAddr::V6(_) => (std::net::Ipv6Addr::UNSPECIFIED, 0).into(),
+    };
+    let from = from.and_then(|from| from.as_socket()).map_or(any, |mut from| {
+        from.set_port(0);
+        from
+    });
+    let socket = UdpSocket::bind(from).map_err(errno)?;
+    socket.connect(to).map_err(errno)?;
+    let local = socket.local_addr().map_err(errno)?;
+    Ok((socket, local))
+}
+
+/// Returns our address on the way to another.
+fn source_to(to: &SockAddr, from: Option<SockAddr>) -> Result<IpAddr, Errno> {
+    connected(to, from).map(|(_, local)| local.ip())
+}
