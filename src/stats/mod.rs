@@ -6,9 +6,11 @@
 mod datagrams;
 mod distribution;
 mod rounds;
+mod sketch;
 mod variation;
 
 pub use distribution::Distribution;
+pub use sketch::Sketch;
 pub use variation::Variation;
 
 use std::collections::HashMap;
