@@ -4,13 +4,16 @@
 //! [`Settings`] and the stamps say so. Formatted bytes cross to a writer thread (`Output`).
 
 mod json;
+pub mod live;
 mod output;
 mod people;
+mod plot;
 mod schema;
 mod text;
 
 pub use output::{Output, OutputEvent};
 pub use people::{byte_count, duration};
+pub use plot::Plot;
 pub use schema::{EventFields, Field, fields, schema};
 pub use text::Text;
 
@@ -112,6 +115,16 @@ pub struct Screen {
     pub terminal: bool,
     /// Colours are wanted.
     pub color: bool,
+}
+
+/// What pictures are drawn with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Glyphs {
+    /// Lines and blocks that every font of a terminal has.
+    #[default]
+    Unicode,
+    /// Where the locale is not UTF-8.
+    Ascii,
 }
 
 /// Where a report goes.

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use super::Glyphs;
 use super::json::LAST_SECOND;
 
 /// Returns a duration with about four digits: `0.041 ms`, `2.003 s`, `1m 30s`.
@@ -18,6 +19,41 @@ pub fn duration(duration: Duration) -> String {
         999_950_000..9_999_500_000 => format!("{seconds:.3} s"),
         9_999_500_000..59_995_000_000 => format!("{seconds:.2} s"),
         _ => humantime::format_duration(Duration::from_secs(seconds.round() as u64)).to_string(),
+    }
+}
+
+/// Returns a duration with three digits, for a table: `41.0 µs`, `12.3 ms`, `2.00 s`; at most seven
+/// characters.
+pub(crate) fn duration_short(duration: Duration, glyphs: Glyphs) -> String {
+    let nanos = duration.as_nanos() as f64;
+    let micro = if glyphs == Glyphs::Ascii { "us" } else { "µs" };
+    let units = [(1e3, micro), (1e6, "ms"), (1e9, "s"), (3600e9, "h"), (86_400e9, "d")];
+    for ((unit, name), limit) in units.into_iter().zip([999.5, 999.5, 999.5, 99.95, 999.5]) {
+        let amount = nanos / unit;
+        // Each bound is where rounding would add a digit.
+        match amount {
+            0.0..9.995 => return format!("{amount:.2} {name}"),
+            9.995..99.95 => return format!("{amount:.1} {name}"),
+            _ if amount < limit => return format!("{amount:.0} {name}"),
+            _ => {}
+        }
+    }
+    ">999 d".to_owned()
+}
+
+/// Returns how much of a whole a part is, with one digit after the point; at most six characters.
+/// Only nothing is 0 %, and only all is 100 %.
+pub(crate) fn percent(part: u64, whole: u64) -> String {
+    if whole == 0 {
+        return "-".to_owned();
+    }
+    let percent = part as f64 * 100.0 / whole as f64;
+    match percent {
+        _ if part == 0 => "0%".to_owned(),
+        _ if part >= whole => "100%".to_owned(),
+        ..0.05 => "<0.1%".to_owned(),
+        99.95.. => ">99.9%".to_owned(),
+        _ => format!("{percent:.1}%"),
     }
 }
 
@@ -86,6 +122,23 @@ mod tests {
         assert_eq!(shown(59_994_000_000), "59.99 s");
         assert_eq!(shown(59_999_000_000), "1m");
         assert_eq!(shown(90_400_000_000), "1m 30s");
+    }
+
+    #[test]
+    fn short_durations_have_three_digits() {
+        let shown = |nanos| duration_short(Duration::from_nanos(nanos), Glyphs::Unicode);
+        assert_eq!([0, 4, 412, 41_000].map(shown), ["0.00 µs", "0.00 µs", "0.41 µs", "41.0 µs"]);
+        assert_eq!([999_400, 999_500, 9_994_000, 9_995_100].map(shown), ["999 µs", "1.00 ms", "9.99 ms", "10.0 ms"]);
+        assert_eq!([9_996_000, 99_960_000, 999_600_000].map(shown), ["10.0 ms", "100 ms", "1.00 s"]);
+        assert_eq!([90_400_000_000, 999_600_000_000].map(shown), ["90.4 s", "0.28 h"]);
+        let ascii = duration_short(Duration::from_micros(41), Glyphs::Ascii);
+        assert_eq!((ascii.as_str(), duration_short(Duration::MAX, Glyphs::Ascii).as_str()), ("41.0 us", ">999 d"));
+    }
+
+    #[test]
+    fn only_nothing_is_none_and_only_all_is_all() {
+        assert_eq!([percent(0, 0), percent(0, 7), percent(7, 7)], ["-", "0%", "100%"]);
+        assert_eq!([percent(1, 3), percent(1, 1_000_000), percent(999_999, 1_000_000)], ["33.3%", "<0.1%", ">99.9%"]);
     }
 
     #[test]

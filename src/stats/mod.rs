@@ -7,10 +7,12 @@ mod datagrams;
 mod distribution;
 mod pings;
 mod rounds;
+mod sketch;
 mod variation;
 
 pub use distribution::Distribution;
 pub use pings::Each;
+pub use sketch::Sketch;
 pub use variation::Variation;
 
 use std::collections::HashMap;
