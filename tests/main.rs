@@ -107,6 +107,9 @@ mod udp_loss;
 // Datagrams at their times.
 mod udp_rates;
 
+// The simulated network, and raw-ping in it.
+mod raw_ping_network;
+
 // What a review of the UDP commands found.
 mod udp_regressions;
 

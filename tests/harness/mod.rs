@@ -5,11 +5,13 @@ pub(crate) mod events;
 pub(crate) mod hosts;
 pub(crate) mod net;
 pub(crate) mod peers;
+pub(crate) mod pinged;
 pub(crate) mod probes;
 pub(crate) mod process;
 pub(crate) mod redact;
 pub(crate) mod sockeye;
 pub(crate) mod stamp;
+pub(crate) mod tun;
 pub(crate) mod udp;
 
 pub(crate) use self::net::{Family, require};
