@@ -108,7 +108,13 @@ mod udp_loss;
 mod udp_rates;
 
 // The simulated network, and raw-ping in it.
+mod raw_ping;
+mod raw_ping_errors;
 mod raw_ping_network;
+mod raw_ping_observers;
+mod raw_ping_path;
+mod raw_ping_targets;
+mod raw_ping_times;
 
 // What a review of the UDP commands found.
 mod udp_regressions;

@@ -145,3 +145,7 @@ pub(crate) fn address(event: &Value, name: &str) -> IpAddr {
     let text = event[name].as_str().unwrap_or_else(|| panic!("no {name} in {event}"));
     text.parse().unwrap_or_else(|_| panic!("{text} is no address without a port, in {event}"))
 }
+
+pub(crate) const fn ms(count: u64) -> Duration {
+    Duration::from_millis(count)
+}

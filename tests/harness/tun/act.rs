@@ -15,7 +15,7 @@ pub(crate) struct Act {
 }
 
 /// What is sent back.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(crate) enum What {
     /// The right answer: an echo reply, a SYN-ACK, the datagram itself.
     Reply,
@@ -38,7 +38,7 @@ pub(crate) enum What {
 }
 
 /// An ICMP error, and how it quotes what it is about.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(crate) struct Refusal {
     pub(crate) kind: u8,
     pub(crate) code: u8,
@@ -142,7 +142,7 @@ impl What {
                     _ => {}
                 }
                 let mut made = echo_reply(about, about.to, id, *sequence, &payload);
-                if *self == Self::StaleChecksum {
+                if matches!(self, Self::StaleChecksum) {
                     wire::spoil_checksum(&mut made);
                 }
                 made

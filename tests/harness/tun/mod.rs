@@ -130,9 +130,7 @@ impl Seen {
 #[derive(Clone, Debug)]
 pub(crate) struct Answer {
     pub(crate) what: What,
-    /// When the write began.
-    pub(crate) written: Instant,
-    /// How long that was after the read of the request.
+    /// How long its write began after the read of the request.
     pub(crate) hold: Duration,
     /// The place of this answer among all that were written.
     pub(crate) order: usize,
@@ -379,12 +377,12 @@ impl Worker {
     }
 
     fn give(&mut self, entry: usize, what: What, bytes: &[u8]) {
-        let written = Instant::now();
+        let began = Instant::now();
         let count = nix::unistd::write(&self.device, bytes).expect("the device takes a packet");
         assert_eq!(count, bytes.len(), "a packet is written whole");
         let mut log = self.shared.lock();
-        let hold = written - log[entry].seen.at;
-        log[entry].answers.push(Answer { what, written, hold, order: self.written });
+        let hold = began - log[entry].seen.at;
+        log[entry].answers.push(Answer { what, hold, order: self.written });
         self.written += 1;
         drop(log);
         self.shared.changed.notify_all();

@@ -1,0 +1,135 @@
+//! raw-ping beside the pingers of others, in the same network, and watched by tshark on the same wire.
+
+use crate::harness::Family;
+use crate::harness::net::over_both_families;
+use crate::harness::pinged::{Pinged, TIMEOUT, ms, number, ping};
+use crate::harness::tun::{Act, DEVICE, Network, Seen, What, answer, host, reply};
+
+/// A fifth is lost, a fifth comes twice, a fifth late by their order.
+fn plan(seen: &Seen) -> Vec<Act> {
+    match seen.nth % 5 {
+        1 => vec![],
+        2 => vec![reply().after(ms(35))],
+        3 => vec![reply(), reply().after(ms(4))],
+        _ => vec![reply().after(ms(1))],
+    }
+}
+
+fn text_of(network: &Network, line: &str) -> String {
+    let ended = network.spawn(line).finish();
+    format!("{}{}", String::from_utf8_lossy(&ended.stdout), String::from_utf8_lossy(&ended.stderr))
+}
+
+/// Runs raw-ping in a network with the plan, and returns what it counted.
+fn ours(family: Family, count: u64) -> Pinged {
+    let network = Network::new(plan);
+    let run =
+        Pinged::of(ping(&network, &format!("{} --count {count} --interval 20ms", host(family, 1))).run().exits(0));
+    run.agrees(&network.finish(), TIMEOUT);
+    run
+}
+
+over_both_families! {
+    fn the_ping_of_iputils_counts_the_same(family) {
+        let run = ours(family, 30);
+        let text = text_of(&Network::new(plan), &format!("ping -n -c 30 -i 0.02 -W 1 {}", host(family, 1)));
+        let counts = format!(
+            "{} packets transmitted, {} received, +{} duplicates",
+            run.total("sent"),
+            run.total("received"),
+            run.total("duplicates")
+        );
+        assert!(text.contains(&counts), "{text}\nbut\n{}", run.summary());
+    }
+
+    fn fping_counts_the_same(family) {
+        let run = ours(family, 30);
+        crate::harness::require(&["fping"]);
+        let text = text_of(&Network::new(plan), &format!("fping -C 30 -p 20 -t 500 -q {}", host(family, 1)));
+        // Of each probe its time in milliseconds, or a dash.
+        let line = text.lines().find(|line| line.starts_with(&format!("{} : ", host(family, 1)))).expect(&text);
+        let times: Vec<Option<f64>> =
+            line.split(" : ").nth(1).unwrap().split_whitespace().map(|word| word.parse().ok()).collect();
+        let received: Vec<usize> = (0..30).filter(|number| times[*number].is_some()).collect();
+        let mut told: Vec<usize> = run.sequences("reply").iter().map(|number| *number as usize).collect();
+        told.sort_unstable();
+        assert_eq!((told, times.len()), (received, 30), "{text}");
+        // Both held as long; each has its own disturbances.
+        let mut apart: Vec<f64> = run
+            .all("reply")
+            .iter()
+            .map(|event| {
+                let theirs = times[number(event, "sequence") as usize].unwrap();
+                (number(event, "rtt_ns") as f64 / 1e6 - theirs).abs()
+            })
+            .collect();
+        apart.sort_by(f64::total_cmp);
+        assert!(apart[apart.len() / 2] < 0.3, "{apart:?} ms");
+    }
+
+    fn tshark_sees_on_the_wire_what_is_told(family) {
+        let network = Network::new(move |seen: &Seen| match seen.nth % 5 {
+            4 if seen.nth < 30 => vec![answer(What::StaleChecksum)],
+            _ => plan(seen),
+        });
+        let filter = if family == Family::V4 { "icmp" } else { "icmp6" };
+        let fields = match family {
+            Family::V4 => "-e icmp.type -e icmp.ident -e icmp.seq -e icmp.checksum.status",
+            Family::V6 => "-e icmpv6.type -e icmpv6.echo.identifier -e icmpv6.echo.sequence_number -e icmpv6.checksum.status",
+        };
+        let line = format!("tshark -n -l -i {DEVICE} -f {filter} -T fields -e frame.time_epoch {fields}");
+        let shark = network.spawn(&line);
+        shark.wait("the capture", |output| {
+            crate::harness::process::contains(&output.stderr, b"Capturing on").then_some(())
+        });
+        // It says so a little before it is so: what it has seen of a first ping says that it sees.
+        let sees = |text: &[u8]| crate::harness::process::contains(&shark.wait("stdout", |output| Some(output.stdout.clone())), text);
+        while !sees(b"\n") {
+            text_of(&network, &format!("ping -n -c 1 -W 1 {}", host(family, 9)));
+        }
+        let words = format!("{} --count 40 --interval 10ms", host(family, 1));
+        let run = Pinged::of(ping(&network, &words).run().exits(0));
+        let of_run: Vec<_> = network.log().into_iter().filter(|entry| entry.seen.host() == 1).collect();
+        run.agrees(&of_run, TIMEOUT);
+        let id = of_run[0].seen.echo().0;
+        let packets = of_run.iter().map(|entry| 1 + entry.answers.len()).sum::<usize>();
+        let parse = |stdout: &[u8]| -> Vec<[f64; 5]> {
+            let text = String::from_utf8_lossy(stdout).into_owned();
+            let lines = text.split_inclusive('\n').filter(|line| line.ends_with('\n'));
+            let number = |word: &str| {
+                let hex = word.strip_prefix("0x").map(|digits| u32::from_str_radix(digits, 16).unwrap().into());
+                hex.unwrap_or_else(|| word.parse().unwrap())
+            };
+            let rows = lines.map(|line| line.trim_end().split('\t').map(number).collect::<Vec<f64>>());
+            let rows: Vec<[f64; 5]> = rows.filter_map(|row| row.try_into().ok()).collect();
+            rows.into_iter().filter(|row| row[2] == f64::from(id)).collect()
+        };
+        let rows = shark.wait("all packets", |output| {
+            let rows = parse(&output.stdout);
+            (rows.len() >= packets).then_some(rows)
+        });
+        assert_eq!(rows.len(), packets);
+        let [asks, answers] = if family == Family::V4 { [8.0, 0.0] } else { [128.0, 129.0] };
+        // 1: the checksum is good; 0: it is bad.
+        let of = |kind: f64, good: f64| rows.iter().filter(move |row| row[1] == kind && row[4] == good).collect::<Vec<_>>();
+        assert_eq!(of(asks, 1.0).len() as u64, run.total("sent"));
+        assert_eq!(of(answers, 1.0).len() as u64, run.total("received") + run.total("duplicates"));
+        let stale = of(answers, 0.0).len() as u64;
+        assert_eq!(stale, 6);
+        // An IPv6 socket never gets to see them.
+        assert_eq!(run.total("corrupted"), if family == Family::V4 { stale } else { 0 });
+        // From the packet on the wire to the first good answer on the wire, and what is told of it.
+        let mut apart: Vec<f64> = run
+            .all("reply")
+            .iter()
+            .map(|event| {
+                let sequence = number(event, "sequence") as f64;
+                let when = |kind| of(kind, 1.0).into_iter().find(|row| row[3] == sequence).unwrap()[0];
+                (number(event, "rtt_ns") as f64 - (when(answers) - when(asks)) * 1e9).abs()
+            })
+            .collect();
+        apart.sort_by(f64::total_cmp);
+        assert!(apart[apart.len() / 2] < 30_000.0, "{apart:?} ns");
+        assert_eq!(of(answers, 1.0).len() + of(asks, 1.0).len() + 6, packets);
+    }
+}
