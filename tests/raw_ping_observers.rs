@@ -47,7 +47,9 @@ over_both_families! {
         crate::harness::require(&["fping"]);
         let text = text_of(&Network::new(plan), &format!("fping -C 30 -p 20 -t 500 -q {}", host(family, 1)));
         // Of each probe its time in milliseconds, or a dash.
-        let line = text.lines().find(|line| line.starts_with(&format!("{} : ", host(family, 1)))).expect(&text);
+        let (doubles, rest): (Vec<_>, Vec<_>) = text.lines().partition(|line| line.contains(" : duplicate for ["));
+        assert_eq!(doubles.len() as u64, run.total("duplicates"), "{text}");
+        let line = rest.into_iter().find(|line| line.starts_with(&host(family, 1).to_string())).expect(&text);
         let times: Vec<Option<f64>> =
             line.split(" : ").nth(1).unwrap().split_whitespace().map(|word| word.parse().ok()).collect();
         let received: Vec<usize> = (0..30).filter(|number| times[*number].is_some()).collect();

