@@ -91,21 +91,21 @@ over_both_families! {
         let run = Pinged::of(ping(&network, &words).run().exits(0));
         let log = network.finish();
         run.agrees(&log, TIMEOUT);
-        let off: Vec<f64> = run
-            .all("reply")
-            .into_iter()
-            .map(|event| {
-                let entry = &log[number(event, "sequence") as usize];
-                assert_eq!(event["clock"], "kernel", "{event}");
-                number(event, "rtt_ns") as f64 - entry.answers[0].hold.as_nanos() as f64
-            })
-            .collect();
-        assert!(off.len() == 300 && off.iter().all(|off| *off > -1000.0), "sooner than it was answered: {off:?}");
-        // In it is how long the network itself took to see a request, beside all else that goes on on
-        // this machine: so little of the best, not much more of the middle one.
-        let mut sorted = off.clone();
-        sorted.sort_by(f64::total_cmp);
-        assert!(sorted[30] < 30_000.0 && sorted[150] < 100_000.0, "{} and {} ns: {off:?}", sorted[30], sorted[150]);
+        // How much longer, or shorter, than the network can account for: between its two looks at
+        // the device, its hold, its write. That others run on this machine is in both.
+        let (mut over, mut under) = (Vec::new(), Vec::new());
+        for event in run.all("reply") {
+            let entry = &log[number(event, "sequence") as usize];
+            let answer = &entry.answers[0];
+            let (told, hold) = (number(event, "rtt_ns") as f64, answer.hold.as_nanos() as f64);
+            assert_eq!(event["clock"], "kernel", "{event}");
+            under.push(told - hold);
+            over.push(told - hold - (entry.seen.unseen + answer.write).as_nanos() as f64);
+        }
+        assert!(over.len() == 300 && under.iter().all(|off| *off > -1000.0), "sooner than answered: {under:?}");
+        let middle = median(over.iter().copied());
+        let most = over.iter().filter(|off| **off < 30_000.0).count();
+        assert!(middle < 10_000.0 && most >= 270, "{middle} ns, {most} of 300: {over:?}");
     }
 
     fn two_runs_at_once_do_not_mix(family) {

@@ -101,6 +101,8 @@ pub(crate) fn headers(family: Family) -> usize {
 pub(crate) struct Seen {
     /// When its read returned.
     pub(crate) at: Instant,
+    /// How long before that there was nothing to read for certain: so long it may have waited.
+    pub(crate) unseen: Duration,
     /// How many came to this address before it.
     pub(crate) nth: usize,
     pub(crate) packet: Packet,
@@ -132,6 +134,8 @@ pub(crate) struct Answer {
     pub(crate) what: What,
     /// How long its write began after the read of the request.
     pub(crate) hold: Duration,
+    /// How long the write took.
+    pub(crate) write: Duration,
     /// The place of this answer among all that were written.
     pub(crate) order: usize,
 }
@@ -329,15 +333,18 @@ impl Worker {
         /// How long before its time an answer is waited for without sleep.
         const SPIN: Duration = Duration::from_micros(100);
         let (mut buffer, mut waiting) = (vec![0; 65_536], BTreeMap::new());
+        let mut empty = Instant::now();
         while !self.shared.ends.load(Ordering::Relaxed) {
+            let look = Instant::now();
             match nix::unistd::read(&self.device, &mut buffer) {
                 Ok(length) => {
                     let at = Instant::now();
                     if let Some(packet) = wire::parse(&buffer[..length]) {
-                        self.take(packet, at, &mut waiting);
+                        self.take(packet, at, at - empty, &mut waiting);
                     }
                 }
-                Err(Errno::EAGAIN | Errno::EINTR) => {}
+                Err(Errno::EAGAIN) => empty = look,
+                Err(Errno::EINTR) => {}
                 Err(error) => panic!("read of the device: {error}"),
             }
             while self.due.peek().is_some_and(|Reverse((due, _, _))| *due <= Instant::now()) {
@@ -359,9 +366,9 @@ impl Worker {
         }
     }
 
-    fn take(&mut self, packet: Packet, at: Instant, waiting: &mut BTreeMap<usize, (What, Vec<u8>)>) {
+    fn take(&mut self, packet: Packet, at: Instant, unseen: Duration, waiting: &mut BTreeMap<usize, (What, Vec<u8>)>) {
         let count = self.requests.entry(packet.to).or_default();
-        let seen = Seen { at, nth: *count, packet };
+        let seen = Seen { at, unseen, nth: *count, packet };
         *count += 1;
         let acts = (self.plan)(&seen);
         let mut log = self.shared.lock();
@@ -379,10 +386,11 @@ impl Worker {
     fn give(&mut self, entry: usize, what: What, bytes: &[u8]) {
         let began = Instant::now();
         let count = nix::unistd::write(&self.device, bytes).expect("the device takes a packet");
+        let write = began.elapsed();
         assert_eq!(count, bytes.len(), "a packet is written whole");
         let mut log = self.shared.lock();
         let hold = began - log[entry].seen.at;
-        log[entry].answers.push(Answer { what, hold, order: self.written });
+        log[entry].answers.push(Answer { what, hold, write, order: self.written });
         self.written += 1;
         drop(log);
         self.shared.changed.notify_all();
