@@ -261,6 +261,21 @@ over_both_families! {
         assert!(run.total("received") >= 10);
     }
 
+    fn an_answer_counts_by_its_arrival(family) {
+        // It is stopped while the answers come; the third comes after its time.
+        let network = Network::new(|seen: &Seen| vec![reply().after(ms([150, 100, 600][seen.nth]))]);
+        let words = format!("{} --count 3 --interval 20ms --timeout 300ms", host(family, 1));
+        let running = ping(&network, &words).start();
+        network.wait("three requests", |log| log.len() == 3);
+        running.signal(Signal::SIGSTOP);
+        network.wait("three answers", |log| log.iter().all(|entry| !entry.answers.is_empty()));
+        running.signal(Signal::SIGCONT);
+        let run = Pinged::of(running.finish().exits(0));
+        run.is_sound();
+        assert_eq!((run.total("sent"), run.total("received")), (3, 2), "{}", run.run.dump());
+        assert_eq!(run.sequences("reply"), [1, 0], "{}", run.run.dump());
+    }
+
     fn a_deadline_ends_it_by_the_results(family) {
         for (answers, code) in [(true, 0), (false, 8)] {
             let (run, log) = run(family, "--count 0 --interval 20ms -w 500ms", code, move |_| {

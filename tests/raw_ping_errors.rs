@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use crate::harness::Family;
-use crate::harness::net::over_both_families;
+use crate::harness::net::{over_both_families, random_bytes};
 use crate::harness::pinged::{Pinged, TIMEOUT, address, ms, number, ping, ping_unprivileged};
-use crate::harness::tun::{Network, Seen, host, refuse, reply, router, too_big, ttl_exceeded};
+use crate::harness::tun::{Network, Seen, What, answer, host, refuse, reply, router, too_big, ttl_exceeded};
 
 /// Every error about what was sent: type, code, name (IANA; RFC 792, 1122, 1812; 4443, 6554, 8883).
 const V4: &[(u8, u8, &str)] = &[
@@ -195,14 +195,43 @@ over_both_families! {
     }
 }
 
+over_both_families! {
+    fn junk_harms_nothing(family) {
+        const ROUNDS: usize = 60;
+        let kinds: &[u8] = if family == Family::V4 { &[0, 3, 4, 5, 11, 12] } else { &[1, 2, 3, 4, 129] };
+        let network = Network::new(move |seen: &Seen| {
+            let mut acts: Vec<_> = (0..8)
+                .map(|copy| {
+                    let number = seen.nth * 8 + copy;
+                    let mut rest = random_bytes(4 + number * 7 % 180, number as u64);
+                    // Some say of themselves that they quote a packet, and lie about its length.
+                    if let Some(first) = rest.get_mut(4).filter(|_| number % 3 == 0) {
+                        *first = if family == Family::V4 { 0x40 | *first & 15 } else { 0x60 };
+                    }
+                    answer(What::Junk([kinds[number % kinds.len()], (number % 16) as u8], rest))
+                })
+                .collect();
+            acts.push(reply().after(ms(if seen.nth + 1 == ROUNDS { 100 } else { 1 })));
+            acts
+        });
+        let words = format!("{} --count {ROUNDS} --interval 5ms", host(family, 1));
+        let run = Pinged::of(ping(&network, &words).run().exits(0));
+        run.is_sound();
+        let totals = ["sent", "received", "lost", "late", "refused", "duplicates"].map(|name| run.total(name));
+        assert_eq!(totals, [60, 60, 0, 0, 0, 0], "{}", run.run.dump());
+        assert!(run.all("icmp-error").iter().all(|event| event["sequence"].is_null()), "{}", run.run.dump());
+    }
+}
+
 #[test]
 fn a_redirect_is_no_end_of_a_probe() {
     let network = Network::new(|seen: &Seen| match seen.nth {
         0 => vec![refuse(5, 1).from(router(Family::V4, 1)), reply().after(ms(20))],
+        1 => vec![refuse(5, 0).from(router(Family::V4, 1))],
         _ => vec![reply()],
     });
-    let run = Pinged::of(ping(&network, "10.9.0.1 --count 2 --interval 50ms").run().exits(0));
-    assert_eq!((run.total("received"), run.total("refused")), (2, 0));
+    let run = Pinged::of(ping(&network, "10.9.0.1 --count 3 --interval 50ms").run().exits(0));
+    assert_eq!((run.total("received"), run.total("lost"), run.total("refused")), (2, 1, 0));
     run.is_sound();
     drop(network);
 }

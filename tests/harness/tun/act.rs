@@ -35,6 +35,8 @@ pub(crate) enum What {
     OtherNonce,
     /// An ICMP error.
     Refuse(Refusal),
+    /// Any ICMP message: its type and code, and all after the checksum, four bytes at least.
+    Junk([u8; 2], Vec<u8>),
 }
 
 /// An ICMP error, and how it quotes what it is about.
@@ -127,6 +129,10 @@ impl What {
             Self::Reply => right_answer(about, about.to),
             Self::From(from) => right_answer(about, *from),
             Self::Refuse(refusal) => refusal.packet(about),
+            Self::Junk(head, rest) => {
+                let (next, rest) = rest.split_first_chunk().expect("four bytes");
+                wire::icmp(about.to, about.from, HOST_TTL, *head, *next, rest)
+            }
             Self::Reset => {
                 let Body::Syn { source, port, number } = about.body else { panic!("a reset is for a SYN") };
                 wire::tcp([(about.to, port), (about.from, source)], HOST_TTL, RST | ACK, number.wrapping_add(1))

@@ -91,7 +91,7 @@ pub(crate) fn truth(log: &[Entry], timeout: Duration) -> (BTreeMap<IpAddr, Truth
                 What::StaleChecksum if family == Family::V6 => {}
                 What::StaleChecksum | What::Altered | What::Cut(_) => of.corrupted += 1,
                 What::From(_) | What::OtherId | What::OtherNonce => of.foreign += 1,
-                What::Reply | What::Reset | What::Refuse(_) => {}
+                What::Reply | What::Reset | What::Refuse(_) | What::Junk(..) => {}
             }
         }
     }
