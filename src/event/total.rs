@@ -272,7 +272,8 @@ pub struct Totals {
     /// With `--count`: time that rounds took; one that failed counts as lost.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub round: Option<Distribution>,
-    /// Round-trip times, those of late answers too (RFC 2681); one that is lost counts as infinite.
+    /// Round-trip times (RFC 2681), of `udp-send --measure` those of late answers too; a probe that was
+    /// lost, and of `raw-ping` a late one, counts as infinite.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rtt: Option<Distribution>,
     /// `--measure`: by how much the delay from the sender changed from one datagram to the next that

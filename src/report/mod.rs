@@ -181,7 +181,8 @@ impl Report {
             view,
             events,
             detail: settings.detail,
-            in_relay: settings.in_relay,
+            // A probe is told by what becomes of it.
+            in_relay: settings.in_relay || matches!(settings.results, Results::Probes { .. }),
             json: Json::default(),
             line: Vec::new(),
         }

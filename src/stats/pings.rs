@@ -122,7 +122,7 @@ struct Seen {
 impl Counts {
     fn add_totals(&self, rtt: &Distribution, totals: Totals) -> Totals {
         let mut rtt = rtt.clone();
-        rtt.lost(self.lost + self.refused);
+        rtt.lost(self.lost + self.late + self.refused);
         Totals {
             sent: Some(self.sent),
             received: Some(self.received),
@@ -221,10 +221,13 @@ impl Pings {
         self.bytes_received += reply.bytes;
         self.counts.answer(reply, is_late);
         self.see(reply.number, true);
-        self.rtt.record(reply.rtt);
+        // What is late counts as infinite (RFC 2681).
+        if !is_late {
+            self.rtt.record(reply.rtt);
+        }
         self.to(reply.number, reply.target, |counts, rtt| {
             counts.answer(reply, is_late);
-            if let Some(rtt) = rtt {
+            if let (Some(rtt), false) = (rtt, is_late) {
                 rtt.record(reply.rtt);
             }
         });
@@ -498,7 +501,7 @@ impl Brief {
 
     fn totals(&self) -> Totals {
         let mut rtt = Distribution::default();
-        if self.received || self.late {
+        if self.received {
             rtt.record(Duration::from_nanos(self.rtt));
         }
         let totals = self.counts().add_totals(&rtt, Totals::default());

@@ -99,7 +99,9 @@ fn words(ping: &RawPing, source: Option<crate::address::Address>) -> PingWords {
 fn is_slow(tempo: Tempo) -> bool {
     match tempo {
         Tempo::Paced { rate, .. } | Tempo::Sweep { rate, .. } => rate.is_none_or(|rate| rate <= SLOW),
-        Tempo::Flood | Tempo::Adaptive => false,
+        // A round trip takes longer than that.
+        Tempo::Adaptive => true,
+        Tempo::Flood => false,
     }
 }
 

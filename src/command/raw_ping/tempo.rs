@@ -282,7 +282,10 @@ fn adaptive(ping: &RawPing, pinger: &mut Pinger, halt: &Halt) -> Result<(), Fail
     let mut last: Vec<(u64, u64)> = vec![(0, 0); pinger.targets().len() as usize];
     let mut idle = now();
     loop {
-        let mut is_over = true;
+        if pinger.take()? > 0 {
+            idle = now();
+        }
+        let (mut is_over, mut has_sent) = (true, false);
         for (target, (number, sent)) in (0_u32..).zip(last.iter_mut()) {
             if *sent >= count || (ping.until_reply && pinger.has_answered(target)) {
                 continue;
@@ -292,14 +295,16 @@ fn adaptive(ping: &RawPing, pinger: &mut Pinger, halt: &Halt) -> Result<(), Fail
                 let due = Due { target, sequence: *sent, hops: None, size };
                 *number = pinger.send(&[due], None, 0, halt);
                 *sent += 1;
-                idle = now();
+                has_sent = true;
             }
         }
-        let came = pinger.take()?;
         if is_over || halt.is_set() {
             return Ok(());
         }
-        if came == 0 && since(idle) > SPIN {
+        // Each has one under way: what ends the wait is an answer, or its time.
+        if has_sent {
+            idle = now();
+        } else if since(idle) > SPIN {
             pinger.wait(halt, None);
         }
     }

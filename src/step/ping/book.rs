@@ -323,7 +323,7 @@ impl Book {
     }
 
     /// Reports that a probe went.
-    pub(super) fn sent(&mut self, number: u64, bytes: usize, lateness: Option<event::Lateness>, missed: u64) {
+    pub(super) fn sent(&mut self, number: u64, packet: &[u8], lateness: Option<event::Lateness>, missed: u64) {
         let Some(flight) = self.flight(number) else { return };
         if let Some((sent, _)) = self.losses.as_mut().and_then(|losses| losses.get_mut(flight.target as usize)) {
             *sent += 1;
@@ -335,7 +335,7 @@ impl Book {
             probe: Some((flight.target, hops(flight.hops))),
             lateness,
             missed,
-            ..event::Send::on(None, bytes, &[])
+            ..event::Send::on(None, packet.len(), packet)
         });
     }
 
@@ -370,7 +370,7 @@ impl Book {
                     .with_hint("it is larger than the MTU of the way, or than the protocol takes"),
                 _ => made,
             };
-            let _reported = self.door.fail(&made.with_peer(target));
+            let _reported = self.door.fail(&made.with_target(&target.to_string()));
         }
     }
 
@@ -387,6 +387,16 @@ impl Book {
         if end.is_none_or(|before| before.reach() < code.reach()) {
             self.answered += u32::from(code == ExitCode::Ok);
             *end = Some(code);
+        }
+    }
+
+    /// Notes that an ICMP error was about a target: one that says that nobody listens there is all that it
+    /// has come to only where no other said something else.
+    pub(super) fn refused(&mut self, target: u32, code: ExitCode) {
+        match self.ends.get_mut(target as usize) {
+            Some(end @ Some(ExitCode::Refused)) => *end = Some(code),
+            Some(Some(ExitCode::Unreachable)) => {}
+            _ => self.ended(target, code),
         }
     }
 

@@ -94,8 +94,12 @@ impl Book {
                 },
             };
         }
-        // What has neither our identifier nor our nonce is nobody's business here.
+        // What has neither our identifier nor our nonce is nobody's business here, unless there is no
+        // nonce: then it may be an answer to ours with another identifier.
         if !echo.is_ours {
+            if self.by_sequence.is_some() && self.by_sequence(ip, echo.sequence).is_some() {
+                self.foreign(None, "id", came);
+            }
             return;
         }
         let Some((number, flight)) =
@@ -298,7 +302,7 @@ impl Book {
         };
         self.tell(event);
         let is_port = (is_v6, kind, code) == (false, 3, 3) || (is_v6, kind, code) == (true, 1, 4);
-        self.ended(flight.target, if is_port { ExitCode::Refused } else { ExitCode::Unreachable });
+        self.refused(flight.target, if is_port { ExitCode::Refused } else { ExitCode::Unreachable });
         // An error from the target itself, or one that no hop on the way sends, ends the way there.
         let is_on_the_way = (!is_v6 && kind == 11) || (is_v6 && kind == 3);
         if flight.hops > 0 && (!is_on_the_way || from == self.targets.ip(flight.target).0) {

@@ -157,12 +157,17 @@ impl Lane {
     }
 
     /// Returns how many bytes a probe of so much data has, above the IP header.
-    pub(super) fn bytes(&self, size: usize) -> usize {
+    fn bytes(&self, size: usize) -> usize {
         match self.speech {
             Speech::Raw | Speech::Dgram => echo::HEADER + size,
             Speech::Syn => syn::LEN,
             Speech::Udp => size,
         }
+    }
+
+    /// Returns a packet of the last batch.
+    pub(super) fn packet(&self, index: usize) -> &[u8] {
+        &self.packets[index]
     }
 
     /// Makes the packet of a probe.

@@ -106,12 +106,12 @@ impl Pinger {
         let (mut asked, mut again) = (None::<Instant>, false);
         while let Some((number, _)) = rest.first().copied() {
             let (count, refused) = lane.send(&mut self.book, rest);
-            for (number, due) in &rest[..count] {
+            for (place, (number, _)) in rest[..count].iter().enumerate() {
                 let late = lateness.map(|late| Lateness {
                     first: late.first.saturating_sub(late.step.saturating_mul(index as u32)),
                     ..late
                 });
-                self.book.sent(*number, lane.bytes(due.size), late, std::mem::take(missed));
+                self.book.sent(*number, lane.packet(place), late, std::mem::take(missed));
                 index += 1;
             }
             rest = &rest[count..];

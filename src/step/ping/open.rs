@@ -158,7 +158,10 @@ fn icmp(
     if !is_v6 {
         let sender = prepared(door, made, raw, words, Ends::Both)?;
         set(door, &sender, &options::icmp_filter(raw, options::ECHO_AND_ERRORS_V4))?;
-        attach(door, &sender, &filter::echo_v4(id, token), &format!("identifier {id}"))?;
+        // Without a nonce nothing tells an answer with another identifier from those to others.
+        if words.size >= NONCE {
+            attach(door, &sender, &filter::echo_v4(id, token), &format!("identifier {id}"))?;
+        }
         bind_source(door, &sender, is_v6, words)?;
         return Ok((Speech::Raw, Sockets { sender, hearer: None, errors: None, _reserved: None }, id));
     }
