@@ -54,6 +54,9 @@ pub fn run(started: Instant, words: impl IntoIterator<Item = OsString>, streams:
             stage.run(started, streams, |run| command::udp_listen::run(*udp_listen, run))
         }
         Command::RawPing(raw_ping) => {
+            if raw_ping.live && !streams.is_on_terminal() {
+                return streams.refuse("--live draws on a terminal, and stdout or stdin is none").number();
+            }
             // With the rights that the program was started with; the walk has none.
             let lists = command::raw_ping::read_lists(&raw_ping);
             let stage = stage::of_raw_ping(&raw_ping);

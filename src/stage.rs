@@ -19,7 +19,9 @@ use crate::args::{
 use crate::command::Run;
 use crate::error::{Error, ExitCode, Step, errno_name};
 use crate::event::{self, Audience, Event, Kind, SCHEMA, Stamp, Totals};
-use crate::report::{self, Detail, Format, OutputEvent, Report, Results, Screen, Settings, Steps};
+use crate::report::{
+    self, Canvas, Chart, Detail, Format, Glyphs, OutputEvent, Report, Results, Screen, Settings, Steps,
+};
 use crate::stats::{Each, Stats, Tally};
 use crate::step::{Cause, Door, Privileged, Stdin, Stop, give_up_rights};
 
@@ -58,6 +60,18 @@ impl Streams {
             Ok(()) => ExitCode::Ok,
             Err(error) => self.unwritten(&error),
         }
+    }
+
+    /// Returns whether stdin and stdout are terminals.
+    pub(crate) fn is_on_terminal(&self) -> bool {
+        self.stdin.is_terminal() && self.stdout.is_terminal()
+    }
+
+    /// Tells that words cannot be done with these streams.
+    pub(crate) fn refuse(&self, what: &str) -> ExitCode {
+        // Where stderr fails too, the exit code says it all.
+        drop(Unbuffered(&self.stderr).write_all(format!("error: {what}\n").as_bytes()));
+        ExitCode::Usage
     }
 
     /// Tells that stdout failed; a reader that has left is no failure.
@@ -107,6 +121,17 @@ fn has_color(wanted: args::Color, is_terminal: bool) -> bool {
     }
 }
 
+/// Returns the room that there is to draw in: that of the terminal, else what fits anywhere.
+fn canvas(stdout: &io::Stdout) -> Canvas {
+    let size = terminal_size::terminal_size_of(stdout);
+    let (columns, rows) = size.map_or((80, 24), |(width, height)| (width.0.into(), height.0.into()));
+    let locale = ["LC_ALL", "LC_CTYPE", "LANG"]
+        .into_iter()
+        .find_map(|name| std::env::var(name).ok().filter(|is| !is.is_empty()));
+    let is_utf8 = locale.is_none_or(|locale| locale.to_ascii_lowercase().replace('-', "").ends_with("utf8"));
+    Canvas { columns, rows, glyphs: if is_utf8 { Glyphs::Unicode } else { Glyphs::Ascii } }
+}
+
 /// Opens the file that `--events` names. A named pipe that nobody reads is an error, not a wait
 /// that no deadline ends.
 fn events_file(path: &Path) -> io::Result<File> {
@@ -134,6 +159,8 @@ pub(crate) struct Stage {
     rate_asked: Option<f64>,
     hex_dump: bool,
     report_every: Option<Duration>,
+    /// What is drawn.
+    draws: Option<fn(Canvas) -> Chart>,
     /// Whether the walk opens sockets that need rights: one thread has them then, and no other.
     is_privileged: bool,
     /// Whether the walk reads stdin, though it is no relay.
@@ -214,6 +241,11 @@ pub(crate) fn of_raw_ping(ping: &RawPing) -> Stage {
         true => Each::Brief,
         false => Each::Whole,
     };
+    let draws: Option<fn(Canvas) -> Chart> = match (ping.plot, ping.live) {
+        (true, _) => Some(Chart::Plot),
+        (_, true) => Some(Chart::Live),
+        (false, false) => None,
+    };
     let many = ping.has_many() && ping.quest() == Quest::Ping;
     let results = Results::Probes { many, sweep: is_sweep };
     Stage {
@@ -221,7 +253,8 @@ pub(crate) fn of_raw_ping(ping: &RawPing) -> Stage {
         rate_asked: ping.rate_asked(),
         report_every: ping.series.report_every,
         is_privileged: true,
-        reads_stdin: ping.reads_stdin(),
+        reads_stdin: ping.reads_stdin() || ping.live,
+        draws,
         ..Stage::new("raw-ping", &ping.output, Tally::Pinger(each), results)
     }
 }
@@ -252,6 +285,7 @@ impl Stage {
             rate_asked: None,
             hex_dump: false,
             report_every: None,
+            draws: None,
             is_privileged: false,
             reads_stdin: false,
         }
@@ -383,6 +417,7 @@ impl Stage {
             in_bulk: self.in_bulk,
             answers: self.answers,
             hex_dump: self.hex_dump,
+            chart: self.draws.map(|draws| draws(canvas(&streams.stdout))),
             stdout: screen(streams.stdout.is_terminal()),
             stderr: screen(streams.stderr.is_terminal()),
         };

@@ -7,7 +7,7 @@ use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Args, ValueEnum};
 
 use super::aim::{Aim, MOST};
-use super::output::Output;
+use super::output::{Format, Output};
 use super::port::Port;
 use super::series::Series;
 use super::socket_options::SocketOptions;
@@ -204,10 +204,10 @@ pub struct RawPing {
     #[arg(long, value_name = "D", value_parser = value::patience, allow_negative_numbers = true, help_heading = "Limits")]
     pub max_rtt: Option<Duration>,
     /// At the end show round-trip times as a time line and a histogram
-    #[arg(long, conflicts_with = "live", help_heading = "Report")]
+    #[arg(long, conflicts_with_all = ["live", "json"], help_heading = "Report")]
     pub plot: bool,
     /// Show one screen, a row a target; q ends the run
-    #[arg(long, conflicts_with_all = ["json", "format", "quiet"], help_heading = "Report")]
+    #[arg(long, conflicts_with_all = ["json", "quiet", "verbose"], help_heading = "Report")]
     pub live: bool,
     /// Options of the sockets.
     #[command(flatten)]
@@ -329,6 +329,12 @@ impl RawPing {
     pub(super) fn check(&mut self) -> Result<(), String> {
         self.output.check()?;
         self.options.check_raw()?;
+        if (self.plot || self.live) && self.output.format() == Format::Json {
+            return Err("--plot and --live are text, and --format json is none".to_owned());
+        }
+        if self.live && self.reads_stdin() {
+            return Err("--live reads its keys from stdin, which cannot be a list of targets too".to_owned());
+        }
         let mut addresses = 0;
         for aim in &self.targets {
             match aim {

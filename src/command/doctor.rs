@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 
-use super::{Run, udp_checks};
+use super::{Run, ping_checks, udp_checks};
 use crate::address::Address;
 use crate::args::{Doctor, Family, Host, ListenAddress, SocketOptions, UnixType};
 use crate::error::{ExitCode, Step, errno_name};
@@ -34,6 +34,7 @@ pub async fn run(doctor: Doctor, run: Run) -> ExitCode {
             }
         }
         worked &= udp_checks::run(&run.door, only, doctor.timeout).await;
+        worked &= ping_checks::run(&run, only, doctor.timeout).await;
         for (name, kind) in [
             ("unix-stream", UnixType::Stream),
             ("unix-seqpacket", UnixType::Seqpacket),
@@ -156,11 +157,22 @@ fn report(door: &Door, name: &str, began: Instant, result: Result<Duration, Trou
 
 /// Reports a round trip; returns how it came out.
 pub(super) fn tell(door: &Door, name: &str, began: Instant, result: Result<Duration, Trouble>) -> CheckOutcome {
+    tell_found(door, name, began, result.map(|trip| (trip, "")))
+}
+
+/// Reports a round trip and what was found besides; returns how it came out.
+pub(super) fn tell_found(
+    door: &Door,
+    name: &str,
+    began: Instant,
+    result: Result<(Duration, &str), Trouble>,
+) -> CheckOutcome {
     let duration = Some(step::since(began));
     let (outcome, value, hint) = match result {
-        Ok(trip) => {
+        Ok((trip, found)) => {
             let negotiated = if name == "mptcp" { "negotiated, " } else { "" };
-            (CheckOutcome::Ok, format!("{negotiated}round trip {:.3} ms", trip.as_secs_f64() * 1e3), None)
+            let found = if found.is_empty() { String::new() } else { format!(", {found}") };
+            (CheckOutcome::Ok, format!("{negotiated}round trip {:.3} ms{found}", trip.as_secs_f64() * 1e3), None)
         }
         Err(trouble) if is_without_loopback(name, &trouble) => (
             CheckOutcome::Absent,

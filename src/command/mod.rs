@@ -15,6 +15,7 @@ mod datagrams;
 pub mod doctor;
 mod expectation;
 mod fault;
+mod ping_checks;
 mod probe;
 pub mod raw_ping;
 mod reach;

@@ -15,7 +15,7 @@ pub use output::{Output, OutputEvent};
 pub use people::{byte_count, duration};
 pub use plot::Plot;
 pub use schema::{EventFields, Field, fields, schema};
-pub use text::Text;
+pub use text::{Canvas, Chart, Text};
 
 use std::io;
 
@@ -45,6 +45,8 @@ pub struct Settings {
     pub answers: bool,
     /// The text view dumps each send and recv in hexadecimal.
     pub hex_dump: bool,
+    /// What the text view draws.
+    pub chart: Option<Chart>,
     /// What stdout is.
     pub stdout: Screen,
     /// What stderr is.

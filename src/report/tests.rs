@@ -48,6 +48,7 @@ pub(crate) fn settings() -> Settings {
         in_bulk: false,
         answers: false,
         hex_dump: false,
+        chart: None,
         stdout: Screen::default(),
         stderr: Screen::default(),
     }

@@ -17,6 +17,7 @@ mod door;
 mod fail;
 mod fast_open;
 mod fault;
+mod keys;
 mod listener;
 mod machine;
 mod open;
@@ -46,6 +47,7 @@ pub use datagram::{Datagram, Datagrammed, Name, Sender};
 pub use door::Door;
 pub use fail::Failed;
 pub use fast_open::is_fast_open_on;
+pub use keys::Keys;
 pub use listener::{Accepted, Connection, Listener};
 pub use machine::{
     FAST_OPEN_CLIENT, FAST_OPEN_SERVER, descriptors, descriptors_for, fast_open, is_loopback_up, raise_descriptors,
@@ -54,7 +56,7 @@ pub use machine::{
 pub use open::{bind_address, listener, source_address};
 pub use order::Order;
 pub use pace::Pace;
-pub use ping::{Due, PingWords, Pinger, ProbeFate, Targets};
+pub use ping::{Due, PingWords, Pinger, ProbeFate, Targets, permits};
 pub use privileged::{Privileged, give_up_rights};
 pub use race::connect;
 pub use resolve::{resolve, resolve_host};

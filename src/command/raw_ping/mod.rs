@@ -7,7 +7,7 @@ use super::udp_listen::RECV_BUFFER;
 use super::{Results, Run};
 use crate::args::{ProbeKind, Quest, RawPing, SocketOptions, Tempo};
 use crate::error::{ExitCode, Step};
-use crate::step::{self, Failed, Halt, PingWords, Pinger, Woken};
+use crate::step::{self, Failed, Halt, Keys, PingWords, Pinger, Woken};
 
 mod lists;
 mod path_mtu;
@@ -28,6 +28,10 @@ const MOST_DATA: usize = 65_507;
 /// Walks a pinger through its life.
 pub async fn run(ping: RawPing, lists: Lists, mut run: Run) -> ExitCode {
     let stdin = run.stdin.take();
+    let (keys, stdin) = match (ping.live, stdin) {
+        (true, Some(stdin)) => (Keys::watch(stdin, &run.stop).ok(), None),
+        (_, stdin) => (None, stdin),
+    };
     let gathered = tokio::select! {
         gathered = lists::targets(&ping, lists, stdin, &run) => gathered,
         cause = run.stop.reached() => return run.stopped(cause, "anything was sent"),
@@ -54,7 +58,9 @@ pub async fn run(ping: RawPing, lists: Lists, mut run: Run) -> ExitCode {
         pinger.give_up();
         Ok(code(&ping, &pinger, result))
     });
-    match walked.await {
+    let walked = walked.await;
+    drop(keys);
+    match walked {
         Ok((Ok(code), cause)) => {
             let code = if unresolved.ended > 0 { unresolved.code().and(code) } else { code };
             match cause {

@@ -1,5 +1,6 @@
 //! The text view: results on stdout, steps, warnings and errors on stderr.
 
+mod charts;
 mod escape;
 mod hex;
 mod peer;
@@ -19,6 +20,8 @@ use crate::error::Step;
 use crate::event::{CheckOutcome, Error, Event, Kind, Outcome, Stamp};
 use crate::stats::Tally;
 
+use charts::Charts;
+pub use charts::{Canvas, Chart};
 use escape::Line;
 use hex::{HexDump, append_rows};
 use peer::PeerBytes;
@@ -44,6 +47,7 @@ pub struct Text {
     verdict: Option<String>,
     /// Whether an ICMP error was told: of a bulk all are as the first.
     has_told_icmp: bool,
+    charts: Option<Charts>,
 }
 
 /// What a word on a line means, and so its colour.
@@ -73,6 +77,7 @@ impl Text {
             tries: Tries::default(),
             verdict: None,
             has_told_icmp: false,
+            charts: settings.chart.map(|chart| Charts::new(chart, settings.stdout.color)),
         }
     }
 
@@ -84,7 +89,8 @@ impl Text {
             Results::Probe { .. } => kind == Kind::Connect,
             Results::Lines | Results::Probes { .. } | Results::None => false,
         };
-        is_result || self.tells(kind) || self.is_line(kind)
+        let is_drawn = matches!(kind, Kind::Send | Kind::Reply | Kind::Late | Kind::Lost | Kind::IcmpError);
+        is_result || self.tells(kind) || self.is_line(kind) || (is_drawn && self.charts.is_some())
     }
 
     /// Takes one event. Those that are not wanted matter too: they end an answer.
@@ -92,6 +98,9 @@ impl Text {
         let kind = event.kind();
         self.end_answer(kind);
         let offset = if self.settings.hex_dump { self.dump.advance(event) } else { 0 };
+        if self.draw(stamp, event) {
+            return;
+        }
         if let Results::Probe { many, again } = self.settings.results {
             self.probe(event, again);
             if many && kind == Kind::Error && probed(event).is_some() {
@@ -122,6 +131,26 @@ impl Text {
             let peer = &mut self.peer;
             self.stdout.push(|buffer| peer.append(buffer, recv.data.0));
         }
+    }
+
+    /// Draws what is to be drawn; returns whether the event is not told besides. While there is a screen,
+    /// what would be written into it waits.
+    fn draw(&mut self, stamp: Stamp, event: &Event<'_>) -> bool {
+        let Some(charts) = &mut self.charts else { return false };
+        let kind = event.kind();
+        if let Some(screen) = charts.hear(stamp, event) {
+            self.stdout.push(|buffer| buffer.extend_from_slice(screen.as_bytes()));
+        }
+        let is_live = charts.is_live();
+        if matches!(kind, Kind::Hop | Kind::PathMtu | Kind::TargetSummary | Kind::Summary) {
+            self.stdout.push(|buffer| charts.end(buffer));
+            return false;
+        }
+        if is_live && matches!(kind, Kind::Error | Kind::Warning) {
+            let told = Told { stamp, event, offset: 0, settings: &self.settings, tries: &self.tries };
+            told.append(&mut charts.held);
+        }
+        is_live
     }
 
     /// Shows how a probe comes out: at once, or, where it may be tried again, what failed at the end.

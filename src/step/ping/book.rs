@@ -10,7 +10,7 @@ use super::targets::Targets;
 use nix::errno::Errno;
 
 use crate::error::{Error, ExitCode, Step};
-use crate::event::{self, Event};
+use crate::event::{self, Clock, Event};
 use crate::step::Door;
 use crate::step::trip::{Moment, Trip, trip};
 
@@ -131,8 +131,9 @@ pub(super) struct Book {
     answered: u32,
     /// Of each target how many were sent, and how many answered in time; where that is asked for.
     pub(super) losses: Option<Vec<(u64, u64)>>,
-    /// The longest round trip.
+    /// The longest round trip, and whose clock the last one is of.
     pub(super) longest: Duration,
+    pub(super) clock: Option<Clock>,
     /// Of the hops of a trace: the fewest after which each target answered.
     pub(super) reached: HashMap<u32, u8>,
     /// Who refused what, where it is asked for each.
@@ -185,6 +186,7 @@ impl Book {
             answered: 0,
             losses: counts_losses.then(|| vec![(0, 0); count]),
             longest: Duration::ZERO,
+            clock: None,
             reached: HashMap::new(),
             refusals: HashMap::new(),
             keeps_refusals,

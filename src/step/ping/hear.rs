@@ -218,6 +218,7 @@ impl Book {
             *got += 1;
         }
         self.longest = self.longest.max(trip.took);
+        self.clock = Some(trip.clock);
         self.ended(flight.target, ExitCode::Ok);
         if flight.hops > 0 {
             let fewest = self.reached.entry(flight.target).or_insert(flight.hops);

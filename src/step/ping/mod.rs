@@ -18,7 +18,7 @@ use super::thread::{Halt, Woken};
 use super::trip::Moment;
 use super::{Door, Failed};
 use crate::error::ExitCode;
-use crate::event::{self, Lateness};
+use crate::event::{self, Clock, Lateness};
 
 mod book;
 mod filter;
@@ -28,7 +28,7 @@ mod open;
 mod targets;
 
 pub use book::{Due, Fate as ProbeFate};
-pub use open::PingWords;
+pub use open::{PingWords, permits};
 pub use targets::Targets;
 
 use book::Book;
@@ -236,6 +236,12 @@ impl Pinger {
     #[must_use]
     pub fn longest(&self) -> Duration {
         self.book.longest()
+    }
+
+    /// Returns whose clock the last answer's time is of.
+    #[must_use]
+    pub fn clock(&self) -> Option<Clock> {
+        self.book.clock
     }
 
     /// Returns the greatest loss of any target: a share from 0 to 1.

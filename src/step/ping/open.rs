@@ -91,6 +91,19 @@ impl Pinger {
     }
 }
 
+/// Finds out whether a socket of ICMP may be made, and reports it where it may.
+///
+/// # Errors
+/// As socket(2), not reported.
+pub fn permits(door: &Door, family: Family, socket: SocketChoice) -> Result<(), Errno> {
+    let kind = match socket {
+        SocketChoice::Dgram => SocketKind::Echo(family),
+        SocketChoice::Raw | SocketChoice::Auto => SocketKind::RawIcmp(family),
+    };
+    let made = socket::socket(kind);
+    made.map(|_| tell_socket(door, kind)).map_err(|error| error.raw_os_error().map_or(Errno::EINVAL, Errno::from_raw))
+}
+
 fn lane(door: &Arc<Door>, family: Family, words: &PingWords, token: u32) -> Result<Lane, Failed> {
     let is_v6 = family == Family::V6;
     let id = (words.seed >> 16) as u16;
