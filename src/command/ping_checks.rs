@@ -102,6 +102,7 @@ fn trip(
         source: None,
         many: true,
         counts_losses: false,
+        receive_time: true,
         stamps: true,
         is_windowed: false,
         seeks_mtu: false,

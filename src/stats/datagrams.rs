@@ -222,8 +222,6 @@ impl Datagrams {
             return sender;
         }
         let (out, back) = self.reflector.lost(self.answered + self.late, self.lost + self.late);
-        let mut rtt = self.rtt.clone();
-        rtt.lost(self.lost + self.refused);
         Totals {
             received: Some(self.answered),
             lost: Some(self.lost),
@@ -235,7 +233,7 @@ impl Datagrams {
             reordered: Some(self.order.reordered),
             reordered_ratio: ratio(self.order.reordered, self.order.once),
             reordering_extent_max: Some(self.order.extent_max),
-            rtt: rtt.figures(),
+            rtt: self.rtt.figures_losing(self.lost + self.refused),
             delay_variation_out: self.out.figures(),
             delay_variation_back: self.back.figures(),
             ..sender

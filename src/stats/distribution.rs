@@ -64,9 +64,15 @@ impl Distribution {
     /// Returns the figures; `None` where nothing was measured.
     #[must_use]
     pub fn figures(&self) -> Option<event::Distribution> {
+        self.figures_losing(0)
+    }
+
+    /// Returns the figures as if so many samples more had never come; `None` where nothing was measured.
+    #[must_use]
+    pub fn figures_losing(&self, further: u64) -> Option<event::Distribution> {
         let mean = self.sum.checked_div(u128::from(self.count))?;
         let several = |figure: f64| (self.count > 1).then_some(figure.round() as u64);
-        let [p50_ns, p90_ns, p99_ns, p999_ns] = self.percentiles();
+        let [p50_ns, p90_ns, p99_ns, p999_ns] = self.percentiles(self.lost + further);
         Some(event::Distribution {
             count: self.count,
             min_ns: self.min,
@@ -100,8 +106,8 @@ impl Distribution {
 
     /// Returns the percentiles by nearest rank over what was measured and what was lost; one that
     /// falls on a lost one is absent.
-    fn percentiles(&self) -> [Option<u64>; 4] {
-        let samples = u128::from(self.count) + u128::from(self.lost);
+    fn percentiles(&self, lost: u64) -> [Option<u64>; 4] {
+        let samples = u128::from(self.count) + u128::from(lost);
         PERCENTILES.map(|thousandths| {
             let rank = (samples * u128::from(thousandths)).div_ceil(1000).max(1);
             self.at_rank(u64::try_from(rank).ok()?)

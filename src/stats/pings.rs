@@ -121,8 +121,6 @@ struct Seen {
 
 impl Counts {
     fn add_totals(&self, rtt: &Distribution, totals: Totals) -> Totals {
-        let mut rtt = rtt.clone();
-        rtt.lost(self.lost + self.late + self.refused);
         Totals {
             sent: Some(self.sent),
             received: Some(self.received),
@@ -136,7 +134,7 @@ impl Counts {
             foreign: Some(self.foreign),
             reordered: Some(self.reordered),
             icmp_errors: Some(self.icmp_errors),
-            rtt: rtt.figures(),
+            rtt: rtt.figures_losing(self.lost + self.late + self.refused),
             ..totals
         }
     }
@@ -428,15 +426,13 @@ impl Pings {
             if self.reached.get(number).is_some_and(|last| ttl > last) {
                 continue;
             }
-            let mut rtt = seen.rtt.clone();
-            rtt.lost(seen.sent.saturating_sub(seen.received));
             tell(&Hop {
                 target: &target.name,
                 ttl: *ttl,
                 from: &seen.from,
                 sent: seen.sent,
                 received: seen.received,
-                rtt: rtt.figures(),
+                rtt: seen.rtt.figures_losing(seen.sent.saturating_sub(seen.received)),
             });
         }
     }

@@ -48,9 +48,9 @@ pub async fn run(ping: RawPing, lists: Lists, mut run: Run) -> ExitCode {
         Err(failed) => return failed.code,
     };
     let Some(privileged) = run.privileged.take() else { return ExitCode::Local };
-    let door = std::sync::Arc::clone(&run.door);
+    let (door, count) = (std::sync::Arc::clone(&run.door), targets.len());
     let walked = step::on_privileged(&run.door, &run.stop, Step::Send, &privileged, move |halt| {
-        let opened = Pinger::open(&door, targets, words(&ping, source));
+        let opened = Pinger::open(&door, targets, words(&ping, count, source));
         // What comes from the network is read without rights.
         step::give_up_rights();
         let mut pinger = opened?;
@@ -73,7 +73,7 @@ pub async fn run(ping: RawPing, lists: Lists, mut run: Run) -> ExitCode {
 }
 
 /// Returns what the sockets are made for.
-fn words(ping: &RawPing, source: Option<crate::address::Address>) -> PingWords {
+fn words(ping: &RawPing, targets: u32, source: Option<crate::address::Address>) -> PingWords {
     let (tempo, quest) = (ping.tempo(), ping.quest());
     let is_windowed = match tempo {
         Tempo::Flood | Tempo::Sweep { rate: None, .. } => true,
@@ -92,11 +92,13 @@ fn words(ping: &RawPing, source: Option<crate::address::Address>) -> PingWords {
         source,
         many: !matches!(tempo, Tempo::Sweep { .. }),
         counts_losses: ping.max_loss.is_some(),
+        // Of a flood its own queue is the most of it.
+        receive_time: tempo != Tempo::Flood,
         stamps: !is_windowed && is_slow(tempo),
         is_windowed,
         seeks_mtu: quest == Quest::PathMtu,
         broadcast: ping.include_broadcast,
-        expected: None,
+        expected: (!matches!(tempo, Tempo::Paced { .. })).then_some(targets as usize),
         seed: fastrand::u64(..),
     }
 }

@@ -14,7 +14,7 @@ use crate::event::{self, Clock, Event};
 use crate::step::Door;
 use crate::step::trip::{Moment, Trip, trip};
 
-/// How many probes are known back, answered or not: some 40 MiB.
+/// How many probes are known back, answered or not: 32 MiB.
 const MOST: usize = 1 << 20;
 
 /// So many are known back in any case; further ones for [`LONG`].
@@ -43,7 +43,7 @@ const fn inverse(odd: u32) -> u32 {
     guess
 }
 
-/// One probe; 48 bytes.
+/// One probe.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Flight {
     /// When it was made, by the wall clock.
@@ -67,6 +67,54 @@ pub(super) enum State {
     Refused,
     Lost,
     NotSent,
+}
+
+/// One probe as it is kept: 32 bytes, for a sweep has very many.
+#[derive(Clone, Copy, Debug)]
+struct Packed {
+    wall: u64,
+    monotonic: u64,
+    /// Its number among those of its target in 48 bits, its hops in 8, its state in 8.
+    rest: u64,
+    target: u32,
+    /// How many nanoseconds after `wall` it left, and one; 0 where that is not known, or too many.
+    left: u32,
+}
+
+impl Packed {
+    fn new(flight: &Flight) -> Self {
+        let Flight { wall, monotonic, target, sequence, hops, state, .. } = *flight;
+        let rest = sequence << 16 | u64::from(hops) << 8 | state as u64;
+        Self { wall, monotonic, rest, target, left: 0 }
+    }
+
+    fn flight(self) -> Flight {
+        let state = match self.rest as u8 {
+            0 => State::Open,
+            1 => State::Answered,
+            2 => State::Refused,
+            3 => State::Lost,
+            _ => State::NotSent,
+        };
+        Flight {
+            wall: self.wall,
+            monotonic: self.monotonic,
+            left: if self.left > 0 { self.wall + u64::from(self.left) - 1 } else { 0 },
+            sequence: self.rest >> 16,
+            target: self.target,
+            hops: (self.rest >> 8) as u8,
+            state,
+        }
+    }
+
+    fn set_state(&mut self, state: State) {
+        self.rest = self.rest & !0xff | state as u64;
+    }
+
+    fn set_left(&mut self, left: u64) {
+        let after = left.checked_sub(self.wall).and_then(|after| after.checked_add(1));
+        self.left = after.and_then(|after| u32::try_from(after).ok()).unwrap_or(0);
+    }
 }
 
 /// A probe that is to go.
@@ -103,7 +151,7 @@ pub(super) struct Book {
     pub(super) targets: Targets,
     pub(super) patience: Duration,
     opened: Instant,
-    pub(super) flights: VecDeque<Flight>,
+    flights: VecDeque<Packed>,
     /// The number of the first that is known.
     pub(super) first: u64,
     /// The first whose time has not run out.
@@ -255,7 +303,7 @@ impl Book {
         let number = self.next_number();
         let monotonic = nanos(now.monotonic.saturating_duration_since(self.opened));
         self.forget(monotonic);
-        self.flights.push_back(Flight {
+        self.flights.push_back(Packed::new(&Flight {
             wall: now.wall,
             monotonic,
             left: 0,
@@ -263,7 +311,7 @@ impl Book {
             target: due.target,
             hops: due.hops.unwrap_or(0),
             state: State::Open,
-        });
+        }));
         self.open += 1;
         self.held += 1;
         if due.size != self.size {
@@ -281,7 +329,7 @@ impl Book {
     /// Forgets the oldest probes, where there are too many.
     fn forget(&mut self, now: u64) {
         while self.flights.len() >= ENOUGH
-            && let Some(oldest) = self.flights.front().copied()
+            && let Some(oldest) = self.flights.front().map(|oldest| oldest.flight())
         {
             let is_over = oldest.state != State::Open && now.saturating_sub(oldest.monotonic) > nanos(LONG);
             if !is_over && self.flights.len() < MOST {
@@ -296,11 +344,16 @@ impl Book {
         }
     }
 
-    pub(super) fn flight(&self, number: u64) -> Option<Flight> {
-        self.flights.get(usize::try_from(number.checked_sub(self.first)?).ok()?).copied()
+    /// Returns all probes that are known, the oldest first.
+    pub(super) fn known(&self) -> impl DoubleEndedIterator<Item = Flight> + ExactSizeIterator {
+        self.flights.iter().map(|packed| packed.flight())
     }
 
-    fn flight_mut(&mut self, number: u64) -> Option<&mut Flight> {
+    pub(super) fn flight(&self, number: u64) -> Option<Flight> {
+        Some(self.flights.get(usize::try_from(number.checked_sub(self.first)?).ok()?)?.flight())
+    }
+
+    fn flight_mut(&mut self, number: u64) -> Option<&mut Packed> {
         let index = usize::try_from(number.checked_sub(self.first)?).ok()?;
         self.flights.get_mut(index)
     }
@@ -309,7 +362,8 @@ impl Book {
     pub(super) fn settle(&mut self, number: u64, state: State) -> Option<State> {
         let held_from = self.held_from;
         let flight = self.flight_mut(number)?;
-        let before = std::mem::replace(&mut flight.state, state);
+        let before = flight.flight().state;
+        flight.set_state(state);
         if before == State::Open {
             self.open -= 1;
             if number >= held_from {
@@ -379,7 +433,7 @@ impl Book {
     /// Takes note of when the kernel has sent a probe.
     pub(super) fn left(&mut self, number: u64, kernel_time: u64) {
         if let Some(flight) = self.flight_mut(number) {
-            flight.left = kernel_time;
+            flight.set_left(kernel_time);
         }
     }
 

@@ -69,12 +69,12 @@ impl Book {
         if let Some(by_sequence) = &self.by_sequence {
             return by_sequence.get(&(ip, sequence)).copied().filter(|number| *number >= self.first);
         }
-        let is_it = |flight: &Flight| {
+        let is_it = |flight: Flight| {
             flight.sequence as u16 == sequence
                 && flight.state != State::NotSent
                 && self.targets.ip(flight.target).0 == ip
         };
-        let index = self.flights.iter().rev().take(ENOUGH).position(is_it)?;
+        let index = self.known().rev().take(ENOUGH).position(is_it)?;
         Some(self.next_number() - 1 - index as u64)
     }
 
@@ -117,7 +117,7 @@ impl Book {
 
     /// Returns whether a recent probe went to an address.
     fn has_ip(&self, ip: IpAddr) -> bool {
-        self.flights.iter().rev().take(ENOUGH).any(|flight| self.targets.ip(flight.target).0 == ip)
+        self.known().rev().take(ENOUGH).any(|flight| self.targets.ip(flight.target).0 == ip)
     }
 
     /// Returns what is wrong with an answer to a probe, by its checksum, its length and its bytes.
@@ -163,8 +163,8 @@ impl Book {
                 false => self.foreign(Some(&flight), "address", came),
             };
         }
-        let waits = |flight: &&Flight| flight.state == State::Open && self.may_answer(came.from, flight.target);
-        let oldest = self.flights.iter().position(|flight| waits(&flight)).map(|index| self.first + index as u64);
+        let waits = |flight: Flight| flight.state == State::Open && self.may_answer(came.from, flight.target);
+        let oldest = self.known().position(waits).map(|index| self.first + index as u64);
         match oldest {
             Some(number) => self.answer(number, came, Some("datagram")),
             None => self.foreign(None, "nonce", came),

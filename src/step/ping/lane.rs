@@ -329,38 +329,35 @@ impl Lane {
         book.refusal(&refusal, to, clue, &came);
     }
 
-    /// Takes all that has come, and returns how many messages that were.
-    pub(super) fn take(&mut self, book: &mut Book) -> Result<usize, Failed> {
-        self.drain(book);
-        let mut all = 0;
-        loop {
+    /// Takes what has come, at most a batch; returns how many messages that were, and whether nothing is
+    /// left.
+    pub(super) fn take(&mut self, book: &mut Book) -> Result<(usize, bool), Failed> {
+        if self.stamps.is_some() || matches!(self.speech, Speech::Dgram | Speech::Udp) {
+            self.drain(book);
+        }
+        let errors = self.take_errors(book);
+        let count = loop {
             let hearer = self.sockets.hearer.as_ref().unwrap_or(&self.sockets.sender);
-            let count = match self.batch.recv(hearer.as_fd(), self.slots, false) {
-                Ok(count) => count,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            match self.batch.recv(hearer.as_fd(), self.slots, false) {
+                Ok(count) => break count,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break 0,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 // An ICMP error that the error queue tells more of.
-                Err(error) if is_told_elsewhere(&error) => {
-                    self.drain(book);
-                    continue;
-                }
+                Err(error) if is_told_elsewhere(&error) => self.drain(book),
                 Err(error) => {
                     let error = Error::of_io(Step::Recv, &error, &self.local.to_string());
                     return Err(book.door.fail(&error.with_local(self.local.clone())));
                 }
-            };
-            all += count;
+            }
+        };
+        if count > 0 {
             let read = Moment::now();
             for index in 0..count {
                 self.hear(book, &self.batch.get(index), read);
             }
-            if count < self.slots {
-                break;
-            }
         }
-        all += self.take_errors(book);
         self.look_for_drops(book);
-        Ok(all)
+        Ok((count + errors, count < self.slots))
     }
 
     /// Takes the ICMP errors that come to a socket of their own.

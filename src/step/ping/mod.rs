@@ -145,16 +145,21 @@ impl Pinger {
         }
     }
 
-    /// Takes all that has come, and says what is lost by now. Returns how many messages came.
+    /// Takes what has come, at most a batch, and says what is lost by now. Returns how many messages came.
     ///
     /// # Errors
     /// As recvmmsg(2), reported.
     pub fn take(&mut self) -> Result<usize, Failed> {
-        let mut all = 0;
+        let (mut all, mut is_drained) = (0, true);
         for lane in &mut self.lanes {
-            all += lane.take(&mut self.book)?;
+            let (count, is_all) = lane.take(&mut self.book)?;
+            all += count;
+            is_drained &= is_all;
         }
-        self.book.expire(Instant::now());
+        // What came in time is no loss, though it is read late.
+        if is_drained {
+            self.book.expire(Instant::now());
+        }
         Ok(all)
     }
 

@@ -42,6 +42,8 @@ pub struct PingWords {
     pub many: bool,
     /// Whether it is counted how much each target loses.
     pub counts_losses: bool,
+    /// Whether the kernel is asked when each answer came.
+    pub receive_time: bool,
     /// Whether the kernel is asked when each probe leaves.
     pub stamps: bool,
     /// Whether probes go as fast as answers come: then neither a probe nor an event is dropped for want of
@@ -258,8 +260,10 @@ fn prepared(door: &Door, made: Socket, kind: SocketKind, words: &PingWords, ends
     set_options(door, &made, kind, Role::Sender, &options)?;
     let extras = Extras {
         arrival: kind.is_v6() && ends != Ends::Sends,
-        header: ends != Ends::Sends,
-        receive_time: ends != Ends::Sends,
+        // A raw socket of IPv4 gives the header itself.
+        header: ends != Ends::Sends
+            && (kind.is_v6() || !matches!(kind, SocketKind::RawIcmp(_) | SocketKind::RawTcp(_))),
+        receive_time: ends != Ends::Sends && words.receive_time,
         send_time: words.stamps && ends != Ends::Hears,
         merged: false,
     };
