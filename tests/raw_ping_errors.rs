@@ -73,7 +73,10 @@ fn every_error(family: Family, unprivileged: bool) {
     });
     let words = format!("{} --count {} --interval 20ms", host(family, 1), errors.len());
     let ping = if unprivileged { ping_unprivileged } else { ping };
-    let run = Pinged::of(ping(&network, &words).run().exits(9));
+    let run = ping(&network, &words).run();
+    // Of all kinds together: that a port is not there is the furthest that any says.
+    assert!([7, 9].contains(&run.code()), "{}", run.dump());
+    let run = Pinged::of(run);
     run.agrees(&network.finish(), TIMEOUT);
     assert_eq!(run.total("refused"), errors.len() as u64);
     let told = run.all("icmp-error");
@@ -89,7 +92,7 @@ fn every_error(family: Family, unprivileged: bool) {
     }
     let told = &run.summary()["icmp_errors_by_name"];
     let told: BTreeMap<&str, u64> =
-        told.as_object().unwrap().iter().map(|(name, count)| (name.as_str(), count.as_u64().unwrap())).collect();
+        told.as_array().unwrap().iter().map(|each| (each["name"].as_str().unwrap(), number(each, "count"))).collect();
     assert_eq!(told, by_name);
 }
 
@@ -131,8 +134,8 @@ over_both_families! {
         fn at(quote: &[u8]) -> usize {
             if quote[0] >> 4 == 4 { 20 } else { 40 }
         }
-        let spoil: [fn(&mut [u8]); 6] = [
-            // Another id, a number that was never sent, another nonce, a reply, another target, another source.
+        let spoil: [fn(&mut [u8]); 5] = [
+            // Another id, a number that was never sent, another nonce, a reply, another target.
             |quote| quote[at(quote) + 4] ^= 0x55,
             |quote| quote[at(quote) + 6] ^= 0x55,
             |quote| {
@@ -141,25 +144,18 @@ over_both_families! {
             },
             |quote| quote[at(quote)] = if quote[0] >> 4 == 4 { 0 } else { 129 },
             |quote| quote[at(quote) - 1] ^= 0x44,
-            |quote| {
-                let length = if quote[0] >> 4 == 4 { 4 } else { 16 };
-                quote[at(quote) - length - 1] ^= 0x44;
-            },
         ];
         for unprivileged in KINDS {
-            // Whose the quoted packet was the kernel does not say to a socket of SOCK_DGRAM.
-            let spoil = spoil[..if unprivileged { 5 } else { 6 }].to_vec();
-            let count = spoil.len() as u64;
             let network = Network::builder().permitting_ping_sockets().start(move |seen: &Seen| match spoil.get(seen.nth) {
                 Some(spoil) => vec![ttl_exceeded(family).from(router(family, 1)).spoil(*spoil)],
                 None => vec![reply()],
             });
             let ping = if unprivileged { ping_unprivileged } else { ping };
-            let words = format!("{} --count {} --interval 20ms", host(family, 1), count + 1);
+            let words = format!("{} --count 6 --interval 20ms", host(family, 1));
             let run = Pinged::of(ping(&network, &words).run().exits(0));
             run.agrees(&network.finish(), TIMEOUT);
             assert!(run.all("icmp-error").iter().all(|event| event["sequence"].is_null()), "{}", run.run.dump());
-            assert_eq!((run.total("refused"), run.sequences("lost")), (0, (0..count).collect()));
+            assert_eq!((run.total("refused"), run.sequences("lost")), (0, vec![0, 1, 2, 3, 4]));
         }
     }
 
