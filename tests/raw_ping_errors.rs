@@ -28,6 +28,8 @@ const V4: &[(u8, u8, &str)] = &[
     (11, 0, "ttl-exceeded"),
     (11, 1, "reassembly-time-exceeded"),
     (12, 0, "parameter-problem"),
+    (12, 1, "option-missing"),
+    (12, 2, "bad-length"),
 ];
 const V6: &[(u8, u8, &str)] = &[
     (1, 0, "no-route"),
@@ -37,12 +39,22 @@ const V6: &[(u8, u8, &str)] = &[
     (1, 4, "port-unreachable"),
     (1, 5, "source-policy-failed"),
     (1, 6, "reject-route"),
+    (1, 7, "source-routing-header-error"),
+    (1, 8, "headers-too-long"),
     (2, 0, "packet-too-big"),
     (3, 0, "hop-limit-exceeded"),
     (3, 1, "reassembly-time-exceeded"),
     (4, 0, "parameter-problem"),
-    (4, 1, "parameter-problem"),
-    (4, 2, "parameter-problem"),
+    (4, 1, "unrecognized-next-header"),
+    (4, 2, "unrecognized-option"),
+    (4, 3, "incomplete-header-chain"),
+    (4, 4, "sr-upper-layer-header-error"),
+    (4, 5, "unrecognized-next-header-on-path"),
+    (4, 6, "extension-header-too-big"),
+    (4, 7, "extension-header-chain-too-long"),
+    (4, 8, "too-many-extension-headers"),
+    (4, 9, "too-many-options"),
+    (4, 10, "option-too-big"),
 ];
 
 /// Returns the errors that a socket gets to know of: the kernel keeps from an IPv4 one of SOCK_DGRAM
