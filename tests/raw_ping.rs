@@ -29,7 +29,8 @@ over_both_families! {
         assert_eq!((run.total("sent"), run.total("received")), (5, 5));
         assert_eq!(run.sequences("reply"), [0, 1, 2, 3, 4]);
         for (event, entry) in run.all("reply").into_iter().zip(&log) {
-            assert_eq!((address(event, "target"), address(event, "from")), (host(family, 1), host(family, 1)));
+            let name = host(family, 1).to_string();
+            assert_eq!([&event["target"], &event["from"]], [&name, &name], "no port, for there is none");
             assert_eq!((number(event, "bytes"), number(event, "ttl")), (64, HOST_TTL.into()));
             assert_eq!(event["clock"], "kernel");
             // A stamp may be early by what the two clocks differ in two milliseconds.
@@ -40,7 +41,7 @@ over_both_families! {
         let times: Vec<u64> = run.all("reply").iter().map(|event| number(event, "rtt_ns")).collect();
         assert_eq!(number(rtt, "min_ns"), *times.iter().min().unwrap());
         assert_eq!(number(rtt, "max_ns"), *times.iter().max().unwrap());
-        assert_eq!(number(rtt, "mean_ns"), (times.iter().sum::<u64>() + 2) / 5, "{rtt}");
+        assert!(number(rtt, "mean_ns").abs_diff(times.iter().sum::<u64>() / 5) <= 1, "{rtt}");
     }
 
     fn what_goes_out_is_an_echo_request_with_its_number(family) {

@@ -177,7 +177,7 @@ over_both_families! {
         assert_eq!((times.len(), run.total("sent"), run.total("lost")), (3, 4, 3));
         for (pair, least) in times.windows(2).zip([100, 200]) {
             let gap = pair[1] - pair[0];
-            assert!(gap >= ms(least) && gap < ms(least + 60), "{gap:?}");
+            assert!(gap >= ms(least - 5) && gap < ms(least + 60), "{gap:?}");
         }
         // And as long again after the last.
         assert!(run.run.elapsed() >= ms(700), "{:?}", run.run.elapsed());

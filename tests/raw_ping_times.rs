@@ -195,7 +195,9 @@ over_both_families! {
         let target = if family == Family::V4 { "192.0.2.1" } else { "2001:db8::1" };
         let run = Pinged::of(ping(&network, &format!("{target} --count 2 --interval 10ms")).run().exits(9));
         assert!(network.finish().is_empty());
-        assert_eq!((run.total("sent"), run.total("received")), (0, 0), "{}", run.run.dump());
+        let totals = ["sent", "received", "not_sent", "lost"].map(|name| run.total(name));
+        assert_eq!(totals, [0, 0, 2, 0], "{}", run.run.dump());
+        assert!(run.all("not-sent").iter().all(|event| event["errno"] == "ENETUNREACH"), "{}", run.run.dump());
         run.is_sound();
     }
 }

@@ -1,7 +1,7 @@
 //! A run of `raw-ping --json` in a simulated network, held against the network's own log.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -139,11 +139,12 @@ pub(crate) fn number(event: &Value, name: &str) -> u64 {
     event[name].as_u64().unwrap_or_else(|| panic!("no number {name} in {event}"))
 }
 
-/// Returns an address of an event, which has no port.
+/// Returns an address of an event: with a port only where the probes have one.
 #[track_caller]
 pub(crate) fn address(event: &Value, name: &str) -> IpAddr {
     let text = event[name].as_str().unwrap_or_else(|| panic!("no {name} in {event}"));
-    text.parse().unwrap_or_else(|_| panic!("{text} is no address without a port, in {event}"))
+    let with_port = || Some(text.parse::<SocketAddr>().ok()?.ip());
+    text.parse().ok().or_else(with_port).unwrap_or_else(|| panic!("{text} is no address, in {event}"))
 }
 
 pub(crate) const fn ms(count: u64) -> Duration {

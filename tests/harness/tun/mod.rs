@@ -198,7 +198,7 @@ impl Builder {
         command.arg(HOLDER).env("SIM_SETUP", &self.setup);
         let holder = Process::spawn(command, Stdin::From(Stdio::from(OwnedFd::from(theirs))), None, PATIENCE);
         ours.set_read_timeout(Some(PATIENCE)).expect("a time-out can be set");
-        let Some(device) = descriptor(&ours) else { panic!("no device: {}", failure(&holder)) };
+        let device = descriptor(&ours).unwrap_or_else(|why| panic!("no device: {why}: {}", failure(&holder)));
         let (shared, wake) = (Arc::new(Shared::default()), Arc::new(EventFd::new().expect("an eventfd can be made")));
         let work = Worker {
             device,
@@ -217,20 +217,28 @@ impl Builder {
 }
 
 /// Takes a descriptor that is passed (unix(7), SCM_RIGHTS).
-fn descriptor(stream: &UnixStream) -> Option<OwnedFd> {
+fn descriptor(stream: &UnixStream) -> Result<OwnedFd, String> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
     let mut byte = [0];
-    recvmsg(stream, &mut [IoSliceMut::new(&mut byte)], &mut control, RecvFlags::CMSG_CLOEXEC).ok()?;
-    control.drain().find_map(|message| match message {
+    let message = loop {
+        match recvmsg(stream, &mut [IoSliceMut::new(&mut byte)], &mut control, RecvFlags::CMSG_CLOEXEC) {
+            Err(rustix::io::Errno::INTR) => {}
+            other => break other.map_err(|error| error.to_string())?,
+        }
+    };
+    let descriptor = control.drain().find_map(|message| match message {
         RecvAncillaryMessage::ScmRights(mut descriptors) => descriptors.next(),
         _ => None,
-    })
+    });
+    descriptor.ok_or_else(|| format!("{} bytes, {:?}", message.bytes, message.flags))
 }
 
-/// Returns what a holder that fails says.
+/// Returns what a holder that fails says so far, or until its end where that comes soon.
 fn failure(holder: &Process) -> String {
-    String::from_utf8_lossy(&holder.wait_for_end().stderr).into_owned()
+    holder.ends_within(Duration::from_secs(1));
+    let stderr = holder.wait("stderr", |output| Some(output.stderr.clone()));
+    String::from_utf8_lossy(&stderr).into_owned()
 }
 
 /// A network that runs until it is dropped.

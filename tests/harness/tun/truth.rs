@@ -5,7 +5,6 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::{Entry, What};
-use crate::harness::Family;
 
 /// The totals of a target or a run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -72,7 +71,7 @@ pub(crate) fn truth(log: &[Entry], timeout: Duration) -> (BTreeMap<IpAddr, Truth
     // The first answers to each target, with their place among all that were written.
     let mut arrivals: BTreeMap<IpAddr, Vec<(usize, usize)>> = BTreeMap::new();
     for entry in log {
-        let (to, family) = (entry.seen.packet.to, entry.seen.family());
+        let to = entry.seen.packet.to;
         let of = each.entry(to).or_default();
         of.sent += 1;
         match fate(entry, timeout) {
@@ -87,8 +86,6 @@ pub(crate) fn truth(log: &[Entry], timeout: Duration) -> (BTreeMap<IpAddr, Truth
         arrivals.entry(to).or_default().extend(orders.first().map(|order| (*order, entry.seen.nth)));
         for answer in &entry.answers {
             match answer.what {
-                // The kernel drops what has a wrong checksum before an IPv6 socket sees it.
-                What::StaleChecksum if family == Family::V6 => {}
                 What::StaleChecksum | What::Altered | What::Cut(_) => of.corrupted += 1,
                 What::From(_) | What::OtherId | What::OtherNonce => of.foreign += 1,
                 What::Reply | What::Reset | What::Refuse(_) | What::Junk(..) => {}
