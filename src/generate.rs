@@ -142,7 +142,7 @@ fn events(text: &mut Vec<u8>) -> std::io::Result<()> {
 
 /// Writes the section that says how each figure of a measurement is defined, and where.
 fn measures(text: &mut Vec<u8>) -> std::io::Result<()> {
-    const MEASURES: [(&str, &str); 7] = [
+    const MEASURES: [(&str, &str); 9] = [
         (
             "Loss",
             "A datagram that does not come (RFC 7680); of a round trip, one that is not answered within --wait or \
@@ -152,6 +152,17 @@ fn measures(text: &mut Vec<u8>) -> std::io::Result<()> {
             answer is in neither. A stateless one gives each answer the number of its test packet: then all is in \
             lost_back, and the warning loss-way-unknown says so. The receiver knows of no loss after the highest number \
             that came.",
+        ),
+        (
+            "Loss runs",
+            "Rows of probes to one target, by their numbers, of which none was answered in time (loss periods of RFC \
+            3357).",
+        ),
+        (
+            "Percentiles",
+            "By nearest rank over all probes that were sent: one that was lost, refused or late is infinite, and a \
+            percentile that falls on it is absent. To three digits, exact up to 64 samples; of raw-ping's targets \
+            beyond the 64th to about two digits.",
         ),
         (
             "Kernel drops",

@@ -12,6 +12,9 @@ use crate::event::{self, Arrival, Event, Hop, LossRun, Named, Reply, Stray, Tota
 /// How many loss runs are told one by one.
 const MOST_RUNS: usize = 1_000;
 
+/// How many targets have percentiles to three digits: a histogram of each is large.
+const FULL: usize = 64;
+
 /// What the probes of a run come to.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Pings {
@@ -344,7 +347,7 @@ impl Pings {
             Box::new(Target {
                 name: address.to_string(),
                 counts: Counts::default(),
-                rtt: Distribution::default(),
+                rtt: if index < FULL { Distribution::default() } else { Distribution::compact() },
                 names: BTreeMap::new(),
                 run: Run::default(),
                 path_mtu: None,

@@ -71,6 +71,11 @@ impl Pinger {
     /// is over. Returns the number of the first of them.
     pub fn send(&mut self, dues: &[Due], lateness: Option<Lateness>, missed: u64, halt: &Halt) -> u64 {
         let mut first = None;
+        if missed > 0 {
+            let message =
+                "this program was held up: some times of the schedule passed unused, and no probe went as a burst";
+            self.door.warn_once("slots-missed", message);
+        }
         let (mut missed, mut rest, mut index) = (missed, dues, 0);
         while let Some(next) = rest.first() {
             let is_v6 = self.book.targets.ip(next.target).0.is_ipv6();
