@@ -213,7 +213,7 @@ over_both_families! {
                     let number = seen.nth * 8 + copy;
                     let mut rest = random_bytes(4 + number * 7 % 180, number as u64);
                     // Some say of themselves that they quote a packet, and lie about its length.
-                    if let Some(first) = rest.get_mut(4).filter(|_| number % 3 == 0) {
+                    if let Some(first) = rest.get_mut(4).filter(|_| number.is_multiple_of(3)) {
                         *first = if family == Family::V4 { 0x40 | *first & 15 } else { 0x60 };
                     }
                     answer(What::Junk([kinds[number % kinds.len()], (number % 16) as u8], rest))
