@@ -109,6 +109,9 @@ over_both_families! {
         let network = Network::new(|seen: &Seen| if seen.nth == 1 { vec![] } else { vec![reply()] });
         let words = format!("{target} {target} --count 3 --interval 50ms");
         let run = Pinged::of(ping(&network, &words).run().exits(0));
+        // What the kernel says of it: did it take all that the network wrote?
+        let kernel = network.spawn("grep -h ^I.*In[A-Z] /proc/net/snmp6 /proc/net/snmp").finish();
+        let kernel = String::from_utf8_lossy(&kernel.stdout).into_owned();
         let log = network.finish();
         run.is_sound();
         assert_eq!(log.len(), 6);
@@ -118,7 +121,8 @@ over_both_families! {
             assert_eq!((address(row, "target"), number(row, "sent")), (target, 3));
         }
         let lost: u64 = rows.iter().map(|row| number(row, "lost")).sum();
-        assert_eq!((lost, run.total("lost"), run.total("received"), run.total("sent")), (1, 1, 5, 6));
+        let totals = ["sent", "received", "lost"].map(|name| run.total(name));
+        assert_eq!((lost, totals), (1, [6, 5, 1]), "{log:?}\n{}\n{kernel}", run.run.dump());
         assert_eq!((run.total("duplicates"), run.total("foreign")), (0, 0), "{}", run.run.dump());
         let mut numbers = run.sequences("reply");
         numbers.extend(run.sequences("lost"));
@@ -177,7 +181,8 @@ over_both_families! {
         assert_eq!((times.len(), run.total("sent"), run.total("lost")), (3, 4, 3));
         for (pair, least) in times.windows(2).zip([100, 200]) {
             let gap = pair[1] - pair[0];
-            assert!(gap >= ms(least - 5) && gap < ms(least + 60), "{gap:?}");
+            // The network may have seen the first late, and the second.
+            assert!(gap >= ms(least * 3 / 4) && gap < ms(least * 7 / 4), "{gap:?}");
         }
         // And as long again after the last.
         assert!(run.run.elapsed() >= ms(700), "{:?}", run.run.elapsed());

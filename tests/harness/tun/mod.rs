@@ -54,9 +54,9 @@ fcntl.ioctl(device, 0x400454ca, struct.pack("16sH22x", b"sim0", 0x1001))
 commands = """
 ip link set sim0 addrgenmode none
 ip link set sim0 txqueuelen 20000
+ip link set sim0 up
 ip addr add 10.8.0.1/32 dev sim0
 ip -6 addr add fd00:8::1/128 dev sim0 nodad
-ip link set sim0 up
 ip route add 10.0.0.0/8 dev sim0 src 10.8.0.1
 ip -6 route add fd00::/16 dev sim0 src fd00:8::1
 """
