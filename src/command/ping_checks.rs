@@ -121,9 +121,9 @@ fn trip(
             pinger.give_up();
         }
     }
-    match pinger.ends().next() {
-        Some(ExitCode::Ok) => Ok(pinger.clock().map(|clock| (pinger.longest(), clock))),
-        Some(ExitCode::Permission) => Err(Failed { code: ExitCode::Permission, errno: Some(Errno::EPERM) }),
+    match (pinger.ends().next(), pinger.unsent()) {
+        (Some(ExitCode::Ok), _) => Ok(pinger.clock().map(|clock| (pinger.longest(), clock))),
+        (_, Some(failed)) => Err(failed),
         _ => Ok(None),
     }
 }

@@ -11,8 +11,8 @@ use nix::errno::Errno;
 
 use crate::error::{Error, ExitCode, Step};
 use crate::event::{self, Clock, Event};
-use crate::step::Door;
 use crate::step::trip::{Moment, Trip, trip};
+use crate::step::{Door, Failed};
 
 /// How many probes are known back, answered or not: 32 MiB.
 const MOST: usize = 1 << 20;
@@ -182,6 +182,8 @@ pub(super) struct Book {
     /// The longest round trip, and whose clock the last one is of.
     pub(super) longest: Duration,
     pub(super) clock: Option<Clock>,
+    /// Why the last probe that did not go did not.
+    pub(super) unsent: Option<Failed>,
     /// Of the hops of a trace: the fewest after which each target answered.
     pub(super) reached: HashMap<u32, u8>,
     /// Who refused what, where it is asked for each.
@@ -235,6 +237,7 @@ impl Book {
             losses: counts_losses.then(|| vec![(0, 0); count]),
             longest: Duration::ZERO,
             clock: None,
+            unsent: None,
             reached: HashMap::new(),
             refusals: HashMap::new(),
             keeps_refusals,
@@ -406,8 +409,9 @@ impl Book {
     }
 
     /// Reports why a probe did not go, where that is more than want of room: of each reason once.
-    pub(super) fn explain(&self, number: u64, refused: &super::Refused) {
+    pub(super) fn explain(&mut self, number: u64, refused: &super::Refused) {
         let (super::Refused::For(error), Some(flight)) = (refused, self.flight(number)) else { return };
+        self.unsent = Some(Failed { code: error.exit_code(), errno: error.errno });
         if self.door.is_first(error.step, error.errno) {
             let target = self.targets.address(flight.target);
             let made = match error.errno {

@@ -254,6 +254,12 @@ impl Pinger {
         self.book.clock
     }
 
+    /// Returns why the last probe that did not go did not; it is reported.
+    #[must_use]
+    pub fn unsent(&self) -> Option<Failed> {
+        self.book.unsent
+    }
+
     /// Returns the greatest loss of any target: a share from 0 to 1.
     #[must_use]
     pub fn greatest_loss(&self) -> f64 {
