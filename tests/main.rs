@@ -115,6 +115,7 @@ mod raw_ping_observers;
 mod raw_ping_path;
 mod raw_ping_targets;
 mod raw_ping_times;
+mod raw_ping_views;
 
 // What a review of the UDP commands found.
 mod udp_regressions;
