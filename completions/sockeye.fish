@@ -251,7 +251,7 @@ complete -c sockeye -n "__fish_sockeye_using_subcommand udp-listen" -s n -l nume
 complete -c sockeye -n "__fish_sockeye_using_subcommand udp-listen" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c sockeye -n "__fish_sockeye_using_subcommand udp-listen" -s V -l version -d 'Print version'
 complete -c sockeye -n "__fish_sockeye_using_subcommand raw-ping" -s c -l count -d 'Send so many probes to each target, or to each hop of --trace; 0 is for ever [default: 4; with --until-reply for ever]' -r
-complete -c sockeye -n "__fish_sockeye_using_subcommand raw-ping" -s i -l interval -d 'Probe each target so often; the sends to many are spread evenly [default: 1s]' -r
+complete -c sockeye -n "__fish_sockeye_using_subcommand raw-ping" -s i -l interval -d 'Probe each target so often; the sends to many are spread evenly; 0 is as --flood [default: 1s]' -r
 complete -c sockeye -n "__fish_sockeye_using_subcommand raw-ping" -l rate -d 'Send at this rate over all targets, like 500/s' -r
 complete -c sockeye -n "__fish_sockeye_using_subcommand raw-ping" -l schedule -d 'When probes go' -r -f -a "periodic\t'One each time that the interval has passed'
 poisson\t'At random, so many in the long run (RFC 2330, 11.1.1): nothing periodic is missed'"

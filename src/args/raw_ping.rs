@@ -136,7 +136,7 @@ pub struct RawPing {
         help_heading = "Probes"
     )]
     count: Option<u64>,
-    /// Probe each target so often; the sends to many are spread evenly [default: 1s]
+    /// Probe each target so often; the sends to many are spread evenly; 0 is as --flood [default: 1s]
     #[arg(short, long, value_name = "D", value_parser = value::delay, allow_negative_numbers = true, conflicts_with_all = ["flood", "adaptive", "sweep"], help_heading = "Probes")]
     interval: Option<Duration>,
     /// Send at this rate over all targets, like 500/s
@@ -251,11 +251,13 @@ impl RawPing {
         if self.sweep {
             return Tempo::Sweep { retries: self.retry, backoff: self.backoff, rate };
         }
-        match (self.flood, self.adaptive) {
+        let is_pauseless = rate.is_none() && self.interval == Some(Duration::ZERO);
+        match (self.flood || is_pauseless, self.adaptive) {
             (true, _) => Tempo::Flood,
             (_, true) => Tempo::Adaptive,
             (false, false) => {
-                let interval = if rate.is_none() { self.interval.or(Some(INTERVAL)) } else { self.interval };
+                let interval = self.interval.filter(|interval| !interval.is_zero());
+                let interval = if rate.is_none() { interval.or(Some(INTERVAL)) } else { interval };
                 Tempo::Paced { interval, rate }
             }
         }
@@ -359,6 +361,9 @@ impl RawPing {
         match self.with {
             ProbeKind::Icmp if self.port.is_some() => return Err("--port is for --with tcp-syn and udp".to_owned()),
             ProbeKind::TcpSyn if self.pattern.is_some() => return Err("a SYN has no data for --pattern".to_owned()),
+            _ if self.trace && self.interval == Some(Duration::ZERO) => {
+                return Err("--trace needs an interval, or a rate".to_owned());
+            }
             ProbeKind::TcpSyn if self.path_mtu => {
                 return Err("--path-mtu needs probes of any size: --with icmp or udp".to_owned());
             }
@@ -373,9 +378,6 @@ impl RawPing {
         let bits = matches!(self.rate, Some(Rate::Bits(_)));
         if bits && (self.size == 0 || self.with == ProbeKind::TcpSyn) {
             return Err("a rate in bits is of data, and these probes have none".to_owned());
-        }
-        if self.interval == Some(Duration::ZERO) {
-            return Err("an interval of 0 is --flood, which waits for answers, or --rate".to_owned());
         }
         Ok(())
     }
