@@ -241,6 +241,29 @@ say(seen + drops[0], before < 10000, wrong, seen > 100)
 }
 
 #[test]
+fn what_a_device_refuses_to_cut_goes_again_as_plain_datagrams() {
+    require(&["strace"]);
+    let dir = TempDir::new();
+    let script = "server.setsockopt(socket.SOL_SOCKET, 8, 4 << 20)\ngot = [int.from_bytes(server.recv(70000)[:8], 'big') for _ in range(400)]\nsay(got == list(range(400)))";
+    for (index, errno) in ["EIO", "EINVAL", "EOPNOTSUPP"].into_iter().enumerate() {
+        let peer = udp::server(Family::V4, script);
+        let log = dir.path().join(index.to_string());
+        // The first send is one that the kernel is to cut.
+        let inject = format!("inject=sendmmsg:error={errno}:when=1");
+        let strace = ["strace", "-f", "-qq", "-o", log.to_str().unwrap(), "-e", "trace=sendmmsg", "-e", &inject];
+        let run = to(Family::V4, peer.port, "--flood --count 400 --size 200 --json").under(strace).run().exits(0);
+        let (sent, not_sent) = (run.summary().sent.unwrap(), run.summary().not_sent.unwrap());
+        assert_eq!((sent, not_sent), (400, 0), "{errno}: {}", run.dump());
+        assert_eq!(peer.lines(), ["True"], "{errno}: the same data again, and nothing twice");
+        let warnings = run.all::<Warning>().iter().filter(|warning| warning.name == "gso-refused").count();
+        assert_eq!(warnings, 1, "{errno}: {}", run.dump());
+        let log = std::fs::read_to_string(&log).unwrap();
+        let cut = log.lines().filter(|line| line.contains("UDP_SEGMENT") || line.contains("cmsg_type=0x67")).count();
+        assert_eq!(cut, 1, "{errno}: never asked again\n{}", &log[..log.len().min(2000)]);
+    }
+}
+
+#[test]
 fn each_encoding_of_messages_is_read() {
     for (words, expected) in [
         (vec!["--crlf", "a", "b"], vec!["b'a\\r\\n'", "b'b\\r\\n'"]),
