@@ -479,7 +479,7 @@ _sockeye() {
             return 0
             ;;
         sockeye__subcmd__raw__subcmd__ping)
-            opts="-c -i -f -A -s -p -W -j -v -q -4 -6 -n -t -I -w -h -V --count --interval --rate --flood --adaptive --schedule --sweep --retry --backoff --until-reply --size --pattern --socket --with --port --trace --path-mtu --all-addresses --include-broadcast --timeout --resolve-timeout --max-loss --max-rtt --plot --live --recv-buffer --send-buffer --dscp --mark --reuse-port --keepalive --no-delay --mss --congestion --user-timeout --fast-open --mptcp --dont-fragment --busy-poll --report-every --json --format --events --verbose --quiet --color --ipv4 --ipv6 --numeric --source --ttl --interface --deadline --help --version"
+            opts="-c -i -f -A -s -p -W -j -q -4 -6 -n -v -t -I -w -h -V --count --interval --rate --flood --adaptive --schedule --sweep --retry --backoff --until-reply --size --pattern --socket --with --port --trace --path-mtu --all-addresses --include-broadcast --timeout --resolve-timeout --max-loss --max-rtt --plot --live --recv-buffer --send-buffer --dscp --mark --reuse-port --keepalive --no-delay --mss --congestion --user-timeout --fast-open --mptcp --dont-fragment --busy-poll --json --format --events --quiet --color --ipv4 --ipv6 --numeric --report-every --verbose --source --ttl --interface --deadline --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -601,10 +601,6 @@ _sockeye() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
-                --report-every)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
                 --format)
                     COMPREPLY=($(compgen -W "text json" -- "${cur}"))
                     return 0
@@ -615,6 +611,10 @@ _sockeye() {
                     ;;
                 --color)
                     COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                --report-every)
+                    COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 --source)

@@ -257,7 +257,7 @@ complete -c sockeye -n "__fish_sockeye_using_subcommand raw-ping" -l schedule -d
 poisson\t'At random, so many in the long run (RFC 2330, 11.1.1): nothing periodic is missed'"
 complete -c sockeye -n "__fish_sockeye_using_subcommand raw-ping" -l retry -d 'With --sweep: try a silent target so often again' -r
 complete -c sockeye -n "__fish_sockeye_using_subcommand raw-ping" -l backoff -d 'With --retry: multiply the time-out by this with each try' -r
-complete -c sockeye -n "__fish_sockeye_using_subcommand raw-ping" -s s -l size -d 'Data of each echo request, or of a datagram, in bytes' -r
+complete -c sockeye -n "__fish_sockeye_using_subcommand raw-ping" -s s -l size -d 'Data of each echo request, or of a datagram, in bytes [default: 56]' -r
 complete -c sockeye -n "__fish_sockeye_using_subcommand raw-ping" -s p -l pattern -d 'Fill the data after the nonce with this, in hexadecimal, again and again [default: the pattern of RFC 864]' -r
 complete -c sockeye -n "__fish_sockeye_using_subcommand raw-ping" -l socket -d 'By which socket echo requests go' -r -f -a "auto\t'SOCK_RAW where it is permitted, else SOCK_DGRAM'
 raw\t'SOCK_RAW: it needs CAP_NET_RAW'
@@ -279,13 +279,13 @@ complete -c sockeye -n "__fish_sockeye_using_subcommand raw-ping" -l mss -d 'Max
 complete -c sockeye -n "__fish_sockeye_using_subcommand raw-ping" -l congestion -d 'Congestion algorithm (TCP_CONGESTION)' -r
 complete -c sockeye -n "__fish_sockeye_using_subcommand raw-ping" -l user-timeout -d 'Give a connection up when sent data stays unacknowledged this long (TCP_USER_TIMEOUT)' -r
 complete -c sockeye -n "__fish_sockeye_using_subcommand raw-ping" -l busy-poll -d 'Poll the device this long before waiting (SO_BUSY_POLL)' -r
-complete -c sockeye -n "__fish_sockeye_using_subcommand raw-ping" -l report-every -d 'Report the totals so far each time this long has passed, and the TCP figures of every connection on which bytes moved' -r
 complete -c sockeye -n "__fish_sockeye_using_subcommand raw-ping" -l format -d 'Report in this form' -r -f -a "text\t'For people'
 json\t'For scripts: one JSON object a line'"
 complete -c sockeye -n "__fish_sockeye_using_subcommand raw-ping" -l events -d 'Write the JSON events to this file as well' -r -F
 complete -c sockeye -n "__fish_sockeye_using_subcommand raw-ping" -l color -d 'Colour the text' -r -f -a "auto\t'On terminals, unless NO_COLOR is set'
 always\t'Always'
 never\t'Never'"
+complete -c sockeye -n "__fish_sockeye_using_subcommand raw-ping" -l report-every -d 'Report the totals so far each time this long has passed' -r
 complete -c sockeye -n "__fish_sockeye_using_subcommand raw-ping" -l source -d 'Use this address of ours' -r
 complete -c sockeye -n "__fish_sockeye_using_subcommand raw-ping" -s t -l ttl -d 'Time to live, or hop limit, of what is sent; with --trace the most hops that are looked at [default: the system\'s; with --trace 30]' -r
 complete -c sockeye -n "__fish_sockeye_using_subcommand raw-ping" -s I -l interface -d 'Keep to this interface (SO_BINDTODEVICE)' -r
@@ -306,11 +306,11 @@ complete -c sockeye -n "__fish_sockeye_using_subcommand raw-ping" -l fast-open -
 complete -c sockeye -n "__fish_sockeye_using_subcommand raw-ping" -l mptcp -d 'Speak MPTCP, with a peer that does too (IPPROTO_MPTCP; RFC 8684)'
 complete -c sockeye -n "__fish_sockeye_using_subcommand raw-ping" -l dont-fragment -d 'Forbid fragmentation (IP_MTU_DISCOVER)'
 complete -c sockeye -n "__fish_sockeye_using_subcommand raw-ping" -s j -l json -d 'Report as JSON, one object a line'
-complete -c sockeye -n "__fish_sockeye_using_subcommand raw-ping" -s v -l verbose -d 'Report more: each setsockopt, sends of a relay, TCP figures'
 complete -c sockeye -n "__fish_sockeye_using_subcommand raw-ping" -s q -l quiet -d 'Report results and errors only'
 complete -c sockeye -n "__fish_sockeye_using_subcommand raw-ping" -s 4 -l ipv4 -d 'Use IPv4 only'
 complete -c sockeye -n "__fish_sockeye_using_subcommand raw-ping" -s 6 -l ipv6 -d 'Use IPv6 only'
 complete -c sockeye -n "__fish_sockeye_using_subcommand raw-ping" -s n -l numeric -d 'Numeric only: look no name up'
+complete -c sockeye -n "__fish_sockeye_using_subcommand raw-ping" -s v -l verbose -d 'Report more: each setsockopt, each packet that goes'
 complete -c sockeye -n "__fish_sockeye_using_subcommand raw-ping" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c sockeye -n "__fish_sockeye_using_subcommand raw-ping" -s V -l version -d 'Print version'
 complete -c sockeye -n "__fish_sockeye_using_subcommand unix-serve" -l type -d 'The type of the socket' -r -f -a "stream\t'SOCK_STREAM: connections that carry bytes'

@@ -137,7 +137,7 @@ impl ExitCode {
                 "It did what it was to do. A server that ran until a signal, --count or --deadline exits so too."
             }
             Self::No => {
-                "It ran, and the answer is no: --expect unmet, or some of several targets, ports or rounds failed."
+                "It ran, and the answer is no: --expect unmet, --max-loss or --max-rtt exceeded, or some of several targets, ports or rounds failed."
             }
             Self::Usage => "The command line is wrong. Nothing was done; the message is on stderr.",
             Self::Resolve => "A name did not resolve, or not in time.",

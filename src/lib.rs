@@ -57,10 +57,8 @@ pub fn run(started: Instant, words: impl IntoIterator<Item = OsString>, streams:
             if raw_ping.live && !streams.is_on_terminal() {
                 return streams.refuse("--live draws on a terminal, and stdout or stdin is none").number();
             }
-            // With the rights that the program was started with; the walk has none.
-            let lists = command::raw_ping::read_lists(&raw_ping);
             let stage = stage::of_raw_ping(&raw_ping);
-            stage.run(started, streams, |run| command::raw_ping::run(*raw_ping, lists, run))
+            stage.run(started, streams, |run| command::raw_ping::run(*raw_ping, run))
         }
         Command::UnixServe(unix_serve) => {
             let stage = stage::of_unix_serve(&unix_serve);

@@ -13,8 +13,8 @@ use nix::fcntl::OFlag;
 use tokio::sync::Notify;
 
 use crate::args::{
-    self, Connect, Doctor, Load, Output, Pacing, Quest, RawPing, Reception, Serve, Tempo, UdpListen, UdpSend,
-    UnixServe, UnixType,
+    self, Connect, Doctor, Load, Output, Pacing, RawPing, Reception, Serve, Tempo, UdpListen, UdpSend, UnixServe,
+    UnixType,
 };
 use crate::command::Run;
 use crate::error::{Error, ExitCode, Step, errno_name};
@@ -246,7 +246,7 @@ pub(crate) fn of_raw_ping(ping: &RawPing) -> Stage {
         (_, true) => Some(Chart::Live),
         (false, false) => None,
     };
-    let many = ping.has_many() && ping.quest() == Quest::Ping;
+    let many = ping.has_many();
     let results = Results::Probes { many, sweep: is_sweep };
     Stage {
         in_bulk: ping.in_bulk(),
@@ -485,6 +485,13 @@ impl Audience for Wiring {
 
     fn is_full(&self) -> bool {
         self.report.as_ref().is_some_and(Report::is_full)
+    }
+
+    fn tick(&mut self, stamp: Stamp) {
+        if let Some(report) = &mut self.report {
+            // The terminal may have another size by now.
+            report.tick(stamp, canvas(&io::stdout()));
+        }
     }
 
     fn interim(&mut self, stamp: Stamp) {

@@ -49,6 +49,11 @@ impl Aim {
         if let Some((first, last)) = range(word) {
             return Self::between(first, last, word);
         }
+        if let Some((host, port)) =
+            target::split(word).ok().filter(|(_, port)| port.is_some()).and_then(|(host, port)| Some((host, port?)))
+        {
+            return Err(format!("a target has no port: write {host}, and --with tcp-syn --port {port} to probe it"));
+        }
         Host::parse(word).map(Self::Host)
     }
 

@@ -1,6 +1,7 @@
 //! `raw-ping`: the words of a pinger.
 
 use std::ffi::{OsStr, OsString};
+use std::net::IpAddr;
 use std::time::Duration;
 
 use clap::builder::{OsStringValueParser, TypedValueParser};
@@ -111,8 +112,17 @@ error about it). What the kernel did not take is not-sent. Round-trip times are 
 to its receive time stamp; where one is missing, `clock` is `user`. With --flood and --sweep the time of departure is \
 ours.
 
-Exit: 0 when every target has answered at least once, 8 when none has, 9 when ICMP errors came instead, 1 when some have \
-or --max-loss or --max-rtt is exceeded. Ctrl-\\ (SIGQUIT) prints the totals so far.")]
+Exit: 0 when every target has answered at least once, 8 when none has, 9 when ICMP errors came instead (7 where they \
+said port-unreachable), 1 when some have, or --max-loss or --max-rtt is exceeded. Ctrl-\\ (SIGQUIT) prints the totals so far.")]
+#[command(mut_args(|arg| match arg.get_id().as_str() {
+    // Of connections and ports: they are refused.
+    "keepalive" | "no_delay" | "mss" | "congestion" | "user_timeout" | "fast_open" | "mptcp" | "reuse_port" => {
+        arg.hide(true)
+    }
+    _ => arg,
+}))]
+#[command(mut_arg("report_every", |arg| arg.help("Report the totals so far each time this long has passed")))]
+#[command(mut_arg("verbose", |arg| arg.help("Report more: each setsockopt, each packet that goes")))]
 #[command(mut_arg("source", |arg| arg.short(None).value_name("ADDR").help("Use this address of ours")))]
 #[command(mut_arg("ttl", |arg| arg.short('t').help(
     "Time to live, or hop limit, of what is sent; with --trace the most hops that are looked at [default: the system's; \
@@ -163,9 +173,9 @@ pub struct RawPing {
     /// End with a target when it has answered once
     #[arg(long, conflicts_with = "sweep", help_heading = "Probes")]
     pub until_reply: bool,
-    /// Data of each echo request, or of a datagram, in bytes
-    #[arg(short, long, value_name = "SIZE", default_value = "56", value_parser = size, allow_negative_numbers = true, help_heading = "Probes")]
-    pub size: usize,
+    /// Data of each echo request, or of a datagram, in bytes [default: 56]
+    #[arg(short, long, value_name = "SIZE", value_parser = size, allow_negative_numbers = true, help_heading = "Probes")]
+    size: Option<usize>,
     /// Fill the data after the nonce with this, in hexadecimal, again and again [default: the pattern of
     /// RFC 864]
     #[arg(short, long, value_name = "HEX", value_parser = pattern, help_heading = "Probes")]
@@ -225,6 +235,25 @@ pub struct RawPing {
 struct Pattern(Vec<u8>);
 
 impl RawPing {
+    /// Returns how many bytes of data a probe has: a SYN has none.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        /// As ping(8) has it.
+        const SIZE: usize = 56;
+        if self.with == ProbeKind::TcpSyn { 0 } else { self.size.unwrap_or(SIZE) }
+    }
+
+    /// Returns the only family to use, if words keep to one: that of our address is one.
+    #[must_use]
+    pub fn family(&self) -> Option<Family> {
+        let of_source = self.options.source.as_ref().and_then(|source| match source.host {
+            Host::Ip(IpAddr::V4(_), _) => Some(Family::V4),
+            Host::Ip(IpAddr::V6(_), _) => Some(Family::V6),
+            Host::Name(_) => None,
+        });
+        self.output.family().or(of_source)
+    }
+
     /// Returns how many probes each target gets; `None` is for ever.
     #[must_use]
     pub fn count(&self) -> Option<u64> {
@@ -267,7 +296,7 @@ impl RawPing {
     fn probes(&self, rate: Rate) -> f64 {
         match rate {
             Rate::Units(rate) => rate,
-            Rate::Bits(bits) => bits / 8.0 / (self.size.max(1) as f64),
+            Rate::Bits(bits) => bits / 8.0 / (self.size().max(1) as f64),
         }
     }
 
@@ -357,10 +386,22 @@ impl RawPing {
                 return Err("--source takes an address alone: a probe has no port of its own choice".to_owned());
             }
             self.output.check_host(&source.host)?;
+            let is_v4 = matches!(source.host, Host::Ip(IpAddr::V4(_), _));
+            if let Some(ip) = self.targets.iter().filter_map(Aim::ip).find(|ip| ip.is_ipv4() != is_v4) {
+                return Err(format!("--source {} and {ip} are of two families", source.host));
+            }
+        }
+        if !self.sweep && (self.retry > 0 || self.backoff != 1.0) {
+            return Err("--retry and --backoff are for --sweep".to_owned());
+        }
+        if self.retry == 0 && self.backoff != 1.0 {
+            return Err("--backoff is for --retry".to_owned());
         }
         match self.with {
             ProbeKind::Icmp if self.port.is_some() => return Err("--port is for --with tcp-syn and udp".to_owned()),
-            ProbeKind::TcpSyn if self.pattern.is_some() => return Err("a SYN has no data for --pattern".to_owned()),
+            ProbeKind::TcpSyn if self.pattern.is_some() || self.size.is_some() => {
+                return Err("a SYN has no data: --size and --pattern are for --with icmp and udp".to_owned());
+            }
             _ if self.trace && self.interval == Some(Duration::ZERO) => {
                 return Err("--trace needs an interval, or a rate".to_owned());
             }
@@ -376,14 +417,14 @@ impl RawPing {
             return Err("port 0 is nobody's".to_owned());
         }
         let bits = matches!(self.rate, Some(Rate::Bits(_)));
-        if bits && (self.size == 0 || self.with == ProbeKind::TcpSyn) {
+        if bits && self.size() == 0 {
             return Err("a rate in bits is of data, and these probes have none".to_owned());
         }
         Ok(())
     }
 
     fn check_family(&self, aim: &Aim) -> Result<(), String> {
-        match (aim.ip().map(|ip| ip.is_ipv4()), self.output.family()) {
+        match (aim.ip().map(|ip| ip.is_ipv4()), self.family()) {
             (Some(true), Some(Family::V6)) => Err("an IPv4 network is not of the family that -6 keeps to".to_owned()),
             (Some(false), Some(Family::V4)) => Err("an IPv6 network is not of the family that -4 keeps to".to_owned()),
             _ => Ok(()),

@@ -54,6 +54,8 @@ pub trait Audience: std::marker::Send {
     fn add(&mut self, stamp: Stamp, event: &Event<'_>, was_wanted: bool);
     /// Returns whether more waits to be written than should: whoever can wait, waits for room.
     fn is_full(&self) -> bool;
+    /// Shows what is due by now, where something is shown by time.
+    fn tick(&mut self, _stamp: Stamp) {}
     /// Reports the totals so far.
     fn interim(&mut self, stamp: Stamp);
     /// Reports the summary and writes out all that waits. Returns the code that the process exits

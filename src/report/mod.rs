@@ -214,6 +214,13 @@ impl Report {
         }
     }
 
+    /// Draws what is to be drawn by now, into the room that there is.
+    pub fn tick(&mut self, stamp: Stamp, canvas: Canvas) {
+        if let View::Text(text) = &mut self.view {
+            text.tick(stamp, canvas);
+        }
+    }
+
     /// Returns whether more waits to be written, anywhere, than should.
     #[must_use]
     pub fn is_full(&self) -> bool {

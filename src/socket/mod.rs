@@ -258,6 +258,27 @@ pub fn interface_index(zone: &str) -> io::Result<u32> {
     nix::net::if_::if_nametoindex(zone).map_err(io::Error::from)
 }
 
+/// Returns the name of the interface that has an address.
+#[must_use]
+pub fn interface_of(ip: IpAddr) -> Option<String> {
+    let all = nix::ifaddrs::getifaddrs().ok()?;
+    all.filter_map(|one| Some((one.interface_name, ip_of(&one.address?)?)))
+        .find(|(_, own)| *own == ip)
+        .map(|(name, _)| name)
+}
+
+/// Returns the broadcast addresses of this host's networks.
+#[must_use]
+pub fn broadcast_addresses() -> Vec<IpAddr> {
+    let all = nix::ifaddrs::getifaddrs().into_iter().flatten();
+    all.filter_map(|one| ip_of(&one.broadcast?)).collect()
+}
+
+fn ip_of(storage: &nix::sys::socket::SockaddrStorage) -> Option<IpAddr> {
+    let v4 = storage.as_sockaddr_in().map(|v4| IpAddr::from(v4.ip()));
+    v4.or_else(|| storage.as_sockaddr_in6().map(|v6| IpAddr::from(v6.ip())))
+}
+
 /// Makes an address of an IP, the zone of a link-local one, and a port.
 ///
 /// # Errors

@@ -109,8 +109,8 @@ struct Brief {
     strays: [u16; 2],
     icmp_errors: u16,
     refused: u16,
-    received: bool,
-    late: bool,
+    received: u16,
+    late: u16,
 }
 
 /// One hop of a way.
@@ -232,7 +232,8 @@ impl Pings {
                 rtt.record(reply.rtt);
             }
         });
-        if let Some(hops) = reply.hops {
+        // An error of that hop has been counted.
+        if let Some(hops) = reply.hops.filter(|_| !reply.was_refused) {
             self.at_hop(reply.number, hops, reply.from.ip(), reply.rtt, true);
         }
     }
@@ -251,6 +252,10 @@ impl Pings {
     fn lose(&mut self, lost: &event::Lost<'_>) {
         self.counts.lost += 1;
         self.to(lost.number, lost.target, |counts, _| counts.lost += 1);
+        // The numbers of a trace go over all hops.
+        if !self.hops.is_empty() {
+            return;
+        }
         let (mut spans, place) = (std::mem::take(&mut self.spans), self.spans_left());
         let mut told = (0, 0);
         if let Some(target) = self.target(lost.number, lost.target) {
@@ -458,8 +463,8 @@ impl Brief {
             strays: [0; 2],
             icmp_errors: 0,
             refused: 0,
-            received: false,
-            late: false,
+            received: 0,
+            late: 0,
         }
     }
 
@@ -492,7 +497,7 @@ impl Brief {
         self.duplicates = few(counts.duplicates);
         self.strays = [few(counts.corrupted), few(counts.foreign)];
         self.icmp_errors = few(counts.icmp_errors);
-        (self.received, self.late) = (counts.received > 0, counts.late > 0);
+        (self.received, self.late) = (few(counts.received), few(counts.late));
         if let Some(figures) = rtt.figures() {
             self.rtt = figures.max_ns;
         }
@@ -500,7 +505,7 @@ impl Brief {
 
     fn totals(&self) -> Totals {
         let mut rtt = Distribution::default();
-        if self.received {
+        if self.received > 0 {
             rtt.record(Duration::from_nanos(self.rtt));
         }
         let totals = self.counts().add_totals(&rtt, Totals::default());

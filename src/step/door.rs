@@ -203,6 +203,15 @@ impl Door {
         self.conns.fetch_add(1, Ordering::Relaxed) + 1
     }
 
+    /// Lets whoever is told show what is due by now.
+    pub fn tick(&self) {
+        let mut inner = self.lock();
+        let stamp = self.stamp(&mut inner);
+        if let Some(audience) = &mut inner.audience {
+            audience.tick(stamp);
+        }
+    }
+
     /// Asks for the totals so far.
     pub fn interim(&self) {
         let mut inner = self.lock();

@@ -2,14 +2,22 @@
 
 use std::io;
 use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::time::Duration;
 
 use nix::sys::termios::{LocalFlags, SetArg, Termios, tcgetattr, tcsetattr};
 
-use super::{Cause, Stdin, Stop};
+use tokio::task::JoinHandle;
 
-/// Keys are read one by one; dropped, the terminal is as it was.
+use super::{Cause, Door, Stdin, Stop};
+
+/// How often the screen is drawn.
+const TICK: Duration = Duration::from_millis(100);
+
+/// The screen is drawn again and again, and keys are read one by one; dropped, the terminal is as it was.
 pub struct Keys {
     before: Option<Termios>,
+    ticks: JoinHandle<()>,
 }
 
 impl Keys {
@@ -17,7 +25,15 @@ impl Keys {
     ///
     /// # Errors
     /// No thread can be made.
-    pub fn watch(stdin: Stdin, stop: &Stop) -> io::Result<Self> {
+    pub fn watch(stdin: Stdin, door: &Arc<Door>, stop: &Stop) -> io::Result<Self> {
+        let door = Arc::clone(door);
+        let ticks = tokio::spawn(async move {
+            let mut ticks = tokio::time::interval(TICK);
+            loop {
+                ticks.tick().await;
+                door.tick();
+            }
+        });
         let before = tcgetattr(&stdin.stream).ok();
         if let Some(before) = &before {
             let mut one_by_one = before.clone();
@@ -33,12 +49,13 @@ impl Keys {
                 }
             }
         })?;
-        Ok(Self { before })
+        Ok(Self { before, ticks })
     }
 }
 
 impl Drop for Keys {
     fn drop(&mut self) {
+        self.ticks.abort();
         if let Some(before) = &self.before {
             let _is_set = tcsetattr(io::stdin(), SetArg::TCSANOW, before);
         }

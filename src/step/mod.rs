@@ -57,7 +57,7 @@ pub use open::{bind_address, listener, source_address};
 pub use order::Order;
 pub use pace::Pace;
 pub use ping::{Due, PingWords, Pinger, ProbeFate, Targets, permits};
-pub use privileged::{Privileged, give_up_rights};
+pub use privileged::{LIST_BYTES, Privileged, give_up_rights};
 pub use race::connect;
 pub use resolve::{resolve, resolve_host};
 pub use round::{Grid, round};
@@ -89,14 +89,6 @@ pub fn now() -> Instant {
 #[must_use]
 pub fn since(then: Instant) -> Duration {
     then.elapsed()
-}
-
-/// Reads a file whole.
-///
-/// # Errors
-/// As open(2) and read(2), not reported.
-pub fn read_file(path: &std::path::Path) -> std::io::Result<Vec<u8>> {
-    std::fs::read(path)
 }
 
 /// Reports that a file could not be opened or read, or what is wrong with what it has.

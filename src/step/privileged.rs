@@ -3,10 +3,17 @@
 //! Capabilities belong to a thread, and a new thread has those of the one that made it. So the thread
 //! that opens sockets is made first, then the first thread gives its rights up, then all others are made.
 
-use std::io;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
 use std::sync::mpsc;
 
+use tokio::sync::oneshot;
+
 use crate::socket::privilege;
+
+/// The most bytes of a list: more names more targets than there may be.
+pub const LIST_BYTES: usize = 1 << 28;
 
 /// Work for a thread.
 pub(super) type Job = Box<dyn FnOnce() + Send>;
@@ -29,6 +36,24 @@ impl Privileged {
             }
         })?;
         Ok(Self { jobs })
+    }
+
+    /// Reads a file with these rights, at most one byte more than [`LIST_BYTES`]. Whoever no longer waits
+    /// for it leaves the thread behind.
+    ///
+    /// # Errors
+    /// As open(2) and read(2), not reported.
+    pub async fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+        let (tell, told) = oneshot::channel();
+        let path = path.to_owned();
+        self.run(Box::new(move || {
+            let read = File::open(&path).and_then(|file| {
+                let mut all = Vec::new();
+                file.take(LIST_BYTES as u64 + 1).read_to_end(&mut all).map(|_| all)
+            });
+            let _unheard = tell.send(read);
+        }))?;
+        told.await.unwrap_or_else(|_| Err(io::ErrorKind::BrokenPipe.into()))
     }
 
     /// Lets the thread do something.

@@ -155,7 +155,8 @@ async fn run<T: Send + 'static>(
     work: impl FnOnce(&Halt) -> T + Send + 'static,
 ) -> Result<(T, Option<Cause>), Failed> {
     let local = |error: &io::Error| Error::of_io(step, error, "a thread").with_exit_code(ExitCode::Local);
-    let halt = Arc::new(Halt::new().map_err(|error| door.fail(&local(&error)))?);
+    let no_event = |error| door.fail(&Error::of_io(Step::Socket, &error, "eventfd").with_exit_code(ExitCode::Local));
+    let halt = Arc::new(Halt::new().map_err(no_event)?);
     let (tell, mut told) = oneshot::channel();
     let theirs = Arc::clone(&halt);
     let placed = place(Box::new(move || {

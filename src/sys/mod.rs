@@ -217,6 +217,28 @@ pub fn hangup(socket: BorrowedFd<'_>) -> Hangup {
     Hangup { is_peer_closed: has(libc::POLLRDHUP), has_error: has(libc::POLLERR) }
 }
 
+/// Returns the MTU of an interface, in bytes (SIOCGIFMTU, netdevice(7)).
+///
+/// # Errors
+/// As ioctl(2): ENODEV where there is no such interface.
+pub fn interface_mtu(socket: BorrowedFd<'_>, name: &str) -> io::Result<usize> {
+    // SAFETY: integers, for which zero is valid.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    if name.len() >= request.ifr_name.len() {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    for (place, byte) in request.ifr_name.iter_mut().zip(name.bytes()) {
+        *place = byte as libc::c_char;
+    }
+    // SAFETY: the request is valid to read and write; its name ends with a zero.
+    if unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCGIFMTU as _, &raw mut request) } < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the kernel wrote the MTU into the union, an int.
+    let mtu = unsafe { request.ifr_ifru.ifru_mtu };
+    usize::try_from(mtu).map_err(|_| io::ErrorKind::InvalidData.into())
+}
+
 /// Returns whether this process was started with the signal ignored, as nohup(1) does.
 #[must_use]
 pub fn is_ignored(signal: i32) -> bool {

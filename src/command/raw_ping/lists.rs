@@ -1,7 +1,6 @@
 //! The targets: the words of the command line and of lists, looked up and numbered.
 
 use std::net::IpAddr;
-use std::path::PathBuf;
 
 use ipnet::IpNet;
 use tokio::task::JoinSet;
@@ -11,29 +10,16 @@ use crate::address::Address;
 use crate::args::aim::MOST;
 use crate::args::{Aim, Host, RawPing};
 use crate::error::{Error, ExitCode, Step};
-use crate::step::{self, Failed, Stdin, Targets};
-
-/// What the files have that the words name.
-pub struct Lists(Vec<(PathBuf, std::io::Result<Vec<u8>>)>);
-
-/// Reads the lists of targets.
-#[must_use]
-pub fn read_lists(ping: &RawPing) -> Lists {
-    let read = |aim: &Aim| match aim {
-        Aim::File(path) => Some((path.clone(), step::read_file(path))),
-        _ => None,
-    };
-    Lists(ping.targets.iter().filter_map(read).collect())
-}
+use crate::step::{self, Failed, LIST_BYTES as MOST_BYTES, Privileged, Stdin, Targets};
 
 /// Returns the targets with their numbers, and what came of names that did not resolve.
 pub(super) async fn targets(
     ping: &RawPing,
-    lists: Lists,
     stdin: Option<Stdin>,
+    privileged: &Privileged,
     run: &Run,
 ) -> Result<(Targets, Results), Failed> {
-    let aims = aims(ping, lists, stdin, run).await?;
+    let aims = aims(ping, stdin, privileged, run).await?;
     let names = aims.iter().filter_map(|aim| if let Aim::Host(Host::Name(name)) = aim { Some(name) } else { None });
     let mut looked_up = look_up(ping, names.cloned().collect(), run).await.into_iter();
     let (mut targets, mut unresolved) = (Targets::new(ping.port()), Results::default());
@@ -47,10 +33,10 @@ pub(super) async fn targets(
                 Some(Err(failed)) => unresolved.add(failed.code),
                 None => unresolved.add(ExitCode::Local),
             },
-            Aim::Host(host) => {
-                let addresses = step::resolve_host(&run.door, host, 0, None, ping.resolve_timeout).await?;
-                addresses.iter().for_each(|address| targets.push(address));
-            }
+            Aim::Host(host) => match step::resolve_host(&run.door, host, 0, None, ping.resolve_timeout).await {
+                Ok(addresses) => addresses.iter().for_each(|address| targets.push(address)),
+                Err(failed) => unresolved.add(failed.code),
+            },
             Aim::Net(net) => {
                 let (first, count) = row(net, ping.include_broadcast);
                 targets.push_row(first, count);
@@ -75,18 +61,25 @@ fn row(net: &IpNet, include_broadcast: bool) -> (IpAddr, u32) {
 }
 
 /// Returns the words, those of lists in the place of their list.
-async fn aims(ping: &RawPing, lists: Lists, mut stdin: Option<Stdin>, run: &Run) -> Result<Vec<Aim>, Failed> {
-    let (mut all, mut lists) = (Vec::new(), lists.0.into_iter());
-    let mut addresses = 0;
+async fn aims(
+    ping: &RawPing,
+    mut stdin: Option<Stdin>,
+    privileged: &Privileged,
+    run: &Run,
+) -> Result<Vec<Aim>, Failed> {
+    let (mut all, mut addresses) = (Vec::new(), 0);
     for aim in &ping.targets {
         let (name, listed) = match aim {
-            Aim::File(_) => match lists.next() {
-                Some((path, Ok(text))) => (path.display().to_string(), text),
-                Some((path, Err(error))) => {
+            Aim::File(path) => match privileged.read(path).await {
+                Ok(text) if text.len() > MOST_BYTES => {
+                    let message = format!("{}: more than {MOST_BYTES} bytes", path.display());
+                    return Err(step::unreadable(&run.door, &wrong(&message)));
+                }
+                Ok(text) => (path.display().to_string(), text),
+                Err(error) => {
                     let error = Error::of_io(Step::Open, &error, &path.display().to_string());
                     return Err(step::unreadable(&run.door, &error));
                 }
-                None => continue,
             },
             Aim::Stdin => ("stdin".to_owned(), read_stdin(stdin.take(), run).await?),
             aim => {
@@ -115,6 +108,7 @@ fn wrong(message: &str) -> Error {
 /// Parses a list: words between blanks; `#` begins a comment.
 fn words(ping: &RawPing, text: &[u8]) -> Result<Vec<Aim>, String> {
     let text = std::str::from_utf8(text).map_err(|_| "is not UTF-8".to_owned())?;
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut all = Vec::new();
     for (number, line) in text.lines().enumerate() {
         let line = line.split('#').next().unwrap_or_default();
@@ -131,6 +125,9 @@ async fn read_stdin(stdin: Option<Stdin>, run: &Run) -> Result<Vec<u8>, Failed> 
     let mut all = Vec::new();
     while let Some(chunk) = chunks.next(&run.door).await? {
         all.extend(chunk);
+        if all.len() > MOST_BYTES {
+            return Err(step::unreadable(&run.door, &wrong(&format!("stdin: more than {MOST_BYTES} bytes"))));
+        }
     }
     Ok(all)
 }
@@ -139,7 +136,7 @@ async fn read_stdin(stdin: Option<Stdin>, run: &Run) -> Result<Vec<u8>, Failed> 
 async fn look_up(ping: &RawPing, names: Vec<String>, run: &Run) -> Vec<Option<Result<Vec<IpAddr>, Failed>>> {
     /// Look-ups at once: each is a thread.
     const PARALLEL: usize = 32;
-    let (only, bound) = (ping.output.family(), ping.resolve_timeout);
+    let (only, bound) = (ping.family(), ping.resolve_timeout);
     let mut found: Vec<_> = names.iter().map(|_| None).collect();
     let (mut running, mut left) = (JoinSet::new(), names.into_iter().enumerate());
     loop {

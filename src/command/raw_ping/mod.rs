@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::udp_listen::RECV_BUFFER;
 use super::{Results, Run};
-use crate::args::{ProbeKind, Quest, RawPing, SocketOptions, Tempo};
+use crate::args::{Quest, RawPing, SocketOptions, Tempo};
 use crate::error::{ExitCode, Step};
 use crate::step::{self, Failed, Halt, Keys, PingWords, Pinger, Woken};
 
@@ -13,8 +13,6 @@ mod lists;
 mod path_mtu;
 mod tempo;
 mod times;
-
-pub use lists::{Lists, read_lists};
 
 /// The most probes a second of which the kernel is asked when each leaves.
 const SLOW: f64 = 20_000.0;
@@ -26,14 +24,15 @@ const SEND_BUFFER: u32 = 4 << 20;
 const MOST_DATA: usize = 65_507;
 
 /// Walks a pinger through its life.
-pub async fn run(ping: RawPing, lists: Lists, mut run: Run) -> ExitCode {
+pub async fn run(ping: RawPing, mut run: Run) -> ExitCode {
+    let Some(privileged) = run.privileged.take() else { return ExitCode::Local };
     let stdin = run.stdin.take();
     let (keys, stdin) = match (ping.live, stdin) {
-        (true, Some(stdin)) => (Keys::watch(stdin, &run.stop).ok(), None),
+        (true, Some(stdin)) => (Keys::watch(stdin, &run.door, &run.stop).ok(), None),
         (_, stdin) => (None, stdin),
     };
     let gathered = tokio::select! {
-        gathered = lists::targets(&ping, lists, stdin, &run) => gathered,
+        gathered = lists::targets(&ping, stdin, &privileged, &run) => gathered,
         cause = run.stop.reached() => return run.stopped(cause, "anything was sent"),
     };
     let (targets, unresolved) = match gathered {
@@ -47,7 +46,6 @@ pub async fn run(ping: RawPing, lists: Lists, mut run: Run) -> ExitCode {
         Ok(source) => source,
         Err(failed) => return failed.code,
     };
-    let Some(privileged) = run.privileged.take() else { return ExitCode::Local };
     let (door, count) = (std::sync::Arc::clone(&run.door), targets.len());
     let walked = step::on_privileged(&run.door, &run.stop, Step::Send, &privileged, move |halt| {
         let opened = Pinger::open(&door, targets, words(&ping, count, source));
@@ -79,7 +77,7 @@ fn words(ping: &RawPing, targets: u32, source: Option<crate::address::Address>) 
         Tempo::Flood | Tempo::Sweep { rate: None, .. } => true,
         Tempo::Paced { .. } | Tempo::Adaptive | Tempo::Sweep { .. } => false,
     };
-    let size = if ping.with == ProbeKind::TcpSyn { 0 } else { ping.size };
+    let size = ping.size();
     let largest = if quest == Quest::PathMtu { MOST_DATA } else { size };
     PingWords {
         options: options(ping, is_windowed),
@@ -152,7 +150,8 @@ fn code(ping: &RawPing, pinger: &Pinger, result: Result<(), Failed>) -> ExitCode
     let is_exceeded = ping.max_rtt.is_some_and(|most| pinger.longest() > most)
         || ping.max_loss.is_some_and(|most| pinger.greatest_loss() * 100.0 > most);
     match results.code() {
-        ExitCode::Ok if is_exceeded => ExitCode::No,
+        code @ (ExitCode::Permission | ExitCode::Local | ExitCode::File) => code,
+        _ if is_exceeded => ExitCode::No,
         code => code,
     }
 }

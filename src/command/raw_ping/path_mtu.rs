@@ -50,7 +50,7 @@ impl Search<'_> {
         let is_v6 = self.pinger.targets().address(self.target).ip().is_some_and(|ip| ip.is_ipv6());
         // IP header, then ICMP's or UDP's: both have 8 bytes.
         let headers = if is_v6 { 48 } else { 28 };
-        let small = headers + self.ping.size.min(56);
+        let small = headers + self.ping.size().min(56);
         self.pinger.set_patience(self.ping.timeout);
         // Where not even a small one passes there is nothing to look for.
         if !matches!(self.verdict(small - headers)?, Verdict::Passes) {

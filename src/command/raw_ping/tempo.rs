@@ -99,7 +99,7 @@ impl Rounds {
 }
 
 fn size(ping: &RawPing) -> usize {
-    if ping.with == crate::args::ProbeKind::TcpSyn { 0 } else { ping.size }
+    ping.size()
 }
 
 /// Sends each probe at its time.
@@ -139,7 +139,7 @@ fn paced(
         }
         if since(looked) >= LOOK {
             looked = now;
-            pinger.take()?;
+            pinger.take_all()?;
         }
     }
     Ok(())
@@ -173,11 +173,13 @@ struct Window {
     /// Since when nothing has come.
     idle: Option<Instant>,
     dues: Vec<Due>,
+    /// Whether each target is probed again and again.
+    repeats: bool,
 }
 
 impl Window {
-    fn new(most: u64) -> Self {
-        Self { most, idle: None, dues: Vec::new() }
+    fn new(most: u64, repeats: bool) -> Self {
+        Self { most, idle: None, dues: Vec::new(), repeats }
     }
 
     /// Sends what there is room for, and takes what has come. Returns whether there is more to send.
@@ -199,6 +201,9 @@ impl Window {
         let is_over = (self.dues.len() as u64) < room;
         if !self.dues.is_empty() {
             pinger.send(&self.dues, None, 0, halt);
+            if self.repeats {
+                pinger.rest(halt);
+            }
         }
         if pinger.take()? > 0 || !self.dues.is_empty() {
             self.idle = None;
@@ -215,7 +220,7 @@ impl Window {
 /// Sends to all targets in turn, as fast as answers come.
 fn flood(ping: &RawPing, pinger: &mut Pinger, halt: &Halt) -> Result<(), Failed> {
     let mut rounds = Rounds::new(ping, pinger.targets().len());
-    let mut window = Window::new(FLOOD);
+    let mut window = Window::new(FLOOD, true);
     let until_reply = ping.until_reply;
     let mut next = |pinger: &Pinger| {
         loop {
@@ -234,7 +239,7 @@ fn flood(ping: &RawPing, pinger: &mut Pinger, halt: &Halt) -> Result<(), Failed>
 /// Sends one probe to each target that nothing has come of so far.
 fn sweep(pinger: &mut Pinger, halt: &Halt, round: u32) -> Result<(), Failed> {
     let (mut target, count, size) = (0, pinger.targets().len(), pinger.size());
-    let mut window = Window::new(SWEEP);
+    let mut window = Window::new(SWEEP, false);
     let mut next = |pinger: &Pinger| {
         while target < count {
             let this = target;
@@ -270,7 +275,7 @@ fn paced_round(ping: &RawPing, pinger: &mut Pinger, halt: &Halt, rate: f64, roun
             target += 1;
         }
         pinger.send(&dues, Some(lateness), times.take_missed(), halt);
-        pinger.take()?;
+        pinger.take_all()?;
     }
     Ok(())
 }
@@ -282,10 +287,10 @@ fn adaptive(ping: &RawPing, pinger: &mut Pinger, halt: &Halt) -> Result<(), Fail
     let mut last: Vec<(u64, u64)> = vec![(0, 0); pinger.targets().len() as usize];
     let mut idle = now();
     loop {
-        if pinger.take()? > 0 {
+        if pinger.take_all()? > 0 {
             idle = now();
         }
-        let (mut is_over, mut has_sent) = (true, false);
+        let (mut is_over, mut has_sent, mut went) = (true, false, false);
         for (target, (number, sent)) in (0_u32..).zip(last.iter_mut()) {
             if *sent >= count || (ping.until_reply && pinger.has_answered(target)) {
                 continue;
@@ -296,6 +301,14 @@ fn adaptive(ping: &RawPing, pinger: &mut Pinger, halt: &Halt) -> Result<(), Fail
                 *number = pinger.send(&[due], None, 0, halt);
                 *sent += 1;
                 has_sent = true;
+                went |= pinger.fate(*number) != ProbeFate::NotSent;
+                // Answers come while others are asked.
+                if target % AT_ONCE as u32 == AT_ONCE as u32 - 1 {
+                    if halt.is_set() {
+                        return Ok(());
+                    }
+                    pinger.take_all()?;
+                }
             }
         }
         if is_over || halt.is_set() {
@@ -304,6 +317,9 @@ fn adaptive(ping: &RawPing, pinger: &mut Pinger, halt: &Halt) -> Result<(), Fail
         // Each has one under way: what ends the wait is an answer, or its time.
         if has_sent {
             idle = now();
+            if !went {
+                pinger.rest(halt);
+            }
         } else if since(idle) > SPIN {
             pinger.wait(halt, None);
         }

@@ -34,7 +34,7 @@ pub enum Chart {
 const MOST_PLOTS: usize = 16;
 
 /// The least time between two screens.
-const FRAME: Duration = Duration::from_millis(100);
+const FRAME: Duration = Duration::from_millis(50);
 
 /// What was seen so far, to be drawn.
 #[derive(Debug)]
@@ -58,8 +58,8 @@ impl Charts {
         matches!(self.chart, Chart::Live(_))
     }
 
-    /// Takes note of an event; returns a screen where it is time for one.
-    pub(super) fn hear(&mut self, stamp: Stamp, event: &Event<'_>) -> Option<String> {
+    /// Takes note of an event.
+    pub(super) fn hear(&mut self, stamp: Stamp, event: &Event<'_>) {
         let at = |since: Duration| stamp.elapsed.saturating_sub(since);
         match self.chart {
             Chart::Plot(_) => match event {
@@ -73,9 +73,8 @@ impl Charts {
                 }
                 _ => {}
             },
-            Chart::Live(canvas) => return self.live(stamp, event, canvas),
+            Chart::Live(_) => self.live(event),
         }
-        None
     }
 
     fn plot(&mut self, number: u32, target: &Address) -> &mut Plot {
@@ -85,23 +84,36 @@ impl Charts {
         &mut self.plots.entry(place).or_insert_with(|| (name(), Plot::default())).1
     }
 
-    fn live(&mut self, stamp: Stamp, event: &Event<'_>, canvas: Canvas) -> Option<String> {
+    fn live(&mut self, event: &Event<'_>) {
         let live = &mut self.live;
         match event {
             Event::Send(send) => {
-                let ((number, _), peer) = (send.probe?, send.peer?);
+                let (Some((number, _)), Some(peer)) = (send.probe, send.peer) else { return };
                 if send.sequence == Some(0) {
                     live.name(number, &peer.to_string());
                 }
                 live.sent(number);
             }
+            Event::NotSent(not) => {
+                live.name(not.number, &not.target.to_string());
+                live.refused(not.number);
+            }
             Event::Reply(reply) => live.answered(reply.number, reply.rtt),
             Event::Late(Late(reply)) => live.late(reply.number, reply.rtt),
             Event::Lost(lost) => live.lost(lost.number),
-            Event::IcmpError(error) if error.refuses => live.refused(error.probe?.0),
-            _ => return None,
+            Event::IcmpError(error) if error.refuses => {
+                if let Some((number, _)) = error.probe {
+                    live.refused(number);
+                }
+            }
+            _ => {}
         }
-        if self.drawn.is_some_and(|drawn| stamp.elapsed.saturating_sub(drawn) < FRAME) {
+    }
+
+    /// Returns what draws the screen anew, where there is one and it was not drawn just now.
+    pub(super) fn screen(&mut self, stamp: Stamp, canvas: Canvas) -> Option<String> {
+        let is_new = self.drawn.is_none_or(|drawn| stamp.elapsed.saturating_sub(drawn) >= FRAME);
+        if !self.is_live() || !is_new {
             return None;
         }
         let begins = if self.drawn.is_none() { live::enter() } else { "" };

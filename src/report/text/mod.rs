@@ -89,7 +89,8 @@ impl Text {
             Results::Probe { .. } => kind == Kind::Connect,
             Results::Lines | Results::Probes { .. } | Results::None => false,
         };
-        let is_drawn = matches!(kind, Kind::Send | Kind::Reply | Kind::Late | Kind::Lost | Kind::IcmpError);
+        let is_drawn =
+            matches!(kind, Kind::Send | Kind::NotSent | Kind::Reply | Kind::Late | Kind::Lost | Kind::IcmpError);
         is_result || self.tells(kind) || self.is_line(kind) || (is_drawn && self.charts.is_some())
     }
 
@@ -138,19 +139,24 @@ impl Text {
     fn draw(&mut self, stamp: Stamp, event: &Event<'_>) -> bool {
         let Some(charts) = &mut self.charts else { return false };
         let kind = event.kind();
-        if let Some(screen) = charts.hear(stamp, event) {
-            self.stdout.push(|buffer| buffer.extend_from_slice(screen.as_bytes()));
-        }
+        charts.hear(stamp, event);
         let is_live = charts.is_live();
         if matches!(kind, Kind::Hop | Kind::PathMtu | Kind::TargetSummary | Kind::Summary) {
             self.stdout.push(|buffer| charts.end(buffer));
             return false;
         }
-        if is_live && matches!(kind, Kind::Error | Kind::Warning) {
+        if is_live && matches!(kind, Kind::Error | Kind::Warning | Kind::Interim) {
             let told = Told { stamp, event, offset: 0, settings: &self.settings, tries: &self.tries };
             told.append(&mut charts.held);
         }
         is_live
+    }
+
+    /// Draws the screen, where there is one.
+    pub fn tick(&mut self, stamp: Stamp, canvas: Canvas) {
+        if let Some(screen) = self.charts.as_mut().and_then(|charts| charts.screen(stamp, canvas)) {
+            self.stdout.push(|buffer| buffer.extend_from_slice(screen.as_bytes()));
+        }
     }
 
     /// Shows how a probe comes out: at once, or, where it may be tried again, what failed at the end.

@@ -38,6 +38,10 @@ pub(crate) fn append_stray(buffer: &mut Vec<u8>, what: &str, stray: &Stray<'_>) 
 /// Appends what was seen of one hop.
 pub(crate) fn append_hop(buffer: &mut Vec<u8>, hop: &Hop<'_>) {
     let words = |nanos| duration(Duration::from_nanos(nanos));
+    if hop.ttl == 1 {
+        say(buffer, format_args!("the way to {}:", hop.target));
+        buffer.push(b'\n');
+    }
     say(buffer, format_args!("{:>3}  ", hop.ttl));
     let loss = 100.0 - 100.0 * hop.received as f64 / hop.sent.max(1) as f64;
     match (hop.from, &hop.rtt) {
@@ -131,7 +135,7 @@ pub(crate) fn append_pinger(buffer: &mut Vec<u8>, took: Duration, totals: &Total
     say(buffer, format_args!(", {}", duration(took)));
     for (number, what) in [
         (totals.kernel_drops, "dropped by this host's kernel"),
-        (totals.slots_missed, "times of the schedule passed unused"),
+        (totals.slots_missed, "slots of the schedule missed"),
         (totals.events_dropped, "events not told, their reader is too slow"),
     ] {
         if let Some(number @ 1..) = number {

@@ -171,7 +171,9 @@ pub(super) struct Book {
     /// The sizes of those that have another.
     sizes: HashMap<u64, usize>,
     /// Where there is no room for a nonce: the numbers by address and sequence.
-    pub(super) by_sequence: Option<HashMap<(IpAddr, u16), u64>>,
+    pub(super) by_sequence: Option<HashMap<(IpAddr, u16), Vec<u64>>>,
+    /// Addresses that anybody may answer for.
+    pub(super) broadcasts: Vec<IpAddr>,
     /// Of each target the next number in order (RFC 4737, 3.3), where more than one probe goes to it.
     pub(super) next: Vec<u64>,
     /// What each target has come to so far.
@@ -207,6 +209,8 @@ pub(super) struct Opening {
     pub(super) expected: Option<usize>,
     /// Whether probes carry their nonce.
     pub(super) has_nonce: bool,
+    /// Addresses that anybody may answer for.
+    pub(super) broadcasts: Vec<IpAddr>,
     /// At random.
     pub(super) seed: u64,
 }
@@ -231,6 +235,7 @@ impl Book {
             size,
             sizes: HashMap::new(),
             by_sequence: (!opening.has_nonce).then(HashMap::new),
+            broadcasts: opening.broadcasts,
             next: if many { vec![0; count] } else { Vec::new() },
             ends: vec![None; count],
             answered: 0,
@@ -323,7 +328,7 @@ impl Book {
         if self.by_sequence.is_some() {
             let (ip, _) = self.targets.ip(due.target);
             if let Some(by_sequence) = &mut self.by_sequence {
-                by_sequence.insert((ip, due.sequence as u16), number);
+                by_sequence.entry((ip, due.sequence as u16)).or_default().push(number);
             }
         }
         number
@@ -342,6 +347,15 @@ impl Book {
                 self.lose(self.first, Duration::from_nanos(now.saturating_sub(oldest.monotonic)));
             }
             self.sizes.remove(&self.first);
+            let (key, number) = ((self.targets.ip(oldest.target).0, oldest.sequence as u16), self.first);
+            if let Some(by_sequence) = &mut self.by_sequence
+                && let Some(numbers) = by_sequence.get_mut(&key)
+            {
+                numbers.retain(|known| *known != number);
+                if numbers.is_empty() {
+                    by_sequence.remove(&key);
+                }
+            }
             self.flights.pop_front();
             self.first += 1;
         }

@@ -61,13 +61,17 @@ impl Book {
     /// Returns whether an address may answer for a target: of a group or broadcast address anybody.
     fn may_answer(&self, from: &Address, target: u32) -> bool {
         let (ip, _) = self.targets.ip(target);
-        from.ip() == Some(ip) || ip.is_multicast() || ip == IpAddr::V4(std::net::Ipv4Addr::BROADCAST)
+        let is_broadcast = || ip == IpAddr::V4(std::net::Ipv4Addr::BROADCAST) || self.broadcasts.contains(&ip);
+        from.ip() == Some(ip) || ip.is_multicast() || is_broadcast()
     }
 
     /// Returns the probe to an address that has a sequence field: the youngest.
     fn by_sequence(&self, ip: IpAddr, sequence: u16) -> Option<u64> {
         if let Some(by_sequence) = &self.by_sequence {
-            return by_sequence.get(&(ip, sequence)).copied().filter(|number| *number >= self.first);
+            let numbers = by_sequence.get(&(ip, sequence))?;
+            // Of a host that is named twice each row has its answer.
+            let is_open = |number: &&u64| self.flight(**number).is_some_and(|flight| flight.state == State::Open);
+            return numbers.iter().find(is_open).or(numbers.last()).copied();
         }
         let is_it = |flight: Flight| {
             flight.sequence as u16 == sequence
@@ -154,14 +158,18 @@ impl Book {
     }
 
     /// Takes a datagram from a target: it answers the probe whose data it has, else the oldest that waits.
-    pub(super) fn datagram(&mut self, data: &[u8], came: &Came<'_>) {
+    pub(super) fn datagram(&mut self, data: &[u8], is_of_port: bool, came: &Came<'_>) {
         if let Some(number) = self.number_of(data)
             && let Some(flight) = self.flight(number)
         {
-            return match self.may_answer(came.from, flight.target) {
-                true => self.answer(number, came, Some("datagram")),
-                false => self.foreign(Some(&flight), "address", came),
+            return match (self.may_answer(came.from, flight.target), is_of_port) {
+                (true, true) => self.answer(number, came, Some("datagram")),
+                (true, false) => self.foreign(Some(&flight), "port", came),
+                (false, _) => self.foreign(Some(&flight), "address", came),
             };
+        }
+        if !is_of_port {
+            return self.foreign(None, "port", came);
         }
         let waits = |flight: Flight| flight.state == State::Open && self.may_answer(came.from, flight.target);
         let oldest = self.known().position(waits).map(|index| self.first + index as u64);
@@ -302,10 +310,19 @@ impl Book {
             probe: Some((flight.target, hops(flight.hops))),
         };
         self.tell(event);
-        let is_port = (is_v6, kind, code) == (false, 3, 3) || (is_v6, kind, code) == (true, 1, 4);
-        self.refused(flight.target, if is_port { ExitCode::Refused } else { ExitCode::Unreachable });
         // An error from the target itself, or one that no hop on the way sends, ends the way there.
         let is_on_the_way = (!is_v6 && kind == 11) || (is_v6 && kind == 3);
+        if flight.hops > 0 && is_on_the_way {
+            // It was to end there.
+            if let Some((sent, _)) = self.losses.as_mut().and_then(|losses| losses.get_mut(flight.target as usize))
+                && is_first
+            {
+                *sent = sent.saturating_sub(1);
+            }
+        } else {
+            let is_port = (is_v6, kind, code) == (false, 3, 3) || (is_v6, kind, code) == (true, 1, 4);
+            self.refused(flight.target, if is_port { ExitCode::Refused } else { ExitCode::Unreachable });
+        }
         if flight.hops > 0 && (!is_on_the_way || from == self.targets.ip(flight.target).0) {
             let fewest = self.reached.entry(flight.target).or_insert(flight.hops);
             *fewest = flight.hops.min(*fewest);
@@ -320,7 +337,14 @@ impl Book {
         let is_to = |number: &u64| self.flight(*number).is_some_and(|flight| self.targets.ip(flight.target).0 == to);
         match clue {
             Clue::Number(scattered) => self.gathered(scattered).filter(is_to),
-            Clue::Data(data) => self.number_of(data).filter(is_to),
+            Clue::Data(data) if data.len() >= NONCE => self.number_of(data).filter(is_to),
+            // Too little was quoted to tell which it was: the oldest that waits, where all went alike.
+            Clue::Data(_) => {
+                let waits = |flight: Flight| {
+                    flight.state == State::Open && flight.hops == 0 && self.targets.ip(flight.target).0 == to
+                };
+                self.known().position(waits).map(|index| self.first + index as u64)
+            }
             // The nonce is quoted, and is not one of ours: neither is the packet.
             Clue::Echo(sequence, data) if data.len() >= NONCE && self.by_sequence.is_none() => {
                 let is_it =

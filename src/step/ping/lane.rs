@@ -19,7 +19,7 @@ use crate::packet::message::{IcmpError, Message, read_icmp, read_icmpv6, read_v4
 use crate::packet::objects::Object;
 use crate::packet::quote::{self, Quoted};
 use crate::packet::{echo, syn};
-use crate::socket::icmp;
+use crate::socket::{self, icmp};
 use crate::step::trip::Moment;
 use crate::step::{Door, Failed};
 use crate::sys::{self, Outgoing, Queued, Received, RecvBatch, SendBatch};
@@ -78,6 +78,7 @@ pub(super) struct Lane {
     drops: Drops,
     local: Address,
     recv_buffer: Option<u32>,
+    interface: Option<String>,
 }
 
 /// What is asked of the kernel's transmit stamps.
@@ -104,6 +105,7 @@ pub(super) struct Making {
     pub(super) size: usize,
     pub(super) stamps: bool,
     pub(super) recv_buffer: Option<u32>,
+    pub(super) interface: Option<String>,
 }
 
 /// Why a probe did not go.
@@ -120,7 +122,7 @@ impl Lane {
         const LEAST: usize = 1_500;
         /// Bytes of all slots together.
         const MOST: usize = 1 << 20;
-        let Making { is_v6, speech, id, port, size, stamps, recv_buffer } = making;
+        let Making { is_v6, speech, id, port, size, stamps, recv_buffer, interface } = making;
         let room = (size + 96).max(LEAST);
         let slots = (MOST / room).clamp(4, BATCH);
         let unspecified: IpAddr =
@@ -141,6 +143,7 @@ impl Lane {
             drops: Drops { total: 0, looked: Instant::now() },
             local: Address::Ip(unspecified, 0),
             recv_buffer,
+            interface,
             sockets,
         }
     }
@@ -214,7 +217,14 @@ impl Lane {
         if let Some(known) = self.source.filter(|(_, known)| *known == to) {
             return Ok(known);
         }
-        let from = super::source_to(&book.targets.sockaddr(target, self.port), self.sockets.sender.local_addr().ok())?;
+        let bound = self
+            .sockets
+            .sender
+            .local_addr()
+            .ok()
+            .filter(|local| local.as_socket().is_some_and(|local| !local.ip().is_unspecified()));
+        let to_address = book.targets.sockaddr(target, self.port);
+        let from = super::source_to(&to_address, bound, self.interface.as_deref())?;
         self.source = Some((from, to));
         Ok((from, to))
     }
@@ -245,7 +255,7 @@ impl Lane {
         match self.sends.send(self.sockets.sender.as_fd(), &packets) {
             Ok(count) => {
                 if let Some(stamps) = &mut self.stamps {
-                    stamps.waiting.extend(dues[..count].iter().map(|(number, _)| *number));
+                    stamps.sent(dues[..count].iter().map(|(number, _)| *number));
                 }
                 (count, None)
             }
@@ -297,7 +307,8 @@ impl Lane {
         else {
             return;
         };
-        let Some(to) = to.as_ref().and_then(|to| shown(to, 0).ip()) else { return };
+        let Some(asked) = to.as_ref() else { return };
+        let Some(to) = shown(asked, 0).ip() else { return };
         let quoted = &quote[..quoted];
         let clue = match self.speech {
             Speech::Udp => Clue::Data(quoted),
@@ -313,7 +324,7 @@ impl Lane {
         // Who says that nobody listens there is there.
         if self.speech == Speech::Udp && is_port && error.from == to {
             if let Some(number) = book.quoted(to, clue) {
-                let from = from_port(&from, self.port);
+                let from = shown(asked, self.port);
                 book.answer(number, &Came { from: &from, ..came }, Some("port-unreachable"));
             }
             return;
@@ -380,10 +391,11 @@ impl Lane {
         match self.speech {
             Speech::Raw | Speech::Dgram => self.hear_icmp(book, received, read),
             Speech::Udp => {
-                let from = shown(&received.from, self.port);
+                let from = socket::address(&received.from);
                 let bytes = received.true_bytes;
                 let came = Came { from: &from, bytes, ttl: received.hops, kernel_time: received.kernel_time, read };
-                book.datagram(received.data, &came);
+                let port = received.from.as_socket().map_or(0, |from| from.port());
+                book.datagram(received.data, port == self.port, &came);
             }
             Speech::Syn => {
                 let (answer, ttl) = match self.is_v6 {
@@ -441,7 +453,8 @@ impl Lane {
     }
 
     fn hear_error(&self, book: &mut Book, error: &IcmpError<'_>, came: &Came<'_>) {
-        let Some(quote) = &error.quote else { return };
+        // What is damaged says nothing for certain.
+        let Some(quote) = error.quote.as_ref().filter(|_| error.is_sound) else { return };
         let clue = match (self.speech, &quote.what) {
             (Speech::Raw | Speech::Dgram, Quoted::Echo { id, sequence, data }) if *id == self.id => {
                 Clue::Echo(*sequence, data)
@@ -513,6 +526,15 @@ impl Lane {
 }
 
 impl Stamps {
+    /// Takes note of probes that went. A device that never tells when is not waited for without end.
+    fn sent(&mut self, numbers: impl Iterator<Item = u64>) {
+        const MOST: usize = 1 << 16;
+        self.waiting.extend(numbers);
+        let too_many = self.waiting.len().saturating_sub(MOST);
+        self.waiting.drain(..too_many);
+        self.next = self.next.wrapping_add(too_many as u32);
+    }
+
     /// Returns the probe that a stamp is of.
     fn number(&mut self, id: u32) -> Option<u64> {
         let skipped = id.wrapping_sub(self.next) as usize;
@@ -534,13 +556,6 @@ impl Refused {
             Self::Full(errno) => (errno.clone(), ExitCode::Local),
             Self::For(error) => (error.errno.map(errno_name).unwrap_or_default(), error.exit_code()),
         }
-    }
-}
-
-fn from_port(from: &Address, port: u16) -> Address {
-    match from {
-        Address::Ip(ip, _) => Address::from(std::net::SocketAddr::new(*ip, port)),
-        from => from.clone(),
     }
 }
 

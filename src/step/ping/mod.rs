@@ -5,20 +5,23 @@
 //! one for its end, and one for all that came and was no answer. The [`Pinger`] owns the sockets; its
 //! book knows every probe.
 
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::poll::PollFlags;
-use socket2::SockAddr;
+use socket2::{SockAddr, Socket};
 
 use super::thread::{Halt, Woken};
 use super::trip::Moment;
 use super::{Door, Failed};
+use crate::args::Family;
 use crate::error::ExitCode;
 use crate::event::{self, Clock, Lateness};
+use crate::socket::{self, SocketKind};
+use crate::sys;
 
 mod book;
 mod filter;
@@ -46,6 +49,10 @@ pub struct Pinger {
     waits_for_room: bool,
     /// Probes that are entered and go next.
     numbered: Vec<(u64, Due)>,
+    /// Whether any of those that were to go last went.
+    has_sent: bool,
+    /// The interface that the run keeps to.
+    interface: Option<String>,
 }
 
 impl Pinger {
@@ -71,6 +78,7 @@ impl Pinger {
     /// is over. Returns the number of the first of them.
     pub fn send(&mut self, dues: &[Due], lateness: Option<Lateness>, missed: u64, halt: &Halt) -> u64 {
         let mut first = None;
+        self.has_sent = false;
         if missed > 0 {
             let message =
                 "this program was held up: some times of the schedule passed unused, and no probe went as a burst";
@@ -121,6 +129,7 @@ impl Pinger {
             }
             rest = &rest[count..];
             if count > 0 {
+                self.has_sent = true;
                 (asked, again) = (None, false);
             }
             let Some(refused) = refused else { continue };
@@ -155,6 +164,28 @@ impl Pinger {
     /// # Errors
     /// As recvmmsg(2), reported.
     pub fn take(&mut self) -> Result<usize, Failed> {
+        self.take_batch().map(|(count, _)| count)
+    }
+
+    /// Takes all that has come, however much that is.
+    ///
+    /// # Errors
+    /// As recvmmsg(2), reported.
+    pub fn take_all(&mut self) -> Result<usize, Failed> {
+        /// More than any receive buffer holds: what comes meanwhile is for another time.
+        const BATCHES: usize = 1 << 14;
+        let mut all = 0;
+        for _ in 0..BATCHES {
+            let (count, is_drained) = self.take_batch()?;
+            all += count;
+            if is_drained {
+                break;
+            }
+        }
+        Ok(all)
+    }
+
+    fn take_batch(&mut self) -> Result<(usize, bool), Failed> {
         let (mut all, mut is_drained) = (0, true);
         for lane in &mut self.lanes {
             let (count, is_all) = lane.take(&mut self.book)?;
@@ -165,7 +196,7 @@ impl Pinger {
         if is_drained {
             self.book.expire(Instant::now());
         }
-        Ok(all)
+        Ok((all, is_drained))
     }
 
     /// Waits until something has come, at most until a time, or until the next probe has waited too
@@ -204,11 +235,21 @@ impl Pinger {
         self.book.is_settled()
     }
 
-    /// Ends the run: what waits is lost.
+    /// Ends the run: what waits is lost, unless its answer lies there already.
     pub fn give_up(&mut self) {
+        let _reported = self.take_all();
         self.book.give_up(Instant::now());
         for lane in &mut self.lanes {
             lane.tell_drops(&self.door);
+        }
+    }
+
+    /// Waits a moment where none of the probes that were to go last went: what they met does not pass at
+    /// once.
+    pub fn rest(&self, halt: &Halt) {
+        const REST: Duration = Duration::from_millis(10);
+        if !self.has_sent {
+            let _woken = halt.wait_any(&[], Some(REST));
         }
     }
 
@@ -277,42 +318,45 @@ impl Pinger {
         self.door.emit(event::PathMtu { target: &address, path_mtu, from, silent, number: target });
     }
 
-    /// Returns the MTU of the interface, or of the route, that leads to a target, in bytes.
+    /// Returns the MTU of the interface that leads to a target, in bytes: what is known of the way behind
+    /// it may be out of date.
     ///
     /// # Errors
     /// There is no route.
     pub fn first_mtu(&self, target: u32) -> Result<usize, Errno> {
         let to = self.book.targets.sockaddr(target, 9);
-        let (socket, _) = connected(&to, None)?;
-        let is_v6 = self.book.targets.ip(target).0.is_ipv6();
-        let (level, option) = match is_v6 {
-            true => (libc::IPPROTO_IPV6, libc::IPV6_MTU),
-            false => (libc::IPPROTO_IP, libc::IP_MTU),
+        let (socket, local) = connected(&to, None, self.interface.as_deref())?;
+        let (level, option) = match self.book.targets.ip(target).0 {
+            IpAddr::V6(_) => (libc::IPPROTO_IPV6, libc::IPV6_MTU),
+            IpAddr::V4(_) => (libc::IPPROTO_IP, libc::IP_MTU),
         };
-        let mtu = crate::sys::get_int(socket.as_fd(), level, option);
-        mtu.ok().and_then(|mtu| usize::try_from(mtu).ok()).ok_or(Errno::EINVAL)
+        // Of an address of this host that is the greater, for it goes by lo.
+        let known = sys::get_int(socket.as_fd(), level, option).ok().and_then(|mtu| usize::try_from(mtu).ok());
+        let name = self.interface.clone().or_else(|| socket::interface_of(local.ip()));
+        let device = name.and_then(|name| sys::interface_mtu(socket.as_fd(), &name).ok());
+        known.max(device).ok_or(Errno::EINVAL)
     }
 }
 
-/// Makes a socket of UDP that keeps to an address, which sends nothing: so the kernel chooses the way.
-fn connected(to: &SockAddr, from: Option<SockAddr>) -> Result<(UdpSocket, SocketAddr), Errno> {
+/// Makes a socket of UDP that keeps to an address, which sends nothing: so the kernel chooses the way, by
+/// an interface where one is named.
+fn connected(to: &SockAddr, from: Option<SockAddr>, interface: Option<&str>) -> Result<(Socket, SocketAddr), Errno> {
     let errno = |error: std::io::Error| error.raw_os_error().map_or(Errno::EINVAL, Errno::from_raw);
-    let to = to.as_socket().ok_or(Errno::EINVAL)?;
-    let any: SocketAddr = match to {
-        SocketAddr::V4(_) => (std::net::Ipv4Addr::UNSPECIFIED, 0).into(),
-        SocketAddr::V6(_) => (std::net::Ipv6Addr::UNSPECIFIED, 0).into(),
-    };
-    let from = from.and_then(|from| from.as_socket()).map_or(any, |mut from| {
+    let family = if to.is_ipv6() { Family::V6 } else { Family::V4 };
+    let made = socket::socket(SocketKind::Udp(family)).map_err(errno)?;
+    if let Some(name) = interface {
+        made.bind_device(Some(name.as_bytes())).map_err(errno)?;
+    }
+    if let Some(mut from) = from.and_then(|from| from.as_socket()) {
         from.set_port(0);
-        from
-    });
-    let socket = UdpSocket::bind(from).map_err(errno)?;
-    socket.connect(to).map_err(errno)?;
-    let local = socket.local_addr().map_err(errno)?;
-    Ok((socket, local))
+        made.bind(&from.into()).map_err(errno)?;
+    }
+    made.connect(to).map_err(errno)?;
+    let local = made.local_addr().map_err(errno)?.as_socket().ok_or(Errno::EINVAL)?;
+    Ok((made, local))
 }
 
 /// Returns our address on the way to another.
-fn source_to(to: &SockAddr, from: Option<SockAddr>) -> Result<IpAddr, Errno> {
-    connected(to, from).map(|(_, local)| local.ip())
+fn source_to(to: &SockAddr, from: Option<SockAddr>, interface: Option<&str>) -> Result<IpAddr, Errno> {
+    connected(to, from, interface).map(|(_, local)| local.ip())
 }

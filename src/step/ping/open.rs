@@ -79,6 +79,7 @@ impl Pinger {
             waits_for_room: words.is_windowed,
             expected: words.expected,
             has_nonce,
+            broadcasts: if words.broadcast { socket::broadcast_addresses() } else { Vec::new() },
             seed: words.seed,
         };
         let book = Book::new(door, targets, opening);
@@ -89,7 +90,15 @@ impl Pinger {
             }
         }
         std::thread::sleep(WARM_UP);
-        Ok(Self { door: Arc::clone(door), lanes, book, waits_for_room: words.is_windowed, numbered: Vec::new() })
+        Ok(Self {
+            door: Arc::clone(door),
+            lanes,
+            book,
+            waits_for_room: words.is_windowed,
+            numbered: Vec::new(),
+            has_sent: true,
+            interface: words.options.interface,
+        })
     }
 }
 
@@ -127,6 +136,7 @@ fn lane(door: &Arc<Door>, family: Family, words: &PingWords, token: u32) -> Resu
         size: words.data.len(),
         stamps: words.stamps,
         recv_buffer: words.options.recv_buffer,
+        interface: words.options.interface.clone(),
     };
     Ok(Lane::new(making, sockets))
 }

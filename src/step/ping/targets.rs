@@ -47,6 +47,14 @@ impl Targets {
 
     /// Adds so many addresses from one on.
     pub fn push_row(&mut self, ip: IpAddr, count: u32) {
+        if count > 0 && ip.is_unspecified() {
+            self.push(&Address::Ip(ip, 0));
+            let next = match ip {
+                IpAddr::V4(_) => Ipv4Addr::from(1).into(),
+                IpAddr::V6(_) => Ipv6Addr::from(1).into(),
+            };
+            return self.push_row(next, count - 1);
+        }
         if count > 0 {
             self.blocks.push(Block { first: self.len, ip, interface: 0 });
             self.len += count;
