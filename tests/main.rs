@@ -113,6 +113,7 @@ mod raw_ping_errors;
 mod raw_ping_network;
 mod raw_ping_observers;
 mod raw_ping_path;
+mod raw_ping_regressions;
 mod raw_ping_targets;
 mod raw_ping_times;
 mod raw_ping_views;

@@ -1,0 +1,113 @@
+//! What a review of `raw-ping` found.
+
+use crate::harness::net::{Net, TempDir, over_both_families};
+use crate::harness::pinged::{Pinged, ms, number, ping};
+use crate::harness::tun::{Network, Seen, host, reply, router, ttl_exceeded};
+use crate::harness::{Family, Finished, Sockeye};
+
+/// Runs on a loopback interface of its own.
+fn on_loopback(line: &str) -> Finished {
+    Sockeye::new(format!("raw-ping {line}")).under(Net::isolated().prefix()).run()
+}
+
+fn totals(run: &Finished) -> [u64; 3] {
+    let summary = run.summary();
+    [summary.sent, summary.received, summary.lost].map(|total| total.expect("a pinger has it"))
+}
+
+#[test]
+fn answers_are_read_as_fast_as_probes_go() {
+    // At most 64 were read each millisecond; of a turn to all targets none before its end.
+    let run = on_loopback("127.0.0.1 --rate 150000/s --count 60000 --json -q").exits(0);
+    assert_eq!(totals(&run), [60_000, 60_000, 0], "{}", run.dump());
+    let run = on_loopback("127.0.0.0/17 --adaptive --count 1 --json -q").exits(0);
+    assert_eq!(totals(&run), [32_766, 32_766, 0], "{}", run.summary().sent.unwrap());
+}
+
+#[test]
+fn what_lies_in_the_socket_at_the_end_is_no_loss() {
+    let run = on_loopback("127.0.0.0/17 --adaptive --count 0 --deadline 300ms --json -q");
+    let [sent, received, lost] = totals(&run);
+    assert!(sent > 1_000 && lost <= sent / 100, "{sent} sent, {received} received, {lost} lost");
+}
+
+#[test]
+fn a_host_that_is_named_twice_has_two_rows_without_a_nonce_too() {
+    for size in [0, 4, 7] {
+        let run = on_loopback(&format!("127.0.0.1 127.0.0.1 --flood --count 50 --size {size} --json")).exits(0);
+        let rows: Vec<_> = run.all::<crate::harness::events::TargetSummary>();
+        let each: Vec<_> = rows.iter().map(|row| (row.sent, row.received, row.duplicates)).collect();
+        assert_eq!(each, [(Some(50), Some(50), Some(0)); 2], "{size}: {}", run.dump());
+    }
+}
+
+#[test]
+fn a_closed_port_answers_a_datagram_of_any_size() {
+    for size in [0, 1, 7, 8] {
+        for target in ["127.0.0.1", "::1"] {
+            let run =
+                on_loopback(&format!("{target} --with udp --size {size} --count 2 --interval 20ms --json")).exits(0);
+            assert_eq!(totals(&run), [2, 2, 0], "{size} {target}: {}", run.dump());
+        }
+    }
+}
+
+over_both_families! {
+    fn a_sweep_counts_each_late_answer(family) {
+        // Each target had at most one of them.
+        let network = Network::new(|_: &Seen| vec![reply().after(ms(350))]);
+        let words = format!("{} --sweep --retry 2 --backoff 2 --timeout 100ms", host(family, 1));
+        let run = Pinged::of(ping(&network, &words).run().exits(0));
+        assert_eq!((run.total("late"), run.total("received")), (2, 1), "{}", run.run.dump());
+        assert_eq!(number(run.target(host(family, 1)), "late"), 2, "{}", run.run.dump());
+        run.is_sound();
+    }
+
+    fn a_hop_that_answers_as_asked_is_neither_loss_nor_refusal(family) {
+        let network = Network::new(move |seen: &Seen| match (seen.packet.ttl, seen.host()) {
+            (1, _) => vec![ttl_exceeded(family).from(router(family, 1))],
+            (_, 1) => vec![reply()],
+            _ => vec![],
+        });
+        let line = |number: u16, rest: &str| format!("{} --trace --ttl 3 --count 2 --interval 50ms {rest}", host(family, number));
+        // Every probe to a hop on the way was a loss of the target.
+        ping(&network, &line(1, "--max-loss 1")).run().exits(0);
+        // A target that is silent was unreachable, because a router had said that it was one.
+        let run = ping(&network, &line(2, "")).run().exits(8);
+        assert_eq!(run.summary().refused, Some(2), "{}", run.dump());
+    }
+}
+
+#[test]
+fn a_loss_beyond_the_limit_is_a_no_though_nobody_has_answered() {
+    let network = Network::new(|_: &Seen| vec![]);
+    let words = |rest: &str| format!("{} --count 2 --interval 20ms --timeout 100ms {rest}", host(Family::V4, 1));
+    ping(&network, &words("")).run().exits(8);
+    ping(&network, &words("--max-loss 50")).run().exits(1);
+}
+
+#[test]
+fn an_interface_that_is_not_there_ends_its_target_alone() {
+    let run = on_loopback("127.0.0.1 fe80::1%nosuch0 --count 1 --json");
+    assert_eq!(totals(&run), [1, 1, 0], "{}", run.dump());
+    assert_eq!(run.code(), 5, "a fault of this machine's: {}", run.dump());
+}
+
+#[test]
+fn a_list_that_never_ends_does_not_outlast_the_deadline() {
+    let dir = TempDir::new();
+    let fifo = dir.path().join("fifo");
+    nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).expect("a pipe can be made");
+    let run = Sockeye::new("raw-ping --deadline 200ms --json").arg(format!("@{}", fifo.display())).run();
+    assert_eq!(run.code(), 8, "{}", run.dump());
+}
+
+#[test]
+fn without_a_route_it_does_not_run_hot() {
+    // A hundred thousand times a second the kernel was asked in vain.
+    let line = "raw-ping 192.0.2.1 --count 0 --deadline 300ms --json -q";
+    for tempo in ["--flood", "--adaptive"] {
+        let run = Sockeye::new(format!("{line} {tempo}")).under(Net::isolated().prefix()).run();
+        assert!(run.summary().not_sent.unwrap() < 64 * 40, "{tempo}: {}", run.dump());
+    }
+}
