@@ -79,6 +79,25 @@ over_both_families! {
 }
 
 #[test]
+fn each_row_of_losses_has_its_begin_and_its_length() {
+    let network = Network::new(|seen: &Seen| match seen.nth {
+        2..5 | 7 => vec![],
+        _ => vec![reply()],
+    });
+    let words = format!("{} --count 10 --interval 30ms --timeout 100ms", host(Family::V4, 1));
+    let run = Pinged::of(ping(&network, &words).run().exits(0));
+    let summary = run.run.summary();
+    assert_eq!((summary.loss_runs, summary.loss_run_max), (Some(2), Some(3)), "{}", run.run.dump());
+    let spans = summary.loss_run_spans.as_ref().expect("there are two");
+    let all: Vec<_> = spans.iter().map(|span| (span.sequence, span.probes)).collect();
+    assert_eq!(all, [(2, 3), (7, 1)]);
+    assert!((50_000_000..80_000_000).contains(&spans[0].duration_ns), "{spans:?}");
+    assert_eq!(spans[1].duration_ns, 0);
+    let begin = run.run.lines.first().map(|line| line.time.clone()).expect("it has begun");
+    assert!(begin < spans[0].started && spans[0].started < spans[1].started, "{begin} {spans:?}");
+}
+
+#[test]
 fn a_loss_beyond_the_limit_is_a_no_though_nobody_has_answered() {
     let network = Network::new(|_: &Seen| vec![]);
     let words = |rest: &str| format!("{} --count 2 --interval 20ms --timeout 100ms {rest}", host(Family::V4, 1));

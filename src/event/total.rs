@@ -86,6 +86,14 @@ pub struct LossRun {
     pub sequence: u64,
     /// How many they were.
     pub probes: u64,
+    /// When the first was sent: RFC 3339, UTC, nanoseconds.
+    #[serde(serialize_with = "timestamp")]
+    #[schemars(schema_with = "time")]
+    pub started: SystemTime,
+    /// From then until the last was sent.
+    #[serde(rename = "duration_ns", serialize_with = "nanoseconds")]
+    #[schemars(schema_with = "duration")]
+    pub duration: Duration,
 }
 
 /// What a run adds up to. A total that the subcommand has is there, 0 too.

@@ -163,7 +163,7 @@ impl Stats {
     pub fn record(&mut self, stamp: Stamp, event: &Event<'_>) {
         self.until(stamp.elapsed);
         match self.tally {
-            Tally::Pinger(_) => self.pings.record(stamp.elapsed, event),
+            Tally::Pinger(_) => self.pings.record(stamp, event),
             _ => self.datagrams.record(stamp.elapsed, event),
         }
         match event {

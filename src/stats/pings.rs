@@ -3,11 +3,11 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use super::Distribution;
 use crate::address::Address;
-use crate::event::{self, Arrival, Event, Hop, LossRun, Named, Reply, Stray, Totals};
+use crate::event::{self, Arrival, Event, Hop, LossRun, Named, Reply, Stamp, Stray, Totals};
 
 /// How many loss runs are told one by one.
 const MOST_RUNS: usize = 1_000;
@@ -26,6 +26,8 @@ pub(super) struct Pings {
     runs: u64,
     longest_run: u64,
     spans: Vec<LossRun>,
+    /// The wall clock and the elapsed time at the begin.
+    began: Option<(SystemTime, Duration)>,
     targets: Vec<Option<Box<Target>>>,
     /// The same of a sweep: less of each.
     briefs: Vec<Option<Brief>>,
@@ -165,8 +167,10 @@ impl Pings {
     }
 
     /// Adds one event, where it is about probes.
-    pub(super) fn record(&mut self, elapsed: Duration, event: &Event<'_>) {
+    pub(super) fn record(&mut self, stamp: Stamp, event: &Event<'_>) {
+        let elapsed = stamp.elapsed;
         match event {
+            Event::Start(_) => self.began = Some((stamp.time, elapsed)),
             Event::Send(send) => self.send(elapsed, send),
             Event::NotSent(not) => {
                 self.counts.not_sent += not.datagrams;
@@ -182,7 +186,7 @@ impl Pings {
             }
             Event::Corrupted(event::Corrupted(stray)) => self.stray(stray, true),
             Event::Foreign(event::Foreign(stray)) => self.stray(stray, false),
-            Event::Lost(lost) => self.lose(lost),
+            Event::Lost(lost) => self.lose(elapsed, lost),
             Event::IcmpError(error) => self.refuse(error),
             Event::KernelDrops(drops) => {
                 self.drops.insert(drops.local.to_string(), drops.kernel_drops.unwrap_or(0));
@@ -249,13 +253,17 @@ impl Pings {
         }
     }
 
-    fn lose(&mut self, lost: &event::Lost<'_>) {
+    fn lose(&mut self, elapsed: Duration, lost: &event::Lost<'_>) {
         self.counts.lost += 1;
         self.to(lost.number, lost.target, |counts, _| counts.lost += 1);
         // The numbers of a trace go over all hops.
         if !self.hops.is_empty() {
             return;
         }
+        // When it was sent: by the wall clock of the begin, so that no run begins before another for a clock
+        // that was set.
+        let sent = elapsed.saturating_sub(lost.after);
+        let started = self.began.map_or(SystemTime::UNIX_EPOCH, |(time, at)| time + sent.saturating_sub(at));
         let (mut spans, place) = (std::mem::take(&mut self.spans), self.spans_left());
         let mut told = (0, 0);
         if let Some(target) = self.target(lost.number, lost.target) {
@@ -264,12 +272,19 @@ impl Pings {
                 run.length += 1;
                 if let Some(span) = run.place.and_then(|place| spans.get_mut(place)) {
                     span.probes = run.length;
+                    span.duration = started.duration_since(span.started).unwrap_or_default();
                 }
             } else {
                 run.runs += 1;
                 run.length = 1;
                 run.place = (place > 0).then(|| {
-                    spans.push(LossRun { target: target.name.clone(), sequence: lost.sequence, probes: 1 });
+                    spans.push(LossRun {
+                        target: target.name.clone(),
+                        sequence: lost.sequence,
+                        probes: 1,
+                        started,
+                        duration: Duration::ZERO,
+                    });
                     spans.len() - 1
                 });
                 told.0 = 1;

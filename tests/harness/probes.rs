@@ -90,6 +90,8 @@ pub(crate) struct LossRun {
     pub(crate) target: String,
     pub(crate) sequence: u64,
     pub(crate) probes: u64,
+    pub(crate) started: String,
+    pub(crate) duration_ns: u64,
 }
 
 #[derive(Clone, Debug, Deserialize)]
