@@ -439,6 +439,15 @@ impl Book {
                 Some(Errno::EACCES) => {
                     made.with_hint("a broadcast address needs --include-broadcast; else a route prohibits it")
                 }
+                Some(Errno::ENETUNREACH | Errno::EHOSTUNREACH) => {
+                    let ip = self.targets.ip(flight.target).0;
+                    made.with_hint(format!("no route leads there: `ip route get {ip}` asks the kernel for one"))
+                }
+                Some(Errno::EINVAL | Errno::EADDRNOTAVAIL) if is_link_local(self.targets.ip(flight.target)) => made
+                    .with_hint(
+                        "a link-local address needs its interface: fe80::1%eth0, or --interface; `ip link` lists them",
+                    ),
+                Some(Errno::EADDRNOTAVAIL) => made.with_hint("this machine has no address of that family to send from"),
                 Some(Errno::EMSGSIZE) => made
                     .with_exit_code(ExitCode::Local)
                     .with_hint("it is larger than the MTU of the way, or than the protocol takes"),
@@ -602,4 +611,9 @@ fn nanos(duration: Duration) -> u64 {
 
 pub(super) fn hops(hops: u8) -> Option<u8> {
     (hops > 0).then_some(hops)
+}
+
+/// Returns whether an address is of one link, and no interface is named with it.
+fn is_link_local((ip, interface): (IpAddr, u32)) -> bool {
+    matches!(ip, IpAddr::V6(v6) if v6.is_unicast_link_local()) && interface == 0
 }
