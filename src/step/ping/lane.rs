@@ -21,6 +21,7 @@ use crate::packet::quote::{self, Quoted};
 use crate::packet::{echo, syn};
 use crate::socket::{self, icmp};
 use crate::step::trip::Moment;
+use crate::step::udp::is_of_icmp;
 use crate::step::{Door, Failed};
 use crate::sys::{self, Outgoing, Queued, Received, RecvBatch, SendBatch};
 
@@ -354,7 +355,7 @@ impl Lane {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break 0,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 // An ICMP error that the error queue tells more of.
-                Err(error) if is_told_elsewhere(&error) => self.drain(book),
+                Err(error) if is_of_icmp(&error) => self.drain(book),
                 Err(error) => {
                     let error = Error::of_io(Step::Recv, &error, &self.local.to_string());
                     return Err(book.door.fail(&error.with_local(self.local.clone())));
@@ -557,23 +558,4 @@ impl Refused {
             Self::For(error) => (error.errno.map(errno_name).unwrap_or_default(), error.exit_code()),
         }
     }
-}
-
-/// Returns whether a recv failed for an ICMP error, which the error queue tells more of.
-fn is_told_elsewhere(error: &io::Error) -> bool {
-    matches!(
-        error.raw_os_error().map(Errno::from_raw),
-        Some(
-            Errno::ECONNREFUSED
-                | Errno::ENETUNREACH
-                | Errno::EHOSTUNREACH
-                | Errno::EHOSTDOWN
-                | Errno::ENONET
-                | Errno::ENOPROTOOPT
-                | Errno::EMSGSIZE
-                | Errno::EOPNOTSUPP
-                | Errno::EACCES
-                | Errno::EPROTO
-        )
-    )
 }

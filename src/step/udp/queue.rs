@@ -164,7 +164,7 @@ fn code_of(errno: i32) -> ExitCode {
 
 /// Returns whether an errno of recv(2) is one that the kernel makes of an ICMP error about an earlier
 /// datagram (icmp_err_convert in net/ipv4/icmp.c, icmpv6_err_convert): nothing else is wrong then.
-pub(super) fn is_of_icmp(error: &io::Error) -> bool {
+pub(in crate::step) fn is_of_icmp(error: &io::Error) -> bool {
     matches!(
         error.raw_os_error().map(Errno::from_raw),
         Some(
