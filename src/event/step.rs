@@ -251,6 +251,15 @@ pub struct Lateness {
     pub step: Duration,
 }
 
+impl Lateness {
+    /// Returns how late those from an index on were.
+    #[must_use]
+    pub fn of(self, index: usize) -> Self {
+        let less = self.step.saturating_mul(u32::try_from(index).unwrap_or(u32::MAX));
+        Self { first: self.first.saturating_sub(less), ..self }
+    }
+}
+
 /// Fields of `recv`.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct Recv<'a> {

@@ -106,8 +106,8 @@ impl Datagrams {
                 self.sent += send.datagrams;
                 self.span = Some((self.span.map_or(elapsed, |(first, _)| first), elapsed));
                 if let Some(late) = send.lateness {
-                    for index in 0..u32::try_from(send.datagrams).unwrap_or(u32::MAX) {
-                        self.lateness.record(late.first.saturating_sub(late.step.saturating_mul(index)));
+                    for index in 0..usize::try_from(send.datagrams).unwrap_or(usize::MAX) {
+                        self.lateness.record(late.of(index).first);
                     }
                 }
             }

@@ -213,7 +213,9 @@ impl Pings {
         self.counts.slots_missed += send.missed;
         self.bytes_sent += send.bytes;
         if let Some(late) = send.lateness {
-            self.lateness.record(late.first);
+            for index in 0..usize::try_from(send.datagrams).unwrap_or(usize::MAX) {
+                self.lateness.record(late.of(index).first);
+            }
         }
         self.see(number, false);
         self.to(number, address, |counts, _| counts.sent += send.datagrams);

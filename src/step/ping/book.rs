@@ -422,6 +422,31 @@ impl Book {
         self.tell(event::NotSent { target: &target, sequence, errno, datagrams: 1, number });
     }
 
+    /// Reports that so many probes to one target went, where nobody sees an event for each.
+    pub(super) fn sent_row(
+        &mut self,
+        due: &Due,
+        count: u64,
+        bytes: u64,
+        lateness: Option<event::Lateness>,
+        missed: u64,
+    ) {
+        if let Some((sent, _)) = self.losses.as_mut().and_then(|losses| losses.get_mut(due.target as usize)) {
+            *sent += count;
+        }
+        let peer = self.targets.address(due.target);
+        self.door.count(event::Send {
+            peer: Some(&peer),
+            sequence: Some(due.sequence),
+            probe: Some((due.target, due.hops)),
+            lateness,
+            missed,
+            bytes,
+            datagrams: count,
+            ..event::Send::on(None, 0, &[])
+        });
+    }
+
     /// Reports why a probe did not go, where that is more than want of room: of each reason once.
     pub(super) fn explain(&mut self, number: u64, refused: &super::Refused) {
         let (super::Refused::For(error), Some(flight)) = (refused, self.flight(number)) else { return };

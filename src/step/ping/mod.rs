@@ -19,7 +19,7 @@ use super::trip::Moment;
 use super::{Door, Failed};
 use crate::args::Family;
 use crate::error::ExitCode;
-use crate::event::{self, Clock, Lateness};
+use crate::event::{self, Clock, Kind, Lateness};
 use crate::socket::{self, SocketKind};
 use crate::sys;
 
@@ -119,14 +119,24 @@ impl Pinger {
         let (mut asked, mut again) = (None::<Instant>, false);
         while let Some((number, _)) = rest.first().copied() {
             let (count, refused) = lane.send(&mut self.book, rest);
-            for (place, (number, _)) in rest[..count].iter().enumerate() {
-                let late = lateness.map(|late| Lateness {
-                    first: late.first.saturating_sub(late.step.saturating_mul(index as u32)),
-                    ..late
-                });
-                self.book.sent(*number, lane.packet(place), late, std::mem::take(missed));
-                index += 1;
+            if self.door.wants(Kind::Send) {
+                for (place, (number, _)) in rest[..count].iter().enumerate() {
+                    let late = lateness.map(|late| late.of(index + place));
+                    self.book.sent(*number, lane.packet(place), late, std::mem::take(missed));
+                }
+            } else {
+                // Nobody sees one for each: those to one target are one event.
+                let mut place = 0;
+                for row in
+                    rest[..count].chunk_by(|one, other| (one.1.target, one.1.hops) == (other.1.target, other.1.hops))
+                {
+                    let bytes = (place..place + row.len()).map(|place| lane.packet(place).len() as u64).sum();
+                    let late = lateness.map(|late| late.of(index + place));
+                    self.book.sent_row(&row[0].1, row.len() as u64, bytes, late, std::mem::take(missed));
+                    place += row.len();
+                }
             }
+            index += count;
             rest = &rest[count..];
             if count > 0 {
                 self.has_sent = true;
