@@ -13,8 +13,8 @@ use nix::fcntl::OFlag;
 use tokio::sync::Notify;
 
 use crate::args::{
-    self, Connect, Doctor, Load, Output, Pacing, RawPing, Reception, Serve, Tempo, UdpListen, UdpSend, UnixServe,
-    UnixType,
+    self, Connect, Doctor, Load, Output, Pacing, Quest, RawPing, Reception, Serve, Tempo, UdpListen, UdpSend,
+    UnixServe, UnixType,
 };
 use crate::command::Run;
 use crate::error::{Error, ExitCode, Step, errno_name};
@@ -255,7 +255,7 @@ pub(crate) fn of_raw_ping(ping: &RawPing) -> Stage {
         is_privileged: true,
         reads_stdin: ping.reads_stdin() || ping.live,
         draws,
-        ..Stage::new("raw-ping", &ping.output, Tally::Pinger(each), results)
+        ..Stage::new("raw-ping", &ping.output, Tally::Pinger { each, explores: ping.quest() != Quest::Ping }, results)
     }
 }
 

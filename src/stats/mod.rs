@@ -45,7 +45,12 @@ pub enum Tally {
         measures: bool,
     },
     /// Probes, and what is kept of each target.
-    Pinger(Each),
+    Pinger {
+        /// Of each target.
+        each: Each,
+        /// Whether its probes are means to an end: hops, or sizes, whose losses are none of the target's.
+        explores: bool,
+    },
     /// Connections that we make, and how long each part of them takes.
     Client,
     /// As `Client`, round after round.
@@ -131,7 +136,7 @@ impl Stats {
             errors: 0,
             warnings: 0,
             datagrams: Datagrams::default(),
-            pings: Pings::new(if let Tally::Pinger(each) = tally { each } else { Each::Nothing }),
+            pings: Pings::new(if let Tally::Pinger { each, .. } = tally { each } else { Each::Nothing }),
             rate_asked: None,
             queue: Queue::default(),
             checks: Checks::default(),
@@ -154,7 +159,7 @@ impl Stats {
     pub fn record_unheard(&mut self, stamp: Stamp, event: &Event<'_>) {
         self.record(stamp, event);
         match self.tally {
-            Tally::Pinger(_) => self.pings.unheard(),
+            Tally::Pinger { .. } => self.pings.unheard(),
             _ => self.datagrams.unheard(event),
         }
     }
@@ -163,7 +168,7 @@ impl Stats {
     pub fn record(&mut self, stamp: Stamp, event: &Event<'_>) {
         self.until(stamp.elapsed);
         match self.tally {
-            Tally::Pinger(_) => self.pings.record(stamp, event),
+            Tally::Pinger { .. } => self.pings.record(stamp, event),
             _ => self.datagrams.record(stamp.elapsed, event),
         }
         match event {
@@ -274,7 +279,7 @@ impl Stats {
             }
             Tally::Sender { .. } => self.bytes(self.datagrams.sender(self.rate_asked, every)),
             Tally::Receiver { measures } => self.bytes(self.datagrams.receiver(measures, every)),
-            Tally::Pinger(_) => {
+            Tally::Pinger { .. } => {
                 let resolve = self.resolve.figures();
                 Totals { rate_asked: self.rate_asked, resolve, ..self.pings.totals(every) }
             }
@@ -300,18 +305,18 @@ impl Stats {
     /// Returns whether it has times to keep.
     #[must_use]
     pub fn has_pace(&self) -> bool {
-        matches!(self.tally, Tally::Sender { .. } | Tally::Pinger(_))
+        matches!(self.tally, Tally::Sender { .. } | Tally::Pinger { .. })
     }
 
     /// Tells the hops of each way, then the totals of each target, with the number of its session where it
     /// has one.
     pub fn each_target(&self, mut tell: impl FnMut(&Event<'_>)) {
         self.pings.each_hop(|hop| tell(&hop.clone().into()));
-        self.pings.each_target(|target, totals| {
-            tell(&event::TargetSummary { target, session: None, totals: &totals }.into());
+        self.pings.each_target(|target, name, totals| {
+            tell(&event::TargetSummary { target, name, session: None, totals: &totals }.into());
         });
         for (target, session, totals) in self.datagrams.each_session() {
-            tell(&event::TargetSummary { target, session, totals: &totals }.into());
+            tell(&event::TargetSummary { target, name: None, session, totals: &totals }.into());
         }
     }
 

@@ -611,6 +611,7 @@ macro_rules! with_totals {
             pub(crate) refused: Option<u64>,
             pub(crate) icmp_errors: Option<u64>,
             pub(crate) icmp_errors_by_name: Option<Vec<Named>>,
+            pub(crate) answers_by_name: Option<Vec<Named>>,
             pub(crate) corrupted: Option<u64>,
             pub(crate) foreign: Option<u64>,
             pub(crate) loss_runs: Option<u64>,
@@ -664,5 +665,5 @@ macro_rules! with_totals {
 }
 
 with_totals!(Interim { duration_ns: u64 });
-with_totals!(TargetSummary { target: String, session: Option<u16> });
+with_totals!(TargetSummary { target: String, name: Option<String>, session: Option<u16> });
 with_totals!(Summary { duration_ns: u64, outcome: Outcome, exit_code: i32 });

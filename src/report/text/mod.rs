@@ -3,6 +3,7 @@
 mod charts;
 mod escape;
 mod hex;
+mod hops;
 mod peer;
 mod probes;
 mod steps;
@@ -24,6 +25,7 @@ use charts::Charts;
 pub use charts::{Canvas, Chart};
 use escape::Line;
 use hex::{HexDump, append_rows};
+use hops::Hops;
 use peer::PeerBytes;
 use tries::Tries;
 
@@ -48,6 +50,7 @@ pub struct Text {
     /// Whether an ICMP error was told: of a bulk all are as the first.
     has_told_icmp: bool,
     charts: Option<Charts>,
+    hops: Hops,
 }
 
 /// What a word on a line means, and so its colour.
@@ -77,6 +80,7 @@ impl Text {
             tries: Tries::default(),
             verdict: None,
             has_told_icmp: false,
+            hops: Hops::default(),
             charts: settings.chart.map(|chart| Charts::new(chart, settings.stdout.color)),
         }
     }
@@ -99,7 +103,7 @@ impl Text {
         let kind = event.kind();
         self.end_answer(kind);
         let offset = if self.settings.hex_dump { self.dump.advance(event) } else { 0 };
-        if self.draw(stamp, event) {
+        if self.draw(stamp, event) || self.hop(event) {
             return;
         }
         if let Results::Probe { many, again } = self.settings.results {
@@ -150,6 +154,22 @@ impl Text {
             told.append(&mut charts.held);
         }
         is_live
+    }
+
+    /// Shows a hop; returns whether it was one.
+    fn hop(&mut self, event: &Event<'_>) -> bool {
+        let hops = &mut self.hops;
+        match event {
+            Event::Hop(hop) => {
+                self.stdout.push(|buffer| hops.append(buffer, hop));
+                true
+            }
+            Event::TargetSummary(_) | Event::Summary(_) => {
+                self.stdout.push(|buffer| hops.end(buffer));
+                false
+            }
+            _ => false,
+        }
     }
 
     /// Draws the screen, where there is one.
@@ -241,10 +261,9 @@ impl Text {
                 let tells = steps == Steps::Verbose || (steps == Steps::Shown && !in_bulk);
                 match kind {
                     Kind::Reply | Kind::Late | Kind::Duplicate | Kind::Corrupted | Kind::Foreign => tells,
-                    Kind::IcmpError => tells,
-                    Kind::Lost => tells && (!sweep || steps == Steps::Verbose),
+                    Kind::Lost | Kind::IcmpError => tells && (!sweep || steps == Steps::Verbose),
                     Kind::TargetSummary => many && !sweep,
-                    Kind::Hop | Kind::PathMtu | Kind::Summary => true,
+                    Kind::Hop | Kind::PathMtu | Kind::Interim | Kind::Summary => true,
                     _ => false,
                 }
             }
@@ -365,8 +384,9 @@ impl Told<'_> {
                 say(buffer, format_args!(" {}", warning.message));
             }
             Event::Check(check) => totals::append_check(buffer, screen, check),
-            Event::TargetSummary(target) if matches!(tally, Tally::Pinger(_)) => {
-                probes::append_ping_target(buffer, target.target, target.totals);
+            Event::TargetSummary(target) if matches!(tally, Tally::Pinger { .. }) => {
+                let explores = matches!(tally, Tally::Pinger { explores: true, .. });
+                probes::append_ping_target(buffer, target, explores);
             }
             Event::TargetSummary(target) => probes::append_target(buffer, target.target, target.totals),
             Event::Interim(interim) => {

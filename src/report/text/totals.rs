@@ -97,7 +97,7 @@ fn append_totals(buffer: &mut Vec<u8>, tally: Tally, took: Duration, totals: &To
         Tally::Datagrams => append_datagrams(buffer, took, totals),
         Tally::Sender { .. } => probes::append_sender(buffer, took, totals),
         Tally::Receiver { .. } => probes::append_receiver(buffer, took, totals),
-        Tally::Pinger(_) => probes::append_pinger(buffer, took, totals),
+        Tally::Pinger { explores, .. } => probes::append_pinger(buffer, took, explores, totals),
         Tally::Client => append_client(buffer, took, totals),
         Tally::Rounds => append_rounds(buffer, took, totals),
         Tally::Doctor => append_doctor(buffer, totals),
