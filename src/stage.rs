@@ -185,7 +185,11 @@ pub(crate) fn of_unix_serve(serve: &UnixServe) -> Stage {
 /// The stage of `connect`.
 pub(crate) fn of_connect(connect: &Connect) -> Stage {
     let results = match connect.probe {
-        true => Results::Probe { many: connect.targets.len() > 1, again: connect.repeat.retry_for.is_some() },
+        true => Results::Probe {
+            many: connect.targets.len() > 1,
+            again: connect.repeat.retry_for.is_some(),
+            proxied: !connect.proxies.chain.is_empty(),
+        },
         false => Results::Peer,
     };
     let tally = if connect.repeat.count.is_some() { Tally::Rounds } else { Tally::Client };

@@ -188,6 +188,12 @@ impl Stats {
                     self.silent.insert(connect.conn, stamp.elapsed);
                 }
             }
+            // The first byte of the target is waited for from when the way to it is open.
+            Event::Proxy(proxy) => {
+                if let Some(since) = self.silent.get_mut(&proxy.conn) {
+                    *since = stamp.elapsed;
+                }
+            }
             Event::Send(send) => self.bytes_sent += send.bytes,
             Event::Reply(reply) | Event::Late(event::Late(reply)) | Event::Duplicate(event::Duplicate(reply)) => {
                 self.bytes_received += reply.bytes;
@@ -235,6 +241,7 @@ impl Stats {
             | Event::Hop(_)
             | Event::PathMtu(_)
             | Event::SynRetransmit(_)
+            | Event::ProxyProtocol(_)
             | Event::TargetSummary(_)
             | Event::Interim(_)
             | Event::Summary(_) => {}
@@ -402,6 +409,8 @@ fn took(event: &Event<'_>) -> Option<Duration> {
         | Event::Summary(_) => None,
         Event::Resolve(resolve) => Some(resolve.duration),
         Event::Connect(connect) => Some(connect.duration),
+        Event::Proxy(proxy) => Some(proxy.duration),
+        Event::ProxyProtocol(header) => Some(header.duration.unwrap_or_default()),
         Event::Timeout(timeout) => Some(timeout.after),
         Event::Lost(lost) => Some(lost.after),
         Event::Reply(reply) | Event::Late(event::Late(reply)) | Event::Duplicate(event::Duplicate(reply)) => {

@@ -12,6 +12,7 @@ pub(crate) use super::probes::{
     Corrupted, Duplicate, Foreign, Hop, KernelDrops, Label, Late, LossRun, Lost, Named, NotSent, PathMtu, Reply,
     Session,
 };
+pub(crate) use super::proxies::{Proxy, ProxyProtocol};
 
 /// One line: the envelope, and the event in it.
 #[derive(Clone, Debug, Deserialize)]
@@ -74,6 +75,8 @@ events! {
     "queue" Queue,
     "accept" Accept,
     "connect" Connect,
+    "proxy" Proxy,
+    "proxy-protocol" ProxyProtocol,
     "send" Send,
     "recv" Recv,
     "eof" Eof,
@@ -109,6 +112,8 @@ impl Event {
         match self {
             Self::Accept(fact) => Some(fact.conn),
             Self::Connect(fact) => Some(fact.conn),
+            Self::Proxy(fact) => Some(fact.conn),
+            Self::ProxyProtocol(fact) => Some(fact.conn),
             Self::Send(fact) => fact.conn,
             Self::Recv(fact) => fact.conn,
             Self::Eof(fact) => Some(fact.conn),
@@ -380,6 +385,9 @@ pub(crate) enum Step {
     Accept,
     Unlink,
     Connect,
+    Proxy,
+    #[serde(rename = "proxy-protocol")]
+    ProxyProtocol,
     Send,
     Recv,
     Shutdown,

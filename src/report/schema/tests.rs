@@ -6,7 +6,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use super::*;
 use crate::address::Address;
-use crate::error::Step;
+use crate::error::{ExitCode, Step};
 use crate::event::{self, Event, OptionValue, Stamp, Totals};
 use crate::report::json::Json;
 
@@ -156,6 +156,7 @@ fn with_examples(mut check: impl FnMut(&Event<'_>)) {
         conn: Some(1),
         target: Some("x"),
         duration: Some(duration),
+        exit_code: ExitCode::Permission,
         explained: Duration::ZERO,
     };
     let empty_error = event::Error {
@@ -168,6 +169,35 @@ fn with_examples(mut check: impl FnMut(&Event<'_>)) {
         target: None,
         duration: None,
         ..error
+    };
+    let proxy = event::Proxy {
+        conn: 1,
+        proxy: "proxy:1080",
+        protocol: "socks5",
+        target: "x:80",
+        resolved_by: Some(event::ResolvedBy::Proxy),
+        authentication: Some("password"),
+        bound: Some("127.0.0.1:80"),
+        reply: "succeeded",
+        code: 0,
+        bytes_sent: 1,
+        bytes_received: 2,
+        duration,
+        is_last: true,
+    };
+    let tlvs = [
+        event::Tlv { kind: 1, name: Some("alpn"), data: event::Payload(b"h2") },
+        event::Tlv { kind: 0xEA, name: None, data: event::Payload(b"\xff") },
+    ];
+    let header = event::ProxyProtocol {
+        conn: 1,
+        version: 2,
+        command: "proxy",
+        proxied_peer: Some(&peer),
+        proxied_local: Some(&peer),
+        tlvs: &tlvs,
+        bytes: 28,
+        duration: Some(duration),
     };
     let check_failed = event::CheckOutcome::Failed;
     let addresses = [IpAddr::V4(Ipv4Addr::LOCALHOST)];
@@ -242,7 +272,7 @@ fn with_examples(mut check: impl FnMut(&Event<'_>)) {
         exit_code: 0,
         duration,
     };
-    let examples: [Event<'_>; 76] = [
+    let examples: [Event<'_>; 80] = [
         event::Start { schema: 1, version: "0.1.0", command: "serve" }.into(),
         event::Resolve { name: "localhost", addresses: &addresses, duration }.into(),
         event::Resolve { name: "localhost", addresses: &[], duration }.into(),
@@ -304,6 +334,10 @@ fn with_examples(mut check: impl FnMut(&Event<'_>)) {
             mptcp: None,
         }
         .into(),
+        proxy.clone().into(),
+        event::Proxy { resolved_by: None, authentication: None, bound: None, ..proxy }.into(),
+        header.clone().into(),
+        event::ProxyProtocol { proxied_peer: None, proxied_local: None, tlvs: &[], duration: None, ..header }.into(),
         event::Send::on(1, 2, "hé\n".as_bytes()).into(),
         event::Send::on(None, 0, b"").into(),
         event::Recv::on(1, 2, b"\xff\0").into(),

@@ -10,7 +10,7 @@ mod steps;
 mod totals;
 mod tries;
 
-use std::fmt::Write;
+use std::fmt::{self, Write};
 use std::io;
 
 use anstyle::{AnsiColor, Style};
@@ -90,7 +90,7 @@ impl Text {
     pub fn wants(&self, kind: Kind) -> bool {
         let is_result = match self.settings.results {
             Results::Peer => kind == Kind::Recv,
-            Results::Probe { .. } => kind == Kind::Connect,
+            Results::Probe { .. } => matches!(kind, Kind::Connect | Kind::Proxy),
             Results::Lines | Results::Probes { .. } | Results::None => false,
         };
         let is_drawn =
@@ -106,9 +106,11 @@ impl Text {
         if self.draw(stamp, event) || self.hop(event) {
             return;
         }
-        if let Results::Probe { many, again } = self.settings.results {
-            self.probe(event, again);
-            if many && kind == Kind::Error && probed(event).is_some() {
+        if let Results::Probe { many, again, proxied } = self.settings.results {
+            let probed = probed(event, proxied);
+            let is_told = probed.is_some();
+            self.probe(event, probed, again);
+            if many && kind == Kind::Error && is_told {
                 return;
             }
         }
@@ -180,23 +182,22 @@ impl Text {
     }
 
     /// Shows how a probe comes out: at once, or, where it may be tried again, what failed at the end.
-    fn probe(&mut self, event: &Event<'_>, again: bool) {
+    fn probe(&mut self, event: &Event<'_>, probed: Option<Probed<'_>>, again: bool) {
         let (screen, is_failed) = (self.settings.stdout, event.kind() == Kind::Error);
-        let line = |buffer: &mut Vec<u8>, peer| totals::append_probe(buffer, screen, peer, event);
-        let peer = probed(event);
+        let line = |buffer: &mut Vec<u8>, peer: &Probed<'_>| totals::append_probe(buffer, screen, peer, event);
         if again {
-            match peer {
+            match &probed {
                 Some(peer) if is_failed => {
                     let mut failed = Vec::new();
                     line(&mut failed, peer);
-                    return self.tries.note(peer, Some(failed));
+                    return self.tries.note(peer.to_string(), Some(failed));
                 }
-                Some(peer) => self.tries.note(peer, None),
+                Some(peer) => self.tries.note(peer.to_string(), None),
                 None if event.kind() == Kind::Summary => self.stdout.push(|buffer| self.tries.append(buffer)),
                 None => self.tries.hear(event),
             }
         }
-        if let Some(peer) = peer {
+        if let Some(peer) = &probed {
             self.stdout.push(|buffer| line(buffer, peer));
         }
     }
@@ -329,11 +330,32 @@ impl Text {
     }
 }
 
-/// Returns whom a probe has reached, or has failed to.
-fn probed<'a>(event: &Event<'a>) -> Option<&'a Address> {
+/// Whom a probe has reached, or has failed to.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Probed<'a> {
+    /// The one that was connected to.
+    Peer(&'a Address),
+    /// The one that a proxy was asked for.
+    Target(&'a str),
+}
+
+impl fmt::Display for Probed<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Peer(peer) => peer.fmt(f),
+            Self::Target(target) => f.write_str(target),
+        }
+    }
+}
+
+/// Returns whom a probe has reached, or has failed to; through proxies that is whom the last was asked
+/// for.
+fn probed<'a>(event: &Event<'a>, proxied: bool) -> Option<Probed<'a>> {
     match event {
-        Event::Connect(connect) => Some(connect.peer),
-        Event::Error(error) if error.step == Step::Connect => error.peer,
+        Event::Connect(connect) if !proxied => Some(Probed::Peer(connect.peer)),
+        Event::Proxy(proxy) if proxy.is_last => Some(Probed::Target(proxy.target)),
+        Event::Error(error) if error.step == Step::Connect => error.peer.map(Probed::Peer),
+        Event::Error(error) if error.step == Step::Proxy => error.target.map(Probed::Target),
         _ => None,
     }
 }
@@ -422,13 +444,13 @@ fn append_error(buffer: &mut Vec<u8>, screen: Screen, error: &Error<'_>) {
 }
 
 /// Appends words; control characters among them are escaped.
-pub(crate) fn say(buffer: &mut Vec<u8>, words: std::fmt::Arguments<'_>) {
+pub(crate) fn say(buffer: &mut Vec<u8>, words: fmt::Arguments<'_>) {
     // Writing to memory does not fail.
     let _ = Line(buffer).write_fmt(words);
 }
 
 /// Appends words in the colour of their tone, where colours are wanted.
-pub(crate) fn paint(buffer: &mut Vec<u8>, screen: Screen, tone: Tone, words: std::fmt::Arguments<'_>) {
+pub(crate) fn paint(buffer: &mut Vec<u8>, screen: Screen, tone: Tone, words: fmt::Arguments<'_>) {
     let style = match tone {
         Tone::Good => GREEN,
         Tone::Warning => YELLOW,
