@@ -30,6 +30,9 @@ mod broker;
 // Who closes first, and how.
 mod half_close;
 
+// TLS: a client of others, a server for others.
+mod tls;
+
 // Why a connection ended as it did, and what held it back.
 mod why;
 

@@ -16,6 +16,7 @@ use super::repeat::Repeat;
 use super::series::Series;
 use super::socket_options::SocketOptions;
 use super::target::{self, Host, Target, UnixType};
+use super::tls::ClientTls;
 use super::value;
 
 /// What a relay does when the peer has closed its side and ours is still open.
@@ -102,6 +103,9 @@ pub struct Connect {
     /// How long to wait.
     #[command(flatten)]
     pub patience: Patience,
+    /// TLS.
+    #[command(flatten)]
+    pub tls: ClientTls,
     /// Options of the socket.
     #[command(flatten)]
     pub options: SocketOptions,
@@ -157,6 +161,7 @@ impl Connect {
             return Err("--count needs a MESSAGE or --probe: a relay is one connection".to_owned());
         }
         self.check_fast_open()?;
+        self.tls.check(&self.targets, self.unix_type() != UnixType::Stream, self.options.fast_open)?;
         if self.hex_dump && self.output.format() == Format::Json {
             return Err("--hex-dump is for text: with --json the events carry the bytes".to_owned());
         }

@@ -9,6 +9,7 @@ use super::output::Output;
 use super::series::Series;
 use super::service::Service;
 use super::socket_options::SocketOptions;
+use super::target::Host;
 
 /// Serve a TCP port: echo, answer by rule, discard, send a pattern, relay, or misbehave
 #[derive(Clone, Debug, Args)]
@@ -56,6 +57,10 @@ impl Serve {
     pub(super) fn check(&mut self) -> Result<(), String> {
         self.output.check()?;
         self.service.check()?;
+        self.service.tls_host = match self.listen.host {
+            Some(Host::Ip(ip, _)) => Some(ip),
+            _ => None,
+        };
         if self.service.fault == Some(Fault::NeverAccept) && !(self.allow.is_empty() && self.deny.is_empty()) {
             return Err("--allow and --deny would do nothing: --fault never-accept lets nobody in".to_owned());
         }

@@ -305,7 +305,7 @@ async fn connections(
     pass(&server, &client, bound).await?;
     let trip = step::since(began);
     let is_mptcp = client.is_mptcp();
-    client.shutdown()?;
+    client.shutdown().await?;
     to_end(&server, bound).await?;
     server.close(Reason::Eof);
     to_end(&client, bound).await?;

@@ -18,12 +18,14 @@ pub(super) type Resolved = OnceCell<Result<Vec<Address>, Failed>>;
 pub(super) struct Bounds {
     pub(super) resolve: Duration,
     pub(super) connect: Duration,
+    /// Of a handshake of TLS.
+    pub(super) tls: Duration,
 }
 
 impl Bounds {
     /// Returns bounds of which none is longer than `most`.
     pub(super) fn within(self, most: Duration) -> Self {
-        Self { resolve: self.resolve.min(most), connect: self.connect.min(most) }
+        Self { resolve: self.resolve.min(most), connect: self.connect.min(most), tls: self.tls.min(most) }
     }
 }
 
@@ -56,7 +58,11 @@ pub(super) async fn reach(
         // Of many targets the table tells enough, and its order is that of the answers.
         is_explained: connect.targets.len() == 1,
     };
-    step::connect(&run.door, &addresses, &Arc::new(reach), attempts).await
+    let stream = step::connect(&run.door, &addresses, &Arc::new(reach), attempts).await?;
+    match &run.tls {
+        Some(tls) => stream.secure(tls, target, bounds.tls).await,
+        None => Ok(stream),
+    }
 }
 
 /// Returns the addresses of a host, the port not yet set.

@@ -173,7 +173,7 @@ impl<'a> Talk<'a> {
 
     /// Says that nothing more will be sent, and reads to the peer's end.
     async fn read_on(&mut self) -> Result<(), Failed> {
-        self.stream.shutdown()?;
+        self.stream.shutdown().await?;
         loop {
             match self.recv(self.connect.patience.answer()).await? {
                 Ok(Recvd::Eof) => {

@@ -13,6 +13,7 @@ use crate::error::ExitCode;
 mod probe;
 mod step;
 mod tcp;
+mod tls;
 mod told;
 mod total;
 mod value;
@@ -26,6 +27,7 @@ pub use step::{
     Resolve, Send, Setsockopt, Shutdown, Side, Socket, SynRetransmit, Timeout, Unlink, UnlinkReason,
 };
 pub use tcp::{FastOpen, HeldBack, Mptcp, Queue, Tcp, TcpFigures};
+pub use tls::{Certificate, OwnCertificate, Tls};
 pub use told::{Check, CheckOutcome, Error, Round, Start, Warning};
 pub use total::{Distribution, Interim, LossRun, Named, OutageSpan, Outcome, Summary, Totals};
 pub use value::Payload;
@@ -146,6 +148,10 @@ events! {
     SynRetransmit['a] "syn-retransmit",
     /// A connection was made.
     Connect['a] "connect",
+    /// We show this certificate to peers.
+    OwnCertificate['a] "certificate",
+    /// A TLS handshake ended, or the peer's certificate was refused in it.
+    Tls['a] "tls",
     /// Bytes went to the kernel.
     Send['a] "send",
     /// Bytes came from the kernel.

@@ -12,6 +12,7 @@ pub(crate) use super::probes::{
     Corrupted, Duplicate, Foreign, Hop, KernelDrops, Label, Late, LossRun, Lost, Named, NotSent, PathMtu, Reply,
     Session,
 };
+pub(crate) use super::tls::{OwnCertificate, Tls};
 
 /// One line: the envelope, and the event in it.
 #[derive(Clone, Debug, Deserialize)]
@@ -74,6 +75,8 @@ events! {
     "queue" Queue,
     "accept" Accept,
     "connect" Connect,
+    "certificate" OwnCertificate,
+    "tls" Tls,
     "send" Send,
     "recv" Recv,
     "eof" Eof,
@@ -109,6 +112,7 @@ impl Event {
         match self {
             Self::Accept(fact) => Some(fact.conn),
             Self::Connect(fact) => Some(fact.conn),
+            Self::Tls(fact) => Some(fact.conn),
             Self::Send(fact) => fact.conn,
             Self::Recv(fact) => fact.conn,
             Self::Eof(fact) => Some(fact.conn),
@@ -380,6 +384,7 @@ pub(crate) enum Step {
     Accept,
     Unlink,
     Connect,
+    Tls,
     Send,
     Recv,
     Shutdown,
@@ -539,6 +544,8 @@ pub(crate) struct Error {
     pub(crate) step: Step,
     pub(crate) errno: Option<String>,
     pub(crate) code: Option<i32>,
+    /// Of TLS.
+    pub(crate) name: Option<String>,
     pub(crate) message: String,
     pub(crate) hint: Option<String>,
     pub(crate) peer: Option<String>,
@@ -653,6 +660,7 @@ macro_rules! with_totals {
             pub(crate) checks_failed: Option<u64>,
             pub(crate) resolve: Option<Distribution>,
             pub(crate) connect: Option<Distribution>,
+            pub(crate) tls: Option<Distribution>,
             pub(crate) first_byte: Option<Distribution>,
             pub(crate) round: Option<Distribution>,
             pub(crate) rtt: Option<Distribution>,

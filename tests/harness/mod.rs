@@ -11,6 +11,7 @@ pub(crate) mod process;
 pub(crate) mod redact;
 pub(crate) mod sockeye;
 pub(crate) mod stamp;
+pub(crate) mod tls;
 pub(crate) mod tun;
 pub(crate) mod udp;
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::*;
 use crate::address::Address;
@@ -91,6 +91,7 @@ fn with_examples(mut check: impl FnMut(&Event<'_>)) {
         checks_failed: Some(0),
         resolve: one,
         connect: full.figures(),
+        tls: full.figures(),
         first_byte: full.figures(),
         round: full.figures(),
         rtt: full.figures(),
@@ -148,6 +149,7 @@ fn with_examples(mut check: impl FnMut(&Event<'_>)) {
         step: Step::Bind,
         errno: Some("EACCES"),
         code: Some(13),
+        name: Some("x"),
         message: "bind: permission denied",
         hint: Some("ask"),
         peer: Some(&peer),
@@ -160,6 +162,7 @@ fn with_examples(mut check: impl FnMut(&Event<'_>)) {
     let empty_error = event::Error {
         errno: None,
         code: None,
+        name: None,
         hint: None,
         peer: None,
         local: None,
@@ -167,6 +170,39 @@ fn with_examples(mut check: impl FnMut(&Event<'_>)) {
         target: None,
         duration: None,
         ..error
+    };
+    let certificates = [
+        event::Certificate {
+            subject: "CN=x".to_owned(),
+            issuer: "CN=y".to_owned(),
+            serial: "01".to_owned(),
+            names: vec!["x".to_owned()],
+            not_before: Some(SystemTime::UNIX_EPOCH),
+            not_after: Some(SystemTime::UNIX_EPOCH),
+            days_left: Some(-1),
+            key: "EC P-256".to_owned(),
+            signature: "ecdsa-with-SHA256".to_owned(),
+            sha256: "00".to_owned(),
+            key_pin: "sha256//x".to_owned(),
+        },
+        event::Certificate { sha256: "00".to_owned(), ..event::Certificate::default() },
+    ];
+    let offered = ["h2".to_owned()];
+    let tls_full = event::Tls {
+        conn: 1,
+        version: Some("TLSv1.3"),
+        versions_offered: &["TLSv1.3"],
+        cipher: Some("TLS_AES_128_GCM_SHA256"),
+        group: Some("X25519"),
+        alpn: Some("h2"),
+        alpn_offered: &offered,
+        sni: Some("x"),
+        resumed: Some(false),
+        ocsp_staple: Some(false),
+        certificates: &certificates,
+        verified: Some(false),
+        problems: &["expired"],
+        duration,
     };
     let check_failed = event::CheckOutcome::Failed;
     let addresses = [IpAddr::V4(Ipv4Addr::LOCALHOST)];
@@ -241,7 +277,7 @@ fn with_examples(mut check: impl FnMut(&Event<'_>)) {
         exit_code: 0,
         duration,
     };
-    let examples: [Event<'_>; 76] = [
+    let examples: [Event<'_>; 80] = [
         event::Start { schema: 1, version: "0.1.0", command: "serve" }.into(),
         event::Resolve { name: "localhost", addresses: &addresses, duration }.into(),
         event::Resolve { name: "localhost", addresses: &[], duration }.into(),
@@ -303,6 +339,24 @@ fn with_examples(mut check: impl FnMut(&Event<'_>)) {
             mptcp: None,
         }
         .into(),
+        tls_full.clone().into(),
+        event::Tls {
+            version: None,
+            cipher: None,
+            group: None,
+            alpn: None,
+            alpn_offered: &[],
+            sni: None,
+            resumed: None,
+            ocsp_staple: None,
+            certificates: &[],
+            verified: None,
+            problems: &[],
+            ..tls_full
+        }
+        .into(),
+        event::OwnCertificate { certificates: &certificates, throw_away: true, pem: Some("x") }.into(),
+        event::OwnCertificate { certificates: &certificates, throw_away: false, pem: None }.into(),
         event::Send::on(1, 2, "hé\n".as_bytes()).into(),
         event::Send::on(None, 0, b"").into(),
         event::Recv::on(1, 2, b"\xff\0").into(),

@@ -6,6 +6,7 @@ mod hex;
 mod peer;
 mod probes;
 mod steps;
+mod tls;
 mod totals;
 mod tries;
 
