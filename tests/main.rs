@@ -32,6 +32,8 @@ mod half_close;
 
 // TLS: a client of others, a server for others.
 mod tls;
+mod tls_broken;
+mod tls_serve;
 
 // Why a connection ended as it did, and what held it back.
 mod why;

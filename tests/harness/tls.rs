@@ -1,5 +1,4 @@
 //! TLS for the tests: certificates made for one test, Python and openssl as peers, the events.
-#![expect(dead_code, reason = "a field is read strictly, whether or not a test looks at it")]
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -24,6 +24,10 @@ use crate::step::{Failed, Stream, now, within};
 /// How many of a peer's first bytes are kept, to tell what it is that is no TLS.
 const FIRST: usize = 256;
 
+/// The alert that says that a message cannot be read (RFC 8446, 6): rustls has none for what is not
+/// even the head of a ClientHello.
+const DECODE_ERROR: [u8; 7] = [21, 3, 3, 0, 2, 2, 50];
+
 /// What is seen of a peer in a handshake.
 #[derive(Default)]
 struct Seen {
@@ -173,7 +177,14 @@ impl Stream {
             match acceptor.accept() {
                 Ok(Some(accepted)) => break accepted,
                 Ok(None) => {}
-                Err((error, mut alert)) => return Err(self.refuse(error, |mut socket| alert.write_all(&mut socket))),
+                Err((error, mut alert)) => {
+                    let mut told = Vec::new();
+                    alert.write_all(&mut told).map_err(Broken::Io)?;
+                    if told.is_empty() {
+                        told.extend_from_slice(&DECODE_ERROR);
+                    }
+                    return Err(self.refuse(error, |mut socket| socket.write_all(&told)));
+                }
             }
         };
         let hello = accepted.client_hello();
