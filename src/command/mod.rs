@@ -27,6 +27,7 @@ mod server;
 mod session;
 mod source;
 mod talk;
+mod tls_checks;
 mod udp_checks;
 pub mod udp_listen;
 mod udp_relay;

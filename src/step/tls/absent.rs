@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::io;
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use socket2::Socket;
@@ -43,6 +44,14 @@ impl ClientTls {
     pub fn new(door: &Door, _words: &args::ClientTls) -> Result<Self, Failed> {
         Err(absent(door))
     }
+
+    /// Cannot be called.
+    ///
+    /// # Errors
+    /// None.
+    pub fn trusting(_door: &Door, server: &ServerTls, _name: &str) -> Result<Self, Failed> {
+        match server.0 {}
+    }
 }
 
 impl ServerTls {
@@ -61,10 +70,23 @@ impl ServerTls {
     }
 }
 
+/// The root certificates of this system.
+#[derive(Clone, Debug, Default)]
+pub struct SystemRoots {
+    /// How many can be used.
+    pub usable: usize,
+    /// How many cannot.
+    pub unusable: usize,
+    /// Where they were looked for.
+    pub places: Vec<PathBuf>,
+    /// What could not be read.
+    pub errors: Vec<String>,
+}
+
 /// Returns that no root certificates were looked for.
 #[must_use]
-pub fn system_roots() -> (usize, usize, Vec<String>) {
-    (0, 0, Vec::new())
+pub fn system_roots() -> SystemRoots {
+    SystemRoots::default()
 }
 
 impl Session {

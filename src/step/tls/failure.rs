@@ -177,9 +177,7 @@ fn of_certificate(error: &TlsError, verdict: Option<&Verdict>, chain: &[Certific
         further.iter().filter(|other| **other != name).map(|other| format!(", {}", other.replace('-', " "))).collect();
     let words = Words::new(name, format!("{whose} certificate is not trusted: {what}{} ({subject})", also.concat()));
     let Some(own) = known else { return words };
-    let date = |time: Option<std::time::SystemTime>| {
-        time.map(|time| humantime::format_rfc3339_seconds(time).to_string()).unwrap_or_default()
-    };
+    let days = own.days_left.unwrap_or_default();
     match name {
         "unknown-issuer" if is_client && own.subject == own.issuer => words.hinting(format!(
             "it is self-signed: trust it by --ca FILE, or know it by --insecure --pin {}",
@@ -193,8 +191,8 @@ fn of_certificate(error: &TlsError, verdict: Option<&Verdict>, chain: &[Certific
         "unknown-issuer" => words.hinting(format!("--client-ca has not issued it, but {}", own.issuer)),
         "wrong-name" if own.names.is_empty() => words.hinting("it is for no name at all (subjectAltName)"),
         "wrong-name" => words.hinting(format!("it is for {}; --sni NAME asks for another name", own.names.join(", "))),
-        "expired" => words.hinting(format!("it was valid until {}; is our clock right?", date(own.not_after))),
-        "not-yet-valid" => words.hinting(format!("it is valid from {}; is our clock right?", date(own.not_before))),
+        "expired" => words.hinting(format!("it has expired {} days ago; is our clock right?", -days)),
+        "not-yet-valid" => words.hinting("it will be valid later; is our clock right?"),
         "pin-mismatch" => words.hinting(format!("its SHA-256 is {}, that of its key {}", own.sha256, own.key_pin)),
         _ => words,
     }

@@ -39,19 +39,41 @@ pub struct ClientTls {
 #[derive(Debug)]
 pub struct ServerTls {
     pub(super) config: Arc<ServerConfig>,
+    chain: Vec<CertificateDer<'static>>,
     pub(super) versions: Vec<&'static str>,
     pub(super) asks: bool,
     pub(super) is_cut: bool,
     pub(super) bound: Duration,
 }
 
+/// The root certificates of this system.
+#[derive(Clone, Debug, Default)]
+pub struct SystemRoots {
+    /// How many can be used.
+    pub usable: usize,
+    /// How many cannot.
+    pub unusable: usize,
+    /// Where they were looked for.
+    pub places: Vec<PathBuf>,
+    /// What could not be read.
+    pub errors: Vec<String>,
+}
+
 impl ClientTls {
+    /// Returns a client that trusts one server, and nobody else.
+    ///
+    /// # Errors
+    /// As [`ClientTls::new`].
+    pub fn trusting(door: &Door, server: &ServerTls, name: &str) -> Result<Self, Failed> {
+        let words = args::ClientTls { tls: true, sni: Some(name.to_owned()), ..args::ClientTls::default() };
+        Self::made(door, &words, RootCertStore::empty(), server.chain.clone())
+    }
+
     /// Reads what the words name.
     ///
     /// # Errors
     /// A file could not be read, or what is in it is not what it should be; reported.
     pub fn new(door: &Door, words: &args::ClientTls) -> Result<Self, Failed> {
-        let provider = Arc::new(default_provider());
         let mut roots = RootCertStore::empty();
         let mut named = Vec::new();
         match &words.ca {
@@ -69,6 +91,16 @@ impl ClientTls {
                 }
             }
         }
+        Self::made(door, words, roots, named)
+    }
+
+    fn made(
+        door: &Door,
+        words: &args::ClientTls,
+        roots: RootCertStore,
+        named: Vec<CertificateDer<'static>>,
+    ) -> Result<Self, Failed> {
+        let provider = Arc::new(default_provider());
         let judge = Arc::new(Judge {
             roots,
             named,
@@ -140,12 +172,13 @@ impl ServerTls {
         };
         let key_file = words.tls_key.as_ref().or(words.tls_cert.as_ref()).map(PathBuf::as_path);
         let mut config = config
-            .with_single_cert(chain, key)
+            .with_single_cert(chain.clone(), key)
             .map_err(|error| unfit(door, key_file.unwrap_or(Path::new("its own")), &error))?;
         config.alpn_protocols = words.terms.alpn.iter().map(|name| name.clone().into_bytes()).collect();
         door.emit(event::OwnCertificate { certificates: &told, throw_away: pem.is_some(), pem: pem.as_deref() });
         Ok(Self {
             config: Arc::new(config),
+            chain,
             versions: spoken,
             asks: words.client_ca.is_some(),
             is_cut: fault == Some(Fault::HandshakeCut),
@@ -262,11 +295,16 @@ fn throw_away(
     Ok((certificate.der().clone(), key, pem))
 }
 
-/// Returns how many root certificates this system has, how many of them can be used, and what went
-/// wrong when they were read.
+/// Looks for the root certificates of this system.
 #[must_use]
-pub fn system_roots() -> (usize, usize, Vec<String>) {
+pub fn system_roots() -> SystemRoots {
     let found = rustls_native_certs::load_native_certs();
     let (usable, unusable) = RootCertStore::empty().add_parsable_certificates(found.certs);
-    (usable + unusable, usable, found.errors.iter().map(ToString::to_string).collect())
+    let place = openssl_probe::probe();
+    SystemRoots {
+        usable,
+        unusable,
+        places: place.cert_file.into_iter().chain(place.cert_dir).collect(),
+        errors: found.errors.iter().map(ToString::to_string).collect(),
+    }
 }

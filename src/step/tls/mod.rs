@@ -17,7 +17,7 @@ mod material;
 mod traffic;
 mod trust;
 
-pub use material::{ClientTls, ServerTls, system_roots};
+pub use material::{ClientTls, ServerTls, SystemRoots, system_roots};
 
 /// The TLS of one connection, after its handshake.
 pub(super) struct Session {
