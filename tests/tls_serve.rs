@@ -178,27 +178,35 @@ fn an_end_that_was_not_announced_is_told() {
 #[test]
 fn bulk_comes_back_whole_through_full_buffers() {
     let authority = Authority::new();
-    let (server, port, ca) = quiet(&authority, "--count 1 --send-buffer 4KiB --recv-buffer 4KiB");
+    let (server, port, ca) = quiet(&authority, "--count 1 --send-buffer 64KiB --recv-buffer 64KiB");
     // The server's buffers are full again and again: a record goes out in parts.
     let script = r"
-import ssl
+import hashlib, ssl
 context = ssl.create_default_context(cafile=sys.argv[1])
 tls = context.wrap_socket(dial('127.0.0.1', sys.argv[2]), server_hostname='localhost')
-import hashlib
-block = bytes(range(256)) * 4096
-total, got, sums = 24, hashlib.sha256(), hashlib.sha256()
-def read():
-    left = total * len(block)
-    while left and (data := tls.recv(65536)):
-        got.update(data)
-        left -= len(data)
-reader = threading.Thread(target=read)
-reader.start()
-for _ in range(total):
-    tls.sendall(block)
-    sums.update(block)
-reader.join()
-say(got.digest() == sums.digest())
+tls.setblocking(False)
+block = bytes(range(256)) * 256
+total, left, unsent = 128, 128 * len(block), b''
+got, gave = hashlib.sha256(), hashlib.sha256()
+while left:
+    try:
+        while total or unsent:
+            if not unsent:
+                unsent, total = block, total - 1
+                gave.update(block)
+            unsent = unsent[tls.send(unsent):]
+    except (ssl.SSLWantWriteError, ssl.SSLWantReadError):
+        pass
+    try:
+        while left and (data := tls.recv(65536)):
+            got.update(data)
+            left -= len(data)
+    except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
+        pass
+    if left:
+        select.select([tls], [tls] if total or unsent else [], [], 60)
+say(got.digest() == gave.digest())
+tls.setblocking(True)
 tls.unwrap()
 ";
     let lines = Peer::python(script, &[ca.to_str().unwrap(), &port]).lines();
@@ -284,7 +292,12 @@ fn faults_are_of_the_certificate_or_of_the_handshake() {
         let run = Sockeye::new(line).run();
         match name {
             "" => drop(run.exits(0)),
-            name => assert_eq!(run.exits(11).one::<Error>().name.as_deref(), Some(name), "{fault}"),
+            name => {
+                let run = run.exits(11);
+                let told = run.one::<Error>().name.as_deref();
+                // What the client has sent meanwhile is unread at a server that cuts off: a reset.
+                assert!(told == Some(name) || (name, told) == ("closed", Some("reset")), "{fault}: {told:?}");
+            }
         }
         server.finish().exits(0);
     }
