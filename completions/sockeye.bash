@@ -117,7 +117,7 @@ _sockeye() {
             return 0
             ;;
         sockeye__subcmd__connect)
-            opts="-z -w -s -j -v -q -4 -6 -n -h -V --crlf --lf --escape --hex --probe --parallel --expect --until-eof --send-delay --recv-size --type --on-peer-close --hex-dump --retry-for --count --interval --timeout --resolve-timeout --connect-timeout --idle-timeout --tls --sni --ca --insecure --pin --min-days --client-cert --client-key --alpn --tls-min --tls-max --tls-timeout --source --interface --recv-buffer --send-buffer --ttl --dscp --mark --reuse-port --keepalive --no-delay --mss --congestion --user-timeout --fast-open --mptcp --dont-fragment --busy-poll --report-every --json --format --events --verbose --quiet --color --ipv4 --ipv6 --numeric --deadline --help --version"
+            opts="-z -w -s -j -v -q -4 -6 -n -h -V --crlf --lf --escape --hex --probe --parallel --expect --until-eof --send-delay --recv-size --type --on-peer-close --hex-dump --retry-for --count --interval --timeout --resolve-timeout --connect-timeout --idle-timeout --tls --sni --ca --insecure --pin --min-days --client-cert --client-key --starttls --alpn --tls-min --tls-max --tls-timeout --source --interface --recv-buffer --send-buffer --ttl --dscp --mark --reuse-port --keepalive --no-delay --mss --congestion --user-timeout --fast-open --mptcp --dont-fragment --busy-poll --report-every --json --format --events --verbose --quiet --color --ipv4 --ipv6 --numeric --deadline --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -201,6 +201,10 @@ _sockeye() {
                     ;;
                 --client-key)
                     COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --starttls)
+                    COMPREPLY=($(compgen -W "smtp imap pop3 ftp postgres mysql ldap xmpp" -- "${cur}"))
                     return 0
                     ;;
                 --alpn)

@@ -126,6 +126,14 @@ complete -c sockeye -n "__fish_sockeye_using_subcommand connect" -l pin -d 'Refu
 complete -c sockeye -n "__fish_sockeye_using_subcommand connect" -l min-days -d 'Exit with 1 where the server\'s certificate is valid for fewer days than this' -r
 complete -c sockeye -n "__fish_sockeye_using_subcommand connect" -l client-cert -d 'Show this certificate (PEM, its chain after it) to a server that asks for one' -r -F
 complete -c sockeye -n "__fish_sockeye_using_subcommand connect" -l client-key -d 'The private key of --client-cert (PEM) [default: it is in that file]' -r -F
+complete -c sockeye -n "__fish_sockeye_using_subcommand connect" -l starttls -d 'Ask for TLS in plain text first, as this protocol has it' -r -f -a "smtp\t''
+imap\t''
+pop3\t''
+ftp\t''
+postgres\t''
+mysql\t''
+ldap\t''
+xmpp\t''"
 complete -c sockeye -n "__fish_sockeye_using_subcommand connect" -l alpn -d 'Offer, or take, these protocols (ALPN), the best first: h2,http/1.1' -r
 complete -c sockeye -n "__fish_sockeye_using_subcommand connect" -l tls-min -d 'Speak no older version of TLS' -r -f -a "1.2\t'TLS 1.2 (RFC 5246)'
 1.3\t'TLS 1.3 (RFC 8446)'"

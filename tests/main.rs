@@ -34,6 +34,7 @@ mod half_close;
 mod tls;
 mod tls_broken;
 mod tls_serve;
+mod tls_starttls;
 
 // Why a connection ended as it did, and what held it back.
 mod why;

@@ -42,6 +42,7 @@ pub enum OnPeerClose {
   sockeye connect --probe localhost 22,80,8000-8010
   sockeye connect --probe '[::1]:8080' localhost:443 --timeout 2s --json
   sockeye connect localhost 8080 'ready?' --retry-for 30s
+  sockeye connect --probe example.org 443 --tls --min-days 21
   sockeye connect --probe localhost 22,80 --count 0 --interval 500ms
 
 With MESSAGEs: each is sent, an answer is awaited and printed, then the connection is closed. \

@@ -21,6 +21,7 @@ use super::target::Host;
   sockeye serve 9000 --relay >received
   sockeye serve 9000 --source-bytes 1GiB -q
   sockeye serve 9000 --broker
+  sockeye serve 8443 --tls-cert cert.pem --tls-key key.pem
   sockeye serve 9000 --fault never-accept --backlog 1
   sockeye serve 9000 --source-bytes --fault slow=100kbit/s
   sockeye serve [::1]:8080 --when-regex '^GET ' 'HTTP/1.0 204 x\\r\\n\\r\\n' --escape --messages 1

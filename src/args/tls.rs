@@ -3,12 +3,14 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, ValueEnum};
 use data_encoding::{BASE64, HEXLOWER_PERMISSIVE};
 
 use super::fault::Fault;
 use super::target::Target;
 use super::value;
+use crate::packet::starttls::Protocol;
 
 /// How long a server waits for a handshake that nothing else bounds.
 const HANDSHAKE: Duration = Duration::from_secs(10);
@@ -123,9 +125,19 @@ pub struct ClientTls {
     /// The private key of --client-cert (PEM) [default: it is in that file]
     #[arg(long, value_name = "FILE", requires = "client_cert")]
     pub client_key: Option<PathBuf>,
+    /// Ask for TLS in plain text first, as this protocol has it
+    #[arg(long, value_name = "PROTOCOL", value_parser = starttls(), requires = "tls")]
+    pub starttls: Option<Protocol>,
     /// What both ends may say.
     #[command(flatten)]
     pub terms: TlsTerms,
+}
+
+/// Parses the name of a protocol that begins in plain text.
+fn starttls() -> impl TypedValueParser<Value = Protocol> {
+    PossibleValuesParser::new(Protocol::ALL.map(Protocol::name)).try_map(|name| {
+        Protocol::ALL.into_iter().find(|protocol| protocol.name() == name).ok_or("there is no such protocol")
+    })
 }
 
 impl ClientTls {

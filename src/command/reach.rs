@@ -59,6 +59,10 @@ pub(super) async fn reach(
         is_explained: connect.targets.len() == 1,
     };
     let stream = step::connect(&run.door, &addresses, &Arc::new(reach), attempts).await?;
+    let stream = match connect.tls.starttls {
+        Some(protocol) => stream.ask_for_tls(protocol, target, bounds.tls).await?,
+        None => stream,
+    };
     match &run.tls {
         Some(tls) => stream.secure(tls, target, bounds.tls).await,
         None => Ok(stream),

@@ -7,6 +7,7 @@ pub mod objects;
 pub mod pattern;
 pub mod quote;
 pub mod stamp;
+pub mod starttls;
 pub mod syn;
 
 mod checksum;

@@ -260,7 +260,7 @@ impl Stats {
 
     /// Returns since when a connection stands, if this is its first byte.
     fn broke_silence(&mut self, recv: &event::Recv<'_>) -> Option<Duration> {
-        if self.silent.is_empty() || recv.bytes == 0 {
+        if self.silent.is_empty() || recv.bytes == 0 || recv.layer.is_some() {
             return None;
         }
         self.silent.remove(&recv.conn?)

@@ -285,6 +285,7 @@ pub(crate) struct Send {
     pub(crate) peer: Option<String>,
     pub(crate) sequence: Option<u64>,
     pub(crate) bytes: u64,
+    pub(crate) layer: Option<String>,
     pub(crate) data: Option<String>,
     pub(crate) data_base64: Option<String>,
 }
@@ -319,6 +320,7 @@ pub(crate) struct Recv {
     #[serde(default)]
     pub(crate) descriptors: Vec<Descriptor>,
     pub(crate) bytes: u64,
+    pub(crate) layer: Option<String>,
     pub(crate) data: Option<String>,
     pub(crate) data_base64: Option<String>,
 }

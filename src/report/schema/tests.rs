@@ -277,7 +277,7 @@ fn with_examples(mut check: impl FnMut(&Event<'_>)) {
         exit_code: 0,
         duration,
     };
-    let examples: [Event<'_>; 80] = [
+    let examples: [Event<'_>; 81] = [
         event::Start { schema: 1, version: "0.1.0", command: "serve" }.into(),
         event::Resolve { name: "localhost", addresses: &addresses, duration }.into(),
         event::Resolve { name: "localhost", addresses: &[], duration }.into(),
@@ -363,7 +363,8 @@ fn with_examples(mut check: impl FnMut(&Event<'_>)) {
         event::Recv::on(None, 0, b"").into(),
         event::Send::on(None, 1, b"\xff").into(),
         event::Recv::on(None, 1, b"x").into(),
-        event::Send { peer: Some(&peer), ..event::Send::on(None, 1, b"x") }.into(),
+        event::Send { peer: Some(&peer), layer: Some("starttls"), ..event::Send::on(None, 1, b"x") }.into(),
+        event::Recv { layer: Some("starttls"), ..event::Recv::on(1, 1, b"x") }.into(),
         event::Recv {
             peer: Some(&peer),
             local: Some(&name),

@@ -131,7 +131,7 @@ impl Stream {
     }
 
     /// Counts bytes that came.
-    fn count_received(&self, bytes: usize) {
+    pub(super) fn count_received(&self, bytes: usize) {
         if let Some(open) = &self.open {
             open.bytes_received.fetch_add(bytes as u64, Ordering::Relaxed);
         }

@@ -12,6 +12,7 @@ use tokio::io::unix::AsyncFd;
 use super::{Door, Failed, Recvd, Sent, Stream};
 use crate::args::{self, Fault, Target};
 use crate::error::{Error, ExitCode, Step};
+use crate::packet::starttls::Protocol;
 
 /// How a client would speak TLS.
 #[derive(Debug)]
@@ -108,6 +109,15 @@ impl Session {
 }
 
 impl Stream {
+    /// Fails.
+    ///
+    /// # Errors
+    /// This build has no TLS; reported.
+    #[expect(clippy::unused_async, reason = "its like in a build with TLS waits")]
+    pub async fn ask_for_tls(self, _protocol: Protocol, _target: &Target, _bound: Duration) -> Result<Self, Failed> {
+        Err(absent(self.door()))
+    }
+
     /// Cannot be called.
     ///
     /// # Errors

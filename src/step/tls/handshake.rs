@@ -273,7 +273,7 @@ impl Stream {
     }
 
     /// Writes with one call, waiting for room.
-    async fn drain(&self, mut write: impl FnMut(&Socket) -> io::Result<usize>) -> Result<(), Broken> {
+    pub(super) async fn drain(&self, mut write: impl FnMut(&Socket) -> io::Result<usize>) -> Result<(), Broken> {
         let Some(socket) = self.socket() else { return Err(Broken::Closed) };
         loop {
             // Dropped before the wait: the turn is of this call alone.

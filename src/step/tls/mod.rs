@@ -14,6 +14,7 @@ mod certificate;
 mod failure;
 mod handshake;
 mod material;
+mod starttls;
 mod traffic;
 mod trust;
 
