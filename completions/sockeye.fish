@@ -44,7 +44,16 @@ complete -c sockeye -n "__fish_sockeye_using_subcommand serve" -l otherwise -d '
 complete -c sockeye -n "__fish_sockeye_using_subcommand serve" -l source-bytes -d 'Send a pattern to every peer, SIZE bytes of it or without end: the lines of RFC 864. What the peer sends is read and dropped' -r
 complete -c sockeye -n "__fish_sockeye_using_subcommand serve" -l on-peer-close -d 'What a relay does when the peer has closed its side: end, or send the rest of stdin first [default: exit on a terminal, drain elsewhere]' -r -f -a "exit\t'End at once'
 drain\t'Send the rest of stdin first'"
-complete -c sockeye -n "__fish_sockeye_using_subcommand serve" -l fault -d 'Misbehave on purpose, to test clients: reset (each connection at once; unix-serve: when bytes have come), hang (accept, then neither read nor send), never-accept (with --backlog N), half-close (send nothing more from the start, and read on), slow=RATE (send and read no faster: 1000/s is bytes, or 100kbit/s), close-after=SIZE (in the middle of an answer too; with --discard of bytes received), delay=D (before each answer)' -r
+complete -c sockeye -n "__fish_sockeye_using_subcommand serve" -l fault -d 'Misbehave on purpose, to test clients: reset (each connection at once; unix-serve: when bytes have come), hang (accept, then neither read nor send), never-accept (with --backlog N), half-close (send nothing more from the start, and read on), slow=RATE (send and read no faster: 1000/s is bytes, or 100kbit/s), close-after=SIZE (in the middle of an answer too; with --discard of bytes received), delay=D (before each answer). Of TLS: expired, wrong-name, self-signed (show such a certificate), handshake-cut (close in the middle of our flight)' -r
+complete -c sockeye -n "__fish_sockeye_using_subcommand serve" -l tls-cert -d 'Speak TLS, and show this certificate (PEM, its chain after it)' -r -F
+complete -c sockeye -n "__fish_sockeye_using_subcommand serve" -l tls-key -d 'The private key of --tls-cert (PEM) [default: it is in that file]' -r -F
+complete -c sockeye -n "__fish_sockeye_using_subcommand serve" -l client-ca -d 'Let only clients in whose certificate one of these (PEM) has issued' -r -F
+complete -c sockeye -n "__fish_sockeye_using_subcommand serve" -l alpn -d 'Offer, or take, these protocols (ALPN), the best first: h2,http/1.1' -r
+complete -c sockeye -n "__fish_sockeye_using_subcommand serve" -l tls-min -d 'Speak no older version of TLS' -r -f -a "1.2\t'TLS 1.2 (RFC 5246)'
+1.3\t'TLS 1.3 (RFC 8446)'"
+complete -c sockeye -n "__fish_sockeye_using_subcommand serve" -l tls-max -d 'Speak no newer version of TLS' -r -f -a "1.2\t'TLS 1.2 (RFC 5246)'
+1.3\t'TLS 1.3 (RFC 8446)'"
+complete -c sockeye -n "__fish_sockeye_using_subcommand serve" -l tls-timeout -d 'Wait at most this long for a TLS handshake [default: --timeout; of a server without one, 10s]' -r
 complete -c sockeye -n "__fish_sockeye_using_subcommand serve" -l backlog -d 'Let this many connections wait to be accepted; the kernel cuts it to net.core.somaxconn [default: 65535]' -r
 complete -c sockeye -n "__fish_sockeye_using_subcommand serve" -l recv-size -d 'Take at most this many bytes with one recv; what it does not take stays for the next' -r
 complete -c sockeye -n "__fish_sockeye_using_subcommand serve" -s w -l timeout -d 'Close a connection whose peer is silent for this long; of datagrams: end when none comes for this long [default: none]' -r
@@ -81,6 +90,7 @@ complete -c sockeye -n "__fish_sockeye_using_subcommand serve" -l escape -d 'Rea
 complete -c sockeye -n "__fish_sockeye_using_subcommand serve" -l hex -d 'Read texts as hexadecimal digits'
 complete -c sockeye -n "__fish_sockeye_using_subcommand serve" -l broker -d 'Send what one peer sends to all others. One for which more than 1 MiB waits is closed'
 complete -c sockeye -n "__fish_sockeye_using_subcommand serve" -l relay -d 'Relay this terminal or pipe with one peer, both ways: stdin to it, what it sends to stdout'
+complete -c sockeye -n "__fish_sockeye_using_subcommand serve" -l tls-self-signed -d 'Speak TLS with a certificate made for this run; the `certificate` event has its SHA-256 and the certificate itself'
 complete -c sockeye -n "__fish_sockeye_using_subcommand serve" -l proxy-protocol -d 'Take a header of the PROXY protocol, version 1 or 2, from each peer first, within --timeout [default: 5s]; who sends none, or a broken one, is closed. --allow and --deny are of the socket\'s peer'
 complete -c sockeye -n "__fish_sockeye_using_subcommand serve" -l reuse-port -d 'Let other sockets share the port (SO_REUSEPORT)'
 complete -c sockeye -n "__fish_sockeye_using_subcommand serve" -l no-delay -d 'Send small segments at once (TCP_NODELAY)'
@@ -115,6 +125,26 @@ complete -c sockeye -n "__fish_sockeye_using_subcommand connect" -l proxy -d 'Co
 complete -c sockeye -n "__fish_sockeye_using_subcommand connect" -l proxy-user-file -d 'Read who we are to the proxies from this file, a line USER:PASSWORD each; without it SOCKEYE_PROXY_USER and SOCKEYE_PROXY_PASSWORD say it' -r -F
 complete -c sockeye -n "__fish_sockeye_using_subcommand connect" -l proxy-protocol -d 'Begin with a header of the PROXY protocol that tells the two ends of our connection, as a load balancer does' -r -f -a "v1\t'A line of text'
 v2\t'Binary'"
+complete -c sockeye -n "__fish_sockeye_using_subcommand connect" -l sni -d 'Ask for, and check the certificate against, this name [default: the host of the TARGET]' -r
+complete -c sockeye -n "__fish_sockeye_using_subcommand connect" -l ca -d 'Trust these certificates (PEM), and not the system\'s; a server\'s own may be among them' -r -F
+complete -c sockeye -n "__fish_sockeye_using_subcommand connect" -l pin -d 'Refuse any other certificate: its SHA-256 in hexadecimal, or sha256//BASE64 of its key, as curl\'s --pinnedpubkey' -r
+complete -c sockeye -n "__fish_sockeye_using_subcommand connect" -l min-days -d 'Exit with 1 where the server\'s certificate is valid for fewer days than this' -r
+complete -c sockeye -n "__fish_sockeye_using_subcommand connect" -l client-cert -d 'Show this certificate (PEM, its chain after it) to a server that asks for one' -r -F
+complete -c sockeye -n "__fish_sockeye_using_subcommand connect" -l client-key -d 'The private key of --client-cert (PEM) [default: it is in that file]' -r -F
+complete -c sockeye -n "__fish_sockeye_using_subcommand connect" -l starttls -d 'Ask for TLS in plain text first, as this protocol has it' -r -f -a "smtp\t''
+imap\t''
+pop3\t''
+ftp\t''
+postgres\t''
+mysql\t''
+ldap\t''
+xmpp\t''"
+complete -c sockeye -n "__fish_sockeye_using_subcommand connect" -l alpn -d 'Offer, or take, these protocols (ALPN), the best first: h2,http/1.1' -r
+complete -c sockeye -n "__fish_sockeye_using_subcommand connect" -l tls-min -d 'Speak no older version of TLS' -r -f -a "1.2\t'TLS 1.2 (RFC 5246)'
+1.3\t'TLS 1.3 (RFC 8446)'"
+complete -c sockeye -n "__fish_sockeye_using_subcommand connect" -l tls-max -d 'Speak no newer version of TLS' -r -f -a "1.2\t'TLS 1.2 (RFC 5246)'
+1.3\t'TLS 1.3 (RFC 8446)'"
+complete -c sockeye -n "__fish_sockeye_using_subcommand connect" -l tls-timeout -d 'Wait at most this long for a TLS handshake [default: --timeout; of a server without one, 10s]' -r
 complete -c sockeye -n "__fish_sockeye_using_subcommand connect" -s s -l source -d 'Use this address of ours, and this port (serve: instead of ADDR)' -r
 complete -c sockeye -n "__fish_sockeye_using_subcommand connect" -l interface -d 'Keep to this interface (SO_BINDTODEVICE)' -r
 complete -c sockeye -n "__fish_sockeye_using_subcommand connect" -l recv-buffer -d 'Receive buffer in bytes (SO_RCVBUF; past the limit SO_RCVBUFFORCE where permitted)' -r
@@ -142,6 +172,8 @@ complete -c sockeye -n "__fish_sockeye_using_subcommand connect" -l hex -d 'Read
 complete -c sockeye -n "__fish_sockeye_using_subcommand connect" -s z -l probe -d 'Connect, report, close; no byte is sent. Every word is a TARGET, or: a host and its ports (22,80,8000-8010)'
 complete -c sockeye -n "__fish_sockeye_using_subcommand connect" -l until-eof -d 'After the last answer, read on to the peer\'s end'
 complete -c sockeye -n "__fish_sockeye_using_subcommand connect" -l hex-dump -d 'Show the bytes of each direction in hexadecimal, with offset and time'
+complete -c sockeye -n "__fish_sockeye_using_subcommand connect" -l tls -d 'Speak TLS on the connection: nothing is sent before the server\'s certificate is judged'
+complete -c sockeye -n "__fish_sockeye_using_subcommand connect" -l insecure -d 'Go on where the certificate is not trusted; what is wrong with it is told all the same'
 complete -c sockeye -n "__fish_sockeye_using_subcommand connect" -l reuse-port -d 'Let other sockets share the port (SO_REUSEPORT)'
 complete -c sockeye -n "__fish_sockeye_using_subcommand connect" -l no-delay -d 'Send small segments at once (TCP_NODELAY)'
 complete -c sockeye -n "__fish_sockeye_using_subcommand connect" -l fast-open -d 'Send the first MESSAGE with the SYN, and take such (TCP_FASTOPEN_CONNECT, TCP_FASTOPEN; RFC 7413)'
@@ -330,7 +362,16 @@ complete -c sockeye -n "__fish_sockeye_using_subcommand unix-serve" -l otherwise
 complete -c sockeye -n "__fish_sockeye_using_subcommand unix-serve" -l source-bytes -d 'Send a pattern to every peer, SIZE bytes of it or without end: the lines of RFC 864. What the peer sends is read and dropped' -r
 complete -c sockeye -n "__fish_sockeye_using_subcommand unix-serve" -l on-peer-close -d 'What a relay does when the peer has closed its side: end, or send the rest of stdin first [default: exit on a terminal, drain elsewhere]' -r -f -a "exit\t'End at once'
 drain\t'Send the rest of stdin first'"
-complete -c sockeye -n "__fish_sockeye_using_subcommand unix-serve" -l fault -d 'Misbehave on purpose, to test clients: reset (each connection at once; unix-serve: when bytes have come), hang (accept, then neither read nor send), never-accept (with --backlog N), half-close (send nothing more from the start, and read on), slow=RATE (send and read no faster: 1000/s is bytes, or 100kbit/s), close-after=SIZE (in the middle of an answer too; with --discard of bytes received), delay=D (before each answer)' -r
+complete -c sockeye -n "__fish_sockeye_using_subcommand unix-serve" -l fault -d 'Misbehave on purpose, to test clients: reset (each connection at once; unix-serve: when bytes have come), hang (accept, then neither read nor send), never-accept (with --backlog N), half-close (send nothing more from the start, and read on), slow=RATE (send and read no faster: 1000/s is bytes, or 100kbit/s), close-after=SIZE (in the middle of an answer too; with --discard of bytes received), delay=D (before each answer). Of TLS: expired, wrong-name, self-signed (show such a certificate), handshake-cut (close in the middle of our flight)' -r
+complete -c sockeye -n "__fish_sockeye_using_subcommand unix-serve" -l tls-cert -d 'Speak TLS, and show this certificate (PEM, its chain after it)' -r -F
+complete -c sockeye -n "__fish_sockeye_using_subcommand unix-serve" -l tls-key -d 'The private key of --tls-cert (PEM) [default: it is in that file]' -r -F
+complete -c sockeye -n "__fish_sockeye_using_subcommand unix-serve" -l client-ca -d 'Let only clients in whose certificate one of these (PEM) has issued' -r -F
+complete -c sockeye -n "__fish_sockeye_using_subcommand unix-serve" -l alpn -d 'Offer, or take, these protocols (ALPN), the best first: h2,http/1.1' -r
+complete -c sockeye -n "__fish_sockeye_using_subcommand unix-serve" -l tls-min -d 'Speak no older version of TLS' -r -f -a "1.2\t'TLS 1.2 (RFC 5246)'
+1.3\t'TLS 1.3 (RFC 8446)'"
+complete -c sockeye -n "__fish_sockeye_using_subcommand unix-serve" -l tls-max -d 'Speak no newer version of TLS' -r -f -a "1.2\t'TLS 1.2 (RFC 5246)'
+1.3\t'TLS 1.3 (RFC 8446)'"
+complete -c sockeye -n "__fish_sockeye_using_subcommand unix-serve" -l tls-timeout -d 'Wait at most this long for a TLS handshake [default: --timeout; of a server without one, 10s]' -r
 complete -c sockeye -n "__fish_sockeye_using_subcommand unix-serve" -l backlog -d 'Let this many connections wait to be accepted; the kernel cuts it to net.core.somaxconn [default: 65535]' -r
 complete -c sockeye -n "__fish_sockeye_using_subcommand unix-serve" -l recv-size -d 'Take at most this many bytes with one recv; what it does not take stays for the next' -r
 complete -c sockeye -n "__fish_sockeye_using_subcommand unix-serve" -s w -l timeout -d 'Close a connection whose peer is silent for this long; of datagrams: end when none comes for this long [default: none]' -r
@@ -367,6 +408,7 @@ complete -c sockeye -n "__fish_sockeye_using_subcommand unix-serve" -l escape -d
 complete -c sockeye -n "__fish_sockeye_using_subcommand unix-serve" -l hex -d 'Read texts as hexadecimal digits'
 complete -c sockeye -n "__fish_sockeye_using_subcommand unix-serve" -l broker -d 'Send what one peer sends to all others. One for which more than 1 MiB waits is closed'
 complete -c sockeye -n "__fish_sockeye_using_subcommand unix-serve" -l relay -d 'Relay this terminal or pipe with one peer, both ways: stdin to it, what it sends to stdout'
+complete -c sockeye -n "__fish_sockeye_using_subcommand unix-serve" -l tls-self-signed -d 'Speak TLS with a certificate made for this run; the `certificate` event has its SHA-256 and the certificate itself'
 complete -c sockeye -n "__fish_sockeye_using_subcommand unix-serve" -l reuse-port -d 'Let other sockets share the port (SO_REUSEPORT)'
 complete -c sockeye -n "__fish_sockeye_using_subcommand unix-serve" -l no-delay -d 'Send small segments at once (TCP_NODELAY)'
 complete -c sockeye -n "__fish_sockeye_using_subcommand unix-serve" -l fast-open -d 'Send the first MESSAGE with the SYN, and take such (TCP_FASTOPEN_CONNECT, TCP_FASTOPEN; RFC 7413)'

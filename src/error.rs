@@ -218,6 +218,8 @@ pub struct Error {
     pub step: Step,
     /// The errno that the kernel gave; `None` where no system call failed (a timer, a name).
     pub errno: Option<Errno>,
+    /// A stable name of what happened, where neither step nor errno says it.
+    pub name: Option<&'static str>,
     /// One line, lower case: step, subject, what happened.
     pub message: String,
     /// What that usually means here, and what to try next.
@@ -266,6 +268,7 @@ impl Error {
         Self {
             step,
             errno,
+            name: None,
             message,
             hint: None,
             peer: None,
@@ -277,6 +280,12 @@ impl Error {
             is_udp: false,
             code: None,
         }
+    }
+
+    /// Adds the name of what happened.
+    #[must_use]
+    pub fn with_name(self, name: &'static str) -> Self {
+        Self { name: Some(name), ..self }
     }
 
     /// Adds who is at the other end.

@@ -336,7 +336,7 @@ impl Stage {
                     let has_stdin = self.is_relay || self.reads_stdin;
                     let stdin = has_stdin.then_some(Stdin { stream: streams.stdin, is_terminal });
                     let stdout = self.is_plain_relay(&streams.stdout).then_some(streams.stdout);
-                    walk(Run { door: Arc::clone(&door), stop, stdin, stdout, privileged }).await
+                    walk(Run { door: Arc::clone(&door), stop, stdin, stdout, tls: None, privileged }).await
                 }
                 Err(error) => door.fail(&Error::of_io(Step::Socket, &error, "signals").with_exit_code(BROKEN)).code,
             };

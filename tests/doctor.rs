@@ -34,6 +34,23 @@ fn the_table_has_a_line_for_each_check() {
 }
 
 #[test]
+fn tls_goes_there_and_back_and_the_roots_are_counted() {
+    let authority = crate::harness::tls::Authority::new();
+    let of = |run: &crate::harness::Finished, name: &str| {
+        let check = run.all::<Check>().into_iter().find(|check| check.name == name).cloned().unwrap();
+        (check.outcome, check.value.unwrap_or_default())
+    };
+    let ca = authority.cert();
+    let run = Sockeye::new("doctor --json").env("SSL_CERT_FILE", ca.to_str().unwrap()).run().exits(0);
+    assert_eq!(of(&run, "tls").0, CheckOutcome::Ok);
+    let (outcome, value) = of(&run, "tls-roots");
+    assert!(outcome == CheckOutcome::Ok && value.contains(ca.to_str().unwrap()), "{value}");
+    let none = Sockeye::new("doctor --json").env("SSL_CERT_FILE", "/dev/null").env("SSL_CERT_DIR", "/proc/self/fdinfo");
+    let run = none.run().exits(0);
+    assert_eq!((of(&run, "tls").0, of(&run, "tls-roots").0), (CheckOutcome::Ok, CheckOutcome::Absent));
+}
+
+#[test]
 fn as_an_ordinary_user_it_is_exit_0_too() {
     Sockeye::new("doctor --json").by_nobody().run().exits(0);
 }

@@ -30,6 +30,12 @@ mod broker;
 // Who closes first, and how.
 mod half_close;
 
+// TLS: a client of others, a server for others.
+mod tls;
+mod tls_broken;
+mod tls_serve;
+mod tls_starttls;
+
 // Why a connection ended as it did, and what held it back.
 mod why;
 

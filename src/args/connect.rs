@@ -18,6 +18,7 @@ use super::repeat::Repeat;
 use super::series::Series;
 use super::socket_options::SocketOptions;
 use super::target::{self, Host, Target, UnixType};
+use super::tls::ClientTls;
 use super::value;
 
 /// What a relay does when the peer has closed its side and ours is still open.
@@ -43,6 +44,7 @@ pub enum OnPeerClose {
   sockeye connect --probe localhost 22,80,8000-8010
   sockeye connect --probe '[::1]:8080' localhost:443 --timeout 2s --json
   sockeye connect localhost 8080 'ready?' --retry-for 30s
+  sockeye connect --probe example.org 443 --tls --min-days 21
   sockeye connect --probe localhost 22,80 --count 0 --interval 500ms
   sockeye connect --proxy socks5h://localhost:1080 example.org:80 --crlf 'HEAD / HTTP/1.0' ''
   sockeye connect --proxy socks5://joe@a --proxy http://b:3128 --proxy-user-file users host 22
@@ -111,6 +113,9 @@ pub struct Connect {
     /// Through whom, and as whom.
     #[command(flatten)]
     pub proxies: ProxyWords,
+    /// TLS.
+    #[command(flatten)]
+    pub tls: ClientTls,
     /// Options of the socket.
     #[command(flatten)]
     pub options: SocketOptions,
@@ -171,6 +176,7 @@ impl Connect {
             return Err("--count needs a MESSAGE or --probe: a relay is one connection".to_owned());
         }
         self.check_fast_open()?;
+        self.tls.check(&self.targets, self.unix_type() != UnixType::Stream, self.options.fast_open)?;
         if self.hex_dump && self.output.format() == Format::Json {
             return Err("--hex-dump is for text: with --json the events carry the bytes".to_owned());
         }

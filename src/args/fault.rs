@@ -21,6 +21,14 @@ pub enum Fault {
     CloseAfter(u64),
     /// Wait before each answer.
     Delay(Duration),
+    /// TLS: show a certificate that is not valid any more.
+    Expired,
+    /// TLS: show a certificate for another name.
+    WrongName,
+    /// TLS: show a certificate that nobody else has signed.
+    SelfSigned,
+    /// TLS: close in the middle of our part of the handshake.
+    HandshakeCut,
 }
 
 impl Fault {
@@ -38,20 +46,35 @@ impl Fault {
                 bytes => Ok(Self::CloseAfter(bytes)),
             },
             ("delay", Some(delay)) => value::patience(delay).map(Self::Delay),
-            ("reset" | "hang" | "never-accept" | "half-close", Some(_)) => Err(format!("{name} takes no value")),
+            ("expired", None) => Ok(Self::Expired),
+            ("wrong-name", None) => Ok(Self::WrongName),
+            ("self-signed", None) => Ok(Self::SelfSigned),
+            ("handshake-cut", None) => Ok(Self::HandshakeCut),
+            (
+                "reset" | "hang" | "never-accept" | "half-close" | "expired" | "wrong-name" | "self-signed"
+                | "handshake-cut",
+                Some(_),
+            ) => Err(format!("{name} takes no value")),
             ("slow", None) => Err("slow needs a rate: slow=1000/s or slow=100kbit/s".to_owned()),
             ("close-after", None) => Err("close-after needs a size: close-after=64KiB".to_owned()),
             ("delay", None) => Err("delay needs a duration: delay=2s".to_owned()),
-            _ => {
-                Err("a fault is reset, hang, never-accept, half-close, slow=RATE, close-after=SIZE or delay=D"
-                    .to_owned())
-            }
+            _ => Err(
+                "a fault is reset, hang, never-accept, half-close, slow=RATE, close-after=SIZE, delay=D or, of TLS, \
+                     expired, wrong-name, self-signed, handshake-cut"
+                    .to_owned(),
+            ),
         }
     }
 
     /// Returns whether no answer is given, whatever the words for one say.
     pub(super) fn is_mute(self) -> bool {
-        matches!(self, Self::Reset | Self::Hang | Self::NeverAccept | Self::HalfClose)
+        matches!(self, Self::Reset | Self::Hang | Self::NeverAccept | Self::HalfClose | Self::HandshakeCut)
+    }
+
+    /// Returns whether it is of the handshake of TLS.
+    #[must_use]
+    pub fn is_of_tls(self) -> bool {
+        matches!(self, Self::Expired | Self::WrongName | Self::SelfSigned | Self::HandshakeCut)
     }
 
     /// Returns the name without its value.
@@ -64,6 +87,10 @@ impl Fault {
             Self::Slow(_) => "slow",
             Self::CloseAfter(_) => "close-after",
             Self::Delay(_) => "delay",
+            Self::Expired => "expired",
+            Self::WrongName => "wrong-name",
+            Self::SelfSigned => "self-signed",
+            Self::HandshakeCut => "handshake-cut",
         }
     }
 }

@@ -9,6 +9,7 @@ use super::output::Output;
 use super::series::Series;
 use super::service::Service;
 use super::socket_options::SocketOptions;
+use super::target::Host;
 
 /// Serve a TCP port: echo, answer by rule, discard, send a pattern, relay, or misbehave
 #[derive(Clone, Debug, Args)]
@@ -20,6 +21,7 @@ use super::socket_options::SocketOptions;
   sockeye serve 9000 --relay >received
   sockeye serve 9000 --source-bytes 1GiB -q
   sockeye serve 9000 --broker
+  sockeye serve 8443 --tls-cert cert.pem --tls-key key.pem
   sockeye serve 9000 --fault never-accept --backlog 1
   sockeye serve 9000 --source-bytes --fault slow=100kbit/s
   sockeye serve 8080 --proxy-protocol --allow 192.0.2.0/24
@@ -61,6 +63,10 @@ impl Serve {
     pub(super) fn check(&mut self) -> Result<(), String> {
         self.output.check()?;
         self.service.check()?;
+        self.service.tls_host = match self.listen.host {
+            Some(Host::Ip(ip, _)) => Some(ip),
+            _ => None,
+        };
         if self.service.fault == Some(Fault::NeverAccept) && !(self.allow.is_empty() && self.deny.is_empty()) {
             return Err("--allow and --deny would do nothing: --fault never-accept lets nobody in".to_owned());
         }

@@ -1,5 +1,6 @@
 //! The words that every stream server has, whatever it listens on: what it answers, and its limits.
 
+use std::net::IpAddr;
 use std::num::{NonZeroU64, NonZeroUsize};
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use clap::Args;
 use super::answer::{Answer, AnswerWords};
 use super::connect::OnPeerClose;
 use super::fault::Fault;
+use super::tls::ServerTls;
 use super::value;
 
 /// What a server does with its peers, and how many and how long.
@@ -33,9 +35,16 @@ pub struct Service {
     /// have come), hang (accept, then neither read nor send), never-accept (with --backlog N),
     /// half-close (send nothing more from the start, and read on), slow=RATE (send and read no
     /// faster: 1000/s is bytes, or 100kbit/s), close-after=SIZE (in the middle of an answer too;
-    /// with --discard of bytes received), delay=D (before each answer)
+    /// with --discard of bytes received), delay=D (before each answer). Of TLS: expired, wrong-name,
+    /// self-signed (show such a certificate), handshake-cut (close in the middle of our flight)
     #[arg(long, value_name = "FAULT", value_parser = Fault::parse, help_heading = "Faults", conflicts_with_all = ["relay", "broker"])]
     pub fault: Option<Fault>,
+    /// TLS.
+    #[command(flatten)]
+    pub tls: ServerTls,
+    /// An address that a certificate which is made for this run is to be for.
+    #[arg(skip)]
+    pub tls_host: Option<IpAddr>,
     /// The rule that the words say.
     #[arg(skip)]
     pub answer: Answer,
@@ -75,6 +84,7 @@ impl Service {
         if self.relay && self.count.is_some_and(|count| count.get() > 1) {
             return Err("--relay has one peer, so that --count can only be 1".to_owned());
         }
+        self.tls.check(self.fault)?;
         self.fault.map_or(Ok(()), |fault| self.check_fault(fault))
     }
 

@@ -82,6 +82,9 @@ impl UnixServe {
         if self.service.fault == Some(Fault::NeverAccept) && !(self.allow_uid.is_empty() && self.allow_gid.is_empty()) {
             return Err("--allow-uid and --allow-gid would do nothing: --fault never-accept lets nobody in".to_owned());
         }
+        if self.kind != UnixType::Stream && self.service.tls.is_on() {
+            return Err("TLS needs a stream of bytes: not with --type dgram or seqpacket".to_owned());
+        }
         if self.kind == UnixType::Dgram {
             self.service.check_datagrams()?;
         }

@@ -8,10 +8,10 @@ use super::retry::LastTry;
 use super::{Run, probe, proxied, retry, rounds, talk};
 use crate::args::{Connect, Host, Target};
 use crate::error::ExitCode;
-use crate::step::Stream;
+use crate::step::{ClientTls, Stream};
 
 /// Walks a client through its life.
-pub async fn run(mut connect: Connect, run: Run) -> ExitCode {
+pub async fn run(mut connect: Connect, mut run: Run) -> ExitCode {
     let read = tokio::select! {
         read = proxied::read_users(&mut connect.proxies, &run) => read,
         cause = run.stop.reached() => return run.stopped(cause, "the users of the proxies were read"),
@@ -20,6 +20,12 @@ pub async fn run(mut connect: Connect, run: Run) -> ExitCode {
         return failed.code;
     }
     let connect = Arc::new(connect);
+    if connect.tls.tls {
+        match ClientTls::new(&run.door, &connect.tls) {
+            Ok(tls) => run.tls = Some(tls),
+            Err(failed) => return failed.code,
+        }
+    }
     match connect.repeat.count {
         Some(count) => rounds::run(&connect, count, &Arc::new(run)).await,
         None if connect.probe => probe::run(&connect, &Arc::new(run)).await,
@@ -34,6 +40,7 @@ async fn once(connect: &Connect, mut run: Run) -> ExitCode {
         Ok(stream) => stream,
         Err(code) => return code,
     };
+    let expires_soon = stream.expires_soon();
     let result = match stdin {
         Some(stdin) if connect.is_relay() => {
             let relay = Relay {
@@ -47,7 +54,13 @@ async fn once(connect: &Connect, mut run: Run) -> ExitCode {
         }
         _ => talk::run(stream, connect, &run).await,
     };
-    result.unwrap_or_else(|failed| failed.code)
+    negative_if(expires_soon, result.unwrap_or_else(|failed| failed.code))
+}
+
+/// Returns what a run comes to whose server's certificate expires soon: that is an answer, and it is
+/// no, where nothing else went wrong.
+pub(super) fn negative_if(expires_soon: bool, code: ExitCode) -> ExitCode {
+    if expires_soon && code == ExitCode::Ok { ExitCode::No } else { code }
 }
 
 /// Connects, unless that fails or the run is told to stop before the connection stood.

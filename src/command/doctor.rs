@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 
-use super::{Run, ping_checks, udp_checks};
+use super::{Run, ping_checks, tls_checks, udp_checks};
 use crate::address::Address;
 use crate::args::{Doctor, Family, Host, ListenAddress, SocketOptions, UnixType};
 use crate::error::{ExitCode, Step, errno_name};
@@ -50,6 +50,7 @@ pub async fn run(doctor: Doctor, run: Run) -> ExitCode {
             }
         }
         worked &= mptcp(&run.door, only, doctor.timeout).await;
+        worked &= tls_checks::run(&run.door, only, doctor.timeout).await;
     };
     tokio::select! {
         () = all => {}
@@ -280,7 +281,7 @@ fn anywhere(kind: UnixType) -> UnixPlace {
     UnixPlace { address: Address::UnixUnnamed, kind, mode: 0, group: None }
 }
 
-fn reach(unix_type: UnixType, options: SocketOptions, bound: Duration) -> Arc<Reach> {
+pub(super) fn reach(unix_type: UnixType, options: SocketOptions, bound: Duration) -> Arc<Reach> {
     Arc::new(Reach { source: None, options, unix_type, bound, first: None, is_explained: true })
 }
 
@@ -293,19 +294,13 @@ async fn connections(
     bound: Duration,
 ) -> Result<(Duration, Option<bool>), Trouble> {
     let client = step::connect(door, &[listener.local().clone()], reach, &mut 0).await?;
-    let server = loop {
-        match within(Some(bound), listener.accept()).await.ok_or(Trouble::Silent)?? {
-            Accepted::Connection(connection) => break connection.open()?,
-            Accepted::Lost => {}
-            Accepted::Exhausted(failed) => return Err(failed.into()),
-        }
-    };
+    let server = accepted(listener, bound).await?;
     let began = now();
     pass(&client, &server, bound).await?;
     pass(&server, &client, bound).await?;
     let trip = step::since(began);
     let is_mptcp = client.is_mptcp();
-    client.shutdown()?;
+    client.shutdown().await?;
     to_end(&server, bound).await?;
     server.close(Reason::Eof);
     to_end(&client, bound).await?;
@@ -313,8 +308,19 @@ async fn connections(
     Ok((trip, is_mptcp))
 }
 
+/// Accepts one connection.
+pub(super) async fn accepted(listener: &Listener, bound: Duration) -> Result<Stream, Trouble> {
+    loop {
+        match within(Some(bound), listener.accept()).await.ok_or(Trouble::Silent)?? {
+            Accepted::Connection(connection) => return Ok(connection.open()?),
+            Accepted::Lost => {}
+            Accepted::Exhausted(failed) => return Err(failed.into()),
+        }
+    }
+}
+
 /// Sends from one end and takes it at the other.
-async fn pass(from: &Stream, to: &Stream, bound: Duration) -> Result<(), Trouble> {
+pub(super) async fn pass(from: &Stream, to: &Stream, bound: Duration) -> Result<(), Trouble> {
     from.send_all(PING, Some(bound)).await?;
     take(to, bound).await
 }
@@ -334,7 +340,7 @@ async fn take(to: &Stream, bound: Duration) -> Result<(), Trouble> {
 }
 
 /// Waits for the other side's end.
-async fn to_end(stream: &Stream, bound: Duration) -> Result<(), Trouble> {
+pub(super) async fn to_end(stream: &Stream, bound: Duration) -> Result<(), Trouble> {
     while recv(stream, &mut [0; 1], bound).await? != Recvd::Eof {}
     Ok(())
 }

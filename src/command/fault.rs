@@ -18,14 +18,19 @@ pub(super) fn answer(stream: Stream, rules: Arc<Rules>, fault: Fault) -> impl Fu
         let ended = match fault {
             Fault::Reset => return Box::pin(stream.reset(rules.timeout)).await,
             Fault::Hang => Box::pin(hang(&stream, &rules)).await,
-            Fault::HalfClose => match stream.shutdown() {
+            Fault::HalfClose => match Box::pin(stream.shutdown()).await {
                 Ok(()) => Box::pin(drop_all(&stream, &rules, true)).await,
                 Err(failed) => Err(failed),
             },
-            // Nobody comes that is never accepted.
-            Fault::NeverAccept | Fault::Slow(_) | Fault::CloseAfter(_) | Fault::Delay(_) => {
-                Box::pin(until_end(&stream, &rules, fault)).await
-            }
+            // Nobody comes that is never accepted, and those of TLS are over when it is spoken.
+            Fault::NeverAccept
+            | Fault::Expired
+            | Fault::WrongName
+            | Fault::SelfSigned
+            | Fault::HandshakeCut
+            | Fault::Slow(_)
+            | Fault::CloseAfter(_)
+            | Fault::Delay(_) => Box::pin(until_end(&stream, &rules, fault)).await,
         };
         stream.close(ended.unwrap_or_else(Failed::reason));
     }

@@ -7,7 +7,7 @@ use std::io;
 use std::sync::Arc;
 
 use crate::error::ExitCode;
-use crate::step::{Cause, Door, Privileged, Stdin, Stop};
+use crate::step::{Cause, ClientTls, Door, Privileged, Stdin, Stop};
 
 mod broker;
 pub mod connect;
@@ -28,6 +28,7 @@ mod server;
 mod session;
 mod source;
 mod talk;
+mod tls_checks;
 mod udp_checks;
 pub mod udp_listen;
 mod udp_relay;
@@ -44,6 +45,8 @@ pub struct Run {
     pub stdin: Option<Stdin>,
     /// Where a relay may write by itself, because the report has no other use for the bytes.
     pub stdout: Option<io::Stdout>,
+    /// How TLS is spoken, where it is: set by the walk that reads its files.
+    pub tls: Option<ClientTls>,
     /// The thread that opens sockets which need rights.
     pub privileged: Option<Privileged>,
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use tokio::task::JoinSet;
 
+use super::connect::negative_if;
 use super::reach::Resolved;
 use super::retry::LastTry;
 use super::{Results, Run, retry};
@@ -102,11 +103,11 @@ async fn test(
     let (began, target) = (now(), &connect.targets[at]);
     let (conn, code) = match retry::connect(connect, target, resolved, last, run).await {
         Ok(stream) => {
-            let conn = stream.conn();
+            let (conn, code) = (stream.conn(), negative_if(stream.expires_soon(), ExitCode::Ok));
             stream.close(Reason::Local);
-            (Some(conn), ExitCode::Ok)
+            (Some(conn), code)
         }
-        Err(failed) => (None, failed.code),
+        Err(failed) => (failed.conn, failed.code),
     };
     last.set(None);
     if let Some(round) = round {

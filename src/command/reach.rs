@@ -34,12 +34,14 @@ impl Resolved {
 pub(super) struct Bounds {
     pub(super) resolve: Duration,
     pub(super) connect: Duration,
+    /// Of a handshake of TLS.
+    pub(super) tls: Duration,
 }
 
 impl Bounds {
     /// Returns bounds of which none is longer than `most`.
     pub(super) fn within(self, most: Duration) -> Self {
-        Self { resolve: self.resolve.min(most), connect: self.connect.min(most) }
+        Self { resolve: self.resolve.min(most), connect: self.connect.min(most), tls: self.tls.min(most) }
     }
 }
 
@@ -72,7 +74,7 @@ pub(super) async fn reach(
         // Of many targets the table tells enough, and its order is that of the answers.
         is_explained: connect.targets.len() == 1,
     };
-    if let (Some(_), Target::Inet(host, port)) = (first, target) {
+    let stream = if let (Some(_), Target::Inet(host, port)) = (first, target) {
         let destinations = match host {
             Host::Name(_) if !connect.proxies.resolves_there() => {
                 known(connect, host, *port, &resolved.target, bounds, run).await?
@@ -81,14 +83,24 @@ pub(super) async fn reach(
         };
         let way = proxied::Way { connect, host, port: *port, destinations: &destinations, addresses: &addresses };
         // Boxed: most connects have no proxy, and hold no room for one.
-        return Box::pin(way.open(reach, bounds, attempts, run)).await;
-    }
-    let stream = step::connect(&run.door, &addresses, &Arc::new(reach), attempts).await?;
-    match connect.proxies.version() {
-        Some(version) => {
-            let peer = stream.peer().clone();
-            Box::pin(step::announce(stream, version, &peer, bounds.connect)).await
+        Box::pin(way.open(reach, bounds, attempts, run)).await?
+    } else {
+        let stream = step::connect(&run.door, &addresses, &Arc::new(reach), attempts).await?;
+        match connect.proxies.version() {
+            Some(version) => {
+                let peer = stream.peer().clone();
+                Box::pin(step::announce(stream, version, &peer, bounds.connect)).await?
+            }
+            None => stream,
         }
+    };
+    // What is spoken with the target itself comes after all that leads to it.
+    let stream = match connect.tls.starttls {
+        Some(protocol) => stream.ask_for_tls(protocol, target, bounds.tls).await?,
+        None => stream,
+    };
+    match &run.tls {
+        Some(tls) => stream.secure(tls, target, bounds.tls).await,
         None => Ok(stream),
     }
 }

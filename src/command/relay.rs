@@ -140,7 +140,7 @@ async fn upload(stream: &Stream, stdin: Stdin, run: &Run) -> Result<(), Failed> 
         }
     }
     // Of datagrams nobody is told.
-    if stream.has_end() { stream.shutdown() } else { Ok(()) }
+    if stream.has_end() { stream.shutdown().await } else { Ok(()) }
 }
 
 /// Takes what the peer sends, to its end.

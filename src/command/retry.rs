@@ -50,7 +50,12 @@ pub(super) async fn connect(
     last: &LastTry,
     run: &Run,
 ) -> Result<Stream, Failed> {
-    let bounds = Bounds { resolve: connect.patience.resolve(), connect: connect.patience.connect() };
+    let Connect { patience, tls, .. } = connect;
+    let bounds = Bounds {
+        resolve: patience.resolve(),
+        connect: patience.connect(),
+        tls: tls.terms.tls_timeout.unwrap_or(patience.timeout),
+    };
     let mut attempts = 0;
     let Some(patience) = connect.repeat.retry_for else {
         return reach::reach(connect, target, resolved, bounds, &mut attempts, run).await;

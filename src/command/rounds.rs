@@ -3,6 +3,7 @@
 use std::pin::pin;
 use std::sync::Arc;
 
+use super::connect::negative_if;
 use super::probe::Probe;
 use super::reach::Resolved;
 use super::retry::LastTry;
@@ -82,9 +83,11 @@ async fn visit(connect: &Connect, round: u64, run: &Run) -> ExitCode {
     let talked: Result<ExitCode, Failed> = async {
         let stream = retry::connect(connect, target, &Resolved::default(), &LastTry::default(), run).await?;
         conn = Some(stream.conn());
-        talk::whole(stream, connect, run).await
+        let expires_soon = stream.expires_soon();
+        talk::whole(stream, connect, run).await.map(|code| negative_if(expires_soon, code))
     }
     .await;
+    let conn = conn.or(talked.err().and_then(|failed| failed.conn));
     let code = talked.unwrap_or_else(|failed| failed.code);
     step::round(&run.door, began, &target.to_string(), round, conn, code);
     code

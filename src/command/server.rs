@@ -12,7 +12,7 @@ use super::session::{self, Rules};
 use crate::args::{Fault, Service};
 use crate::error::{Error, ExitCode, Step};
 use crate::event::Reason;
-use crate::step::{self, Accepted, Connection, Failed, Listener, Stdin};
+use crate::step::{self, Accepted, Connection, Failed, Listener, ServerTls, Stdin};
 
 /// How long the header of the PROXY protocol may take that each peer has to begin with; `None` where
 /// none is to come.
@@ -56,11 +56,12 @@ async fn walk(
     open: &mut JoinSet<()>,
 ) -> Result<(), Failed> {
     step::raise_descriptors();
+    let tls = tls(service, run)?;
     let listener = listening.await?;
     if service.fault == Some(Fault::NeverAccept) {
         return never_accept(&listener, run).await;
     }
-    let rules = Arc::new(Rules::new(service, &run.door));
+    let rules = Arc::new(Rules::new(service, tls, &run.door));
     let mut accepted = 0;
     let mut has_warned = false;
     while service.count.is_none_or(|count| accepted < count.get()) {
@@ -105,6 +106,12 @@ async fn walk(
     Ok(())
 }
 
+/// Reads what TLS is spoken with, where it is; a bad file is known before anybody listens.
+fn tls(service: &Service, run: &Run) -> Result<Option<ServerTls>, Failed> {
+    let make = || ServerTls::new(&run.door, &service.tls, service.timeout, service.fault, service.tls_host);
+    service.tls.is_on().then(make).transpose()
+}
+
 /// Leaves every connection in the accept queue, until the run is told to stop.
 async fn never_accept(listener: &Listener, run: &Run) -> Result<(), Failed> {
     let message = format!(
@@ -126,17 +133,22 @@ async fn relay_one(
     admits: impl Fn(&Connection) -> bool,
     run: &Run,
 ) -> Result<ExitCode, Failed> {
-    let accepted = tokio::select! {
-        accepted = first(listening, admits) => accepted,
+    let tls = tls(service, run)?;
+    let secured = async {
+        let mut stream = first(listening, admits).await?.open()?;
+        if let Some(bound) = header {
+            stream = step::read_header(stream, bound).await?;
+        }
+        match &tls {
+            Some(tls) => stream.secure_accepted(tls).await,
+            None => Ok(Some(stream)),
+        }
+    };
+    let secured = tokio::select! {
+        secured = secured => secured?,
         _ = run.stop.reached() => return Ok(ExitCode::Ok),
     };
-    let mut stream = accepted?.open()?;
-    if let Some(bound) = header {
-        stream = tokio::select! {
-            read = step::read_header(stream, bound) => read?,
-            _ = run.stop.reached() => return Ok(ExitCode::Ok),
-        };
-    }
+    let Some(stream) = secured else { return Ok(ExitCode::Ok) };
     let relay = Relay {
         on_peer_close: service.on_peer_close,
         idle: service.timeout,

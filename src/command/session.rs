@@ -16,7 +16,7 @@ use crate::args::{Answer, Fault, Service};
 use crate::behaviour;
 use crate::error::Step;
 use crate::event::Reason;
-use crate::step::{self, Door, Failed, Pattern, Recvd, Sent, Stream};
+use crate::step::{self, Door, Failed, Pattern, Recvd, Sent, ServerTls, Stream};
 
 /// What every connection of a server keeps to.
 pub(super) struct Rules {
@@ -29,18 +29,21 @@ pub(super) struct Rules {
     pub(super) pattern: Option<Pattern>,
     /// Where the peers of a broker meet.
     pub(super) hub: Hub,
+    /// How TLS is spoken, where it is.
+    pub(super) tls: Option<ServerTls>,
 }
 
 impl Rules {
-    pub(super) fn new(service: &Service, door: &Door) -> Self {
+    pub(super) fn new(service: &Service, tls: Option<ServerTls>, door: &Door) -> Self {
         Self {
             answer: service.answer.clone(),
-            fault: service.fault,
+            fault: service.fault.filter(|fault| !fault.is_of_tls()),
             recv_size: service.recv_size,
             timeout: service.timeout,
             messages: service.messages,
             pattern: matches!(service.answer, Answer::Source { .. }).then(|| Pattern::new(door)),
             hub: Hub::default(),
+            tls,
         }
     }
 }
@@ -66,6 +69,7 @@ pub(super) fn start(open: &mut JoinSet<()>, stream: Stream, header: Header, rule
         return;
     }
     match (&rules.answer, rules.fault) {
+        _ if rules.tls.is_some() => open.spawn(secured(stream, rules, Arc::clone(door))),
         (Answer::Source { .. }, _) => open.spawn(source::answer(stream, rules)),
         (Answer::Broker, _) => open.spawn(broker::answer(stream, rules, Arc::clone(door))),
         (_, Some(fault)) => open.spawn(fault::answer(stream, rules, fault)),
@@ -76,10 +80,30 @@ pub(super) fn start(open: &mut JoinSet<()>, stream: Stream, header: Header, rule
 /// Returns the same session in a box: a task that begins with a header knows late which it will be.
 fn session(stream: Stream, rules: Arc<Rules>, door: &Arc<Door>) -> Pin<Box<dyn Future<Output = ()> + Send>> {
     match (&rules.answer, rules.fault) {
+        _ if rules.tls.is_some() => Box::pin(secured(stream, rules, Arc::clone(door))),
         (Answer::Source { .. }, _) => Box::pin(source::answer(stream, rules)),
         (Answer::Broker, _) => Box::pin(broker::answer(stream, rules, Arc::clone(door))),
         (_, Some(fault)) => Box::pin(fault::answer(stream, rules, fault)),
         (_, None) => Box::pin(answer(stream, rules)),
+    }
+}
+
+/// Does the handshake of TLS, then begins the session that the rules say. Whoever does not come so
+/// far keeps nobody else waiting.
+async fn secured(stream: Stream, rules: Arc<Rules>, door: Arc<Door>) {
+    let stream = match (&rules.tls, rules.fault) {
+        // These are of what comes before TLS: the peer waits for its handshake in vain.
+        (_, Some(Fault::Reset | Fault::Hang)) | (None, _) => stream,
+        (Some(tls), _) => match stream.secure_accepted(tls).await {
+            Ok(Some(stream)) => stream,
+            Ok(None) | Err(_) => return,
+        },
+    };
+    match (&rules.answer, rules.fault) {
+        (Answer::Source { .. }, _) => source::answer(stream, rules).await,
+        (Answer::Broker, _) => broker::answer(stream, rules, door).await,
+        (_, Some(fault)) => fault::answer(stream, rules, fault).await,
+        (_, None) => answer(stream, rules).await,
     }
 }
 

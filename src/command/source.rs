@@ -47,7 +47,7 @@ async fn until_end(stream: &Stream, rules: &Rules) -> Result<Reason, Failed> {
     if is_cut {
         return Ok(Reason::Limit);
     }
-    stream.shutdown()?;
+    stream.shutdown().await?;
     // Closing with bytes unread would reset the peer, which may still be reading ours.
     match is_at_eof {
         true => Ok(Reason::Limit),

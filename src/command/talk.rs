@@ -88,7 +88,8 @@ impl<'a> Talk<'a> {
     async fn messages(&mut self) -> Result<(), Failed> {
         self.buffer = vec![0; self.connect.recv_size.get()];
         // What went with the SYN is the begin of the first message.
-        let mut before = usize::try_from(self.stream.bytes()).unwrap_or(0);
+        let carried = if self.connect.options.fast_open { self.stream.bytes() } else { 0 };
+        let mut before = usize::try_from(carried).unwrap_or(0);
         for message in &self.connect.messages {
             self.delay().await?;
             let rest = &message[std::mem::take(&mut before).min(message.len())..];
@@ -173,7 +174,7 @@ impl<'a> Talk<'a> {
 
     /// Says that nothing more will be sent, and reads to the peer's end.
     async fn read_on(&mut self) -> Result<(), Failed> {
-        self.stream.shutdown()?;
+        self.stream.shutdown().await?;
         loop {
             match self.recv(self.connect.patience.answer()).await? {
                 Ok(Recvd::Eof) => {

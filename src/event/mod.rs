@@ -14,6 +14,7 @@ mod probe;
 mod proxy;
 mod step;
 mod tcp;
+mod tls;
 mod told;
 mod total;
 mod value;
@@ -28,6 +29,7 @@ pub use step::{
     Resolve, Send, Setsockopt, Shutdown, Side, Socket, SynRetransmit, Timeout, Unlink, UnlinkReason,
 };
 pub use tcp::{FastOpen, HeldBack, Mptcp, Queue, Tcp, TcpFigures};
+pub use tls::{Certificate, OwnCertificate, Tls};
 pub use told::{Check, CheckOutcome, Error, Round, Start, Warning};
 pub use total::{Distribution, Interim, LossRun, Named, OutageSpan, Outcome, Summary, Totals};
 pub use value::Payload;
@@ -152,6 +154,10 @@ events! {
     Proxy['a] "proxy",
     /// The header of the PROXY protocol was sent, or came.
     ProxyProtocol['a] "proxy-protocol",
+    /// We show this certificate to peers.
+    OwnCertificate['a] "certificate",
+    /// A TLS handshake ended, or the peer's certificate was refused in it.
+    Tls['a] "tls",
     /// Bytes went to the kernel.
     Send['a] "send",
     /// Bytes came from the kernel.

@@ -207,6 +207,10 @@ pub struct Send<'a> {
     pub sequence: Option<u64>,
     /// Bytes that the kernel took.
     pub bytes: u64,
+    /// Of which layer below what the connection is for it is: `starttls` of the dialogue by which TLS
+    /// is asked for; absent of all else.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub layer: Option<&'static str>,
     /// The bytes themselves.
     #[serde(flatten)]
     pub data: Payload<'a>,
@@ -236,6 +240,7 @@ impl<'a> Send<'a> {
             peer: None,
             sequence: None,
             bytes: bytes as u64,
+            layer: None,
             data: Payload(data),
             datagrams: 1,
             lateness: None,
@@ -320,6 +325,10 @@ pub struct Recv<'a> {
     /// AF_UNIX: descriptors that came with the bytes (SCM_RIGHTS); they were closed at once.
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     pub descriptors: &'a [Descriptor],
+    /// Of which layer below what the connection is for it is: `starttls` of the dialogue by which TLS
+    /// is asked for; absent of all else.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub layer: Option<&'static str>,
     /// The bytes themselves.
     #[serde(flatten)]
     pub data: Payload<'a>,
@@ -356,6 +365,7 @@ impl<'a> Recv<'a> {
             gid: None,
             denied: false,
             descriptors: &[],
+            layer: None,
             data: Payload(data),
             datagrams: 1,
             cut: 0,

@@ -98,6 +98,9 @@ pub struct Error<'a> {
     /// The number of the errno.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub code: Option<i32>,
+    /// Which failure of TLS: a stable name for scripts (`unknown-issuer`, `not-tls`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<&'a str>,
     /// Step, subject and what happened, in one line.
     pub message: &'a str,
     /// What that usually means here, and what to try next.
@@ -137,6 +140,7 @@ impl<'a> Error<'a> {
             step: error.step,
             errno,
             code: error.errno.map(|errno| errno as i32),
+            name: error.name,
             message: &error.message,
             hint: error.hint.as_deref(),
             peer: error.peer.as_ref(),

@@ -278,7 +278,10 @@ pub struct Totals {
     /// Time until connections stood; with `--count` a round without one counts as lost.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub connect: Option<Distribution>,
-    /// Time from connection to the first byte that came.
+    /// Time that TLS handshakes took which came to an end; those of a STARTTLS dialogue not in it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls: Option<Distribution>,
+    /// Time from connection, or the end of its TLS handshake, to the first byte that came.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub first_byte: Option<Distribution>,
     /// With `--count`: time that rounds took; one that failed counts as lost.

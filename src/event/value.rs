@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use data_encoding::BASE64;
-use humantime::format_rfc3339_nanos;
+use humantime::{format_rfc3339_nanos, format_rfc3339_seconds};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
@@ -73,6 +73,12 @@ pub(super) fn timestamp<S: Serializer>(time: &SystemTime, serializer: S) -> Resu
 /// Writes a time that is there as RFC 3339.
 pub(super) fn some_timestamp<S: Serializer>(time: &Option<SystemTime>, serializer: S) -> Result<S::Ok, S::Error> {
     timestamp(&time.unwrap_or(UNIX_EPOCH), serializer)
+}
+
+/// Writes a time that is there as RFC 3339 to the second, the unit that certificates have.
+pub(super) fn some_seconds<S: Serializer>(time: &Option<SystemTime>, serializer: S) -> Result<S::Ok, S::Error> {
+    let since = time.unwrap_or(UNIX_EPOCH).duration_since(UNIX_EPOCH).unwrap_or_default().min(LAST);
+    serializer.collect_str(&format_rfc3339_seconds(UNIX_EPOCH + since))
 }
 
 /// The schema of a time: RFC 3339.

@@ -11,6 +11,7 @@ pub mod proxy_protocol;
 pub mod quote;
 pub mod socks;
 pub mod stamp;
+pub mod starttls;
 pub mod syn;
 
 mod checksum;

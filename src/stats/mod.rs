@@ -94,6 +94,7 @@ pub struct Stats {
     checks: Checks,
     resolve: Distribution,
     connect: Distribution,
+    tls: Distribution,
     first_byte: Distribution,
     rounds: Rounds,
     /// A client's connections that no byte came on yet, and since when they stand.
@@ -142,6 +143,7 @@ impl Stats {
             checks: Checks::default(),
             resolve: Distribution::default(),
             connect: Distribution::default(),
+            tls: Distribution::default(),
             first_byte: Distribution::default(),
             rounds: Rounds::default(),
             silent: HashMap::new(),
@@ -224,7 +226,15 @@ impl Stats {
                 self.awaits_peers |= matches!(self.tally, Tally::Datagrams | Tally::Receiver { .. });
             }
             Event::Listen(_) => self.awaits_peers |= self.tally == Tally::Server,
+            Event::Tls(tls) => {
+                self.tls.record(tls.duration);
+                // What TLS takes is told apart: the first byte is that of what it carries.
+                if let Some(since) = self.silent.get_mut(&tls.conn) {
+                    *since = stamp.elapsed;
+                }
+            }
             Event::Start(_)
+            | Event::OwnCertificate(_)
             | Event::Socket(_)
             | Event::Setsockopt(_)
             | Event::Unlink(_)
@@ -262,7 +272,7 @@ impl Stats {
 
     /// Returns since when a connection stands, if this is its first byte.
     fn broke_silence(&mut self, recv: &event::Recv<'_>) -> Option<Duration> {
-        if self.silent.is_empty() || recv.bytes == 0 {
+        if self.silent.is_empty() || recv.bytes == 0 || recv.layer.is_some() {
             return None;
         }
         self.silent.remove(&recv.conn?)
@@ -349,7 +359,12 @@ impl Stats {
 
     /// Adds the totals of connections.
     fn streams(&self, totals: Totals) -> Totals {
-        Totals { connections: Some(self.connections), resets: Some(self.resets), ..self.bytes(totals) }
+        Totals {
+            connections: Some(self.connections),
+            resets: Some(self.resets),
+            tls: self.tls.figures(),
+            ..self.bytes(totals)
+        }
     }
 
     /// Returns the time from the first step to the end of the last.
@@ -411,6 +426,7 @@ fn took(event: &Event<'_>) -> Option<Duration> {
         Event::Connect(connect) => Some(connect.duration),
         Event::Proxy(proxy) => Some(proxy.duration),
         Event::ProxyProtocol(header) => Some(header.duration.unwrap_or_default()),
+        Event::Tls(tls) => Some(tls.duration),
         Event::Timeout(timeout) => Some(timeout.after),
         Event::Lost(lost) => Some(lost.after),
         Event::Reply(reply) | Event::Late(event::Late(reply)) | Event::Duplicate(event::Duplicate(reply)) => {
@@ -419,6 +435,7 @@ fn took(event: &Event<'_>) -> Option<Duration> {
         Event::Check(check) => Some(check.duration.unwrap_or_default()),
         // A connection's duration at its close is not that of the step.
         Event::Close(_)
+        | Event::OwnCertificate(_)
         | Event::Socket(_)
         | Event::Setsockopt(_)
         | Event::Bind(_)

@@ -11,6 +11,7 @@ use socket2::Socket;
 
 use super::Door;
 use super::fail::errno;
+use super::tls::Leavings;
 use crate::event::{self, Event, HeldBack, Kind, Reason, Side, TcpFigures};
 use crate::socket::SocketKind;
 use crate::sys;
@@ -72,7 +73,7 @@ pub(super) struct Audit {
 
 /// Looks at a connection just before it is closed. What only the event tells is left out where
 /// nobody wants it; bytes unread are a warning too, and the resets of peers a total.
-pub(super) fn audit(door: &Door, socket: &Socket, ending: &Ending, at_eof: bool) -> Audit {
+pub(super) fn audit(door: &Door, socket: &Socket, ending: &Ending, at_eof: bool, left: Leavings) -> Audit {
     let is_wanted = door.wants(Kind::Close);
     let tcp = is_wanted.then(|| tcp_figures(door, socket)).flatten().map(|(figures, _)| figures);
     // Of a unix socket the kernel tells memory, not bytes (unix(7)).
@@ -98,7 +99,9 @@ pub(super) fn audit(door: &Door, socket: &Socket, ending: &Ending, at_eof: bool)
         is_peer_closed: hangup.is_peer_closed,
         unread: unread.unwrap_or(0),
         unacknowledged: unacknowledged.unwrap_or(0),
+        left,
     };
+    let unread = unread.map(|unread| unread + left.undelivered);
     let (closed_first, reset_by) = (seen.closed_first(), seen.reset_by());
     let clean = is_wanted.then(|| seen.clean()).flatten();
     Audit { closed_first, reset_by, clean, unread, unacknowledged, tcp }
@@ -112,6 +115,8 @@ struct Seen {
     is_peer_closed: bool,
     unread: u64,
     unacknowledged: u64,
+    /// Of TLS.
+    left: Leavings,
 }
 
 impl Seen {
@@ -139,7 +144,7 @@ impl Seen {
     }
 
     fn clean(self) -> Option<bool> {
-        if self.failure.is_some() || self.unread > 0 {
+        if self.failure.is_some() || self.unread > 0 || self.left.undelivered > 0 || self.left.is_cut {
             return Some(false);
         }
         (self.unacknowledged == 0).then_some(true)
@@ -230,7 +235,14 @@ fn held_back_by(busy: sys::Busy, segments: u32) -> Option<HeldBack> {
 mod tests {
     use super::*;
 
-    const QUIET: Seen = Seen { first: None, failure: None, is_peer_closed: false, unread: 0, unacknowledged: 0 };
+    const QUIET: Seen = Seen {
+        first: None,
+        failure: None,
+        is_peer_closed: false,
+        unread: 0,
+        unacknowledged: 0,
+        left: Leavings { undelivered: 0, is_cut: false },
+    };
 
     fn told(seen: Seen) -> (Option<Side>, Option<Side>, Option<bool>) {
         (seen.closed_first(), seen.reset_by(), seen.clean())

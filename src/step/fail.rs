@@ -16,6 +16,8 @@ pub struct Failed {
     pub code: ExitCode,
     /// The errno, where a system call failed.
     pub errno: Option<Errno>,
+    /// The connection that it was about, where one stood.
+    pub conn: Option<u64>,
 }
 
 impl Failed {
@@ -53,7 +55,7 @@ impl Door {
         let mut event = event::Error::of(error, name.as_deref());
         event.hint = event.hint.or(hint.as_deref());
         self.emit(event);
-        Failed { code: error.exit_code(), errno: error.errno }
+        Failed { code: error.exit_code(), errno: error.errno, conn: error.conn }
     }
 
     /// Emits an error with what this machine can tell of its cause: the first of its step and
@@ -69,7 +71,9 @@ impl Door {
             Some(found) => found.await.ok().flatten(),
             None => None,
         };
-        let Some(mut error) = unreported.error.take() else { return Failed { code: ExitCode::Local, errno: None } };
+        let Some(mut error) = unreported.error.take() else {
+            return Failed { code: ExitCode::Local, errno: None, conn: None };
+        };
         error.hint = hint;
         error.explained = began.elapsed();
         self.fail(&error)

@@ -15,6 +15,7 @@ use super::fail::{errno, on_connection};
 use super::open::{set, set_options};
 use super::queue::{Queue, Why};
 use super::stream::Made;
+use super::tls::Leavings;
 use super::unix::BoundFile;
 use super::{Door, Failed, Stream, now};
 use crate::address::Address;
@@ -210,7 +211,7 @@ impl Connection {
 
     /// Closes the connection at once.
     pub fn close(self, reason: event::Reason) {
-        let audit = close::audit(&self.door, &self.socket, &Ending::default(), false);
+        let audit = close::audit(&self.door, &self.socket, &Ending::default(), false, Leavings::default());
         drop(self.socket);
         let duration = self.opened.elapsed();
         let closing = Closing { conn: self.conn, reason, bytes_received: 0, bytes_sent: 0, duration };

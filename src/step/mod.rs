@@ -45,6 +45,11 @@ mod stdin;
 mod stop;
 mod stream;
 mod thread;
+#[cfg(feature = "tls")]
+mod tls;
+#[cfg(not(feature = "tls"))]
+#[path = "tls/absent.rs"]
+mod tls;
 mod trip;
 mod udp;
 mod unix;
@@ -79,6 +84,7 @@ pub use stdin::{Chunks, Stdin};
 pub use stop::{Cause, Stop};
 pub use stream::{Recvd, Sent, Stream};
 pub use thread::{Halt, Woken, on_privileged, on_thread, processor_time};
+pub use tls::{ClientTls, ServerTls, SystemRoots, system_roots};
 pub use udp::{
     Drained, Fate, Joining, Ready, Receiver, Reflector, Sending, Udp, UdpWords, Whole, udp_receiver, udp_sender,
 };

@@ -64,7 +64,7 @@ impl Stream {
     #[must_use]
     pub fn feed<'a>(&'a self, pattern: &'a Pattern) -> Feed<'a> {
         // What becomes a record, one send must say.
-        Feed { stream: self, pattern, file: pattern.file.as_ref().filter(|_| self.is_bytes()), sent: 0 }
+        Feed { stream: self, pattern, file: pattern.file.as_ref().filter(|_| self.is_plain()), sent: 0 }
     }
 }
 

@@ -89,7 +89,7 @@ impl Stream {
     /// # Errors
     /// As recv(2) and write(2), reported.
     pub async fn splice_to(&self, stdout: &io::Stdout) -> Result<Spliced, Failed> {
-        let (true, Some(socket), Some(sink)) = (self.is_bytes(), self.socket(), Sink::of(stdout)) else {
+        let (true, Some(socket), Some(sink)) = (self.is_plain(), self.socket(), Sink::of(stdout)) else {
             return Ok(Spliced::Unsupported);
         };
         loop {
@@ -138,7 +138,7 @@ impl Stream {
     /// # Errors
     /// As read(2) and send(2), reported.
     pub async fn splice_from(&self, stdin: &io::Stdin) -> Result<Spliced, Failed> {
-        let (true, Some(socket)) = (self.is_bytes(), self.writer()) else { return Ok(Spliced::Unsupported) };
+        let (true, Some(socket)) = (self.is_plain(), self.writer()) else { return Ok(Spliced::Unsupported) };
         // A pipe that cannot be read is never readable either, and would be waited for without end.
         if !is_readable(stdin) {
             return Ok(Spliced::Unsupported);

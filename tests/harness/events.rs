@@ -13,6 +13,7 @@ pub(crate) use super::probes::{
     Session,
 };
 pub(crate) use super::proxies::{Proxy, ProxyProtocol};
+pub(crate) use super::tls::{OwnCertificate, Tls};
 
 /// One line: the envelope, and the event in it.
 #[derive(Clone, Debug, Deserialize)]
@@ -77,6 +78,8 @@ events! {
     "connect" Connect,
     "proxy" Proxy,
     "proxy-protocol" ProxyProtocol,
+    "certificate" OwnCertificate,
+    "tls" Tls,
     "send" Send,
     "recv" Recv,
     "eof" Eof,
@@ -114,6 +117,7 @@ impl Event {
             Self::Connect(fact) => Some(fact.conn),
             Self::Proxy(fact) => Some(fact.conn),
             Self::ProxyProtocol(fact) => Some(fact.conn),
+            Self::Tls(fact) => Some(fact.conn),
             Self::Send(fact) => fact.conn,
             Self::Recv(fact) => fact.conn,
             Self::Eof(fact) => Some(fact.conn),
@@ -286,6 +290,7 @@ pub(crate) struct Send {
     pub(crate) peer: Option<String>,
     pub(crate) sequence: Option<u64>,
     pub(crate) bytes: u64,
+    pub(crate) layer: Option<String>,
     pub(crate) data: Option<String>,
     pub(crate) data_base64: Option<String>,
 }
@@ -320,6 +325,7 @@ pub(crate) struct Recv {
     #[serde(default)]
     pub(crate) descriptors: Vec<Descriptor>,
     pub(crate) bytes: u64,
+    pub(crate) layer: Option<String>,
     pub(crate) data: Option<String>,
     pub(crate) data_base64: Option<String>,
 }
@@ -388,6 +394,7 @@ pub(crate) enum Step {
     Proxy,
     #[serde(rename = "proxy-protocol")]
     ProxyProtocol,
+    Tls,
     Send,
     Recv,
     Shutdown,
@@ -547,6 +554,8 @@ pub(crate) struct Error {
     pub(crate) step: Step,
     pub(crate) errno: Option<String>,
     pub(crate) code: Option<i32>,
+    /// Of TLS.
+    pub(crate) name: Option<String>,
     pub(crate) message: String,
     pub(crate) hint: Option<String>,
     pub(crate) peer: Option<String>,
@@ -662,6 +671,7 @@ macro_rules! with_totals {
             pub(crate) checks_failed: Option<u64>,
             pub(crate) resolve: Option<Distribution>,
             pub(crate) connect: Option<Distribution>,
+            pub(crate) tls: Option<Distribution>,
             pub(crate) first_byte: Option<Distribution>,
             pub(crate) round: Option<Distribution>,
             pub(crate) rtt: Option<Distribution>,

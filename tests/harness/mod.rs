@@ -12,6 +12,7 @@ pub(crate) mod proxies;
 pub(crate) mod redact;
 pub(crate) mod sockeye;
 pub(crate) mod stamp;
+pub(crate) mod tls;
 pub(crate) mod tun;
 pub(crate) mod udp;
 

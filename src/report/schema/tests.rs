@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::*;
 use crate::address::Address;
@@ -92,6 +92,7 @@ fn with_examples(mut check: impl FnMut(&Event<'_>)) {
         checks_failed: Some(0),
         resolve: one,
         connect: full.figures(),
+        tls: full.figures(),
         first_byte: full.figures(),
         round: full.figures(),
         rtt: full.figures(),
@@ -149,6 +150,7 @@ fn with_examples(mut check: impl FnMut(&Event<'_>)) {
         step: Step::Bind,
         errno: Some("EACCES"),
         code: Some(13),
+        name: Some("x"),
         message: "bind: permission denied",
         hint: Some("ask"),
         peer: Some(&peer),
@@ -162,6 +164,7 @@ fn with_examples(mut check: impl FnMut(&Event<'_>)) {
     let empty_error = event::Error {
         errno: None,
         code: None,
+        name: None,
         hint: None,
         peer: None,
         local: None,
@@ -198,6 +201,39 @@ fn with_examples(mut check: impl FnMut(&Event<'_>)) {
         tlvs: &tlvs,
         bytes: 28,
         duration: Some(duration),
+    };
+    let certificates = [
+        event::Certificate {
+            subject: "CN=x".to_owned(),
+            issuer: "CN=y".to_owned(),
+            serial: "01".to_owned(),
+            names: vec!["x".to_owned()],
+            not_before: Some(SystemTime::UNIX_EPOCH),
+            not_after: Some(SystemTime::UNIX_EPOCH),
+            days_left: Some(-1),
+            key: "EC P-256".to_owned(),
+            signature: "ecdsa-with-SHA256".to_owned(),
+            sha256: "00".to_owned(),
+            key_pin: "sha256//x".to_owned(),
+        },
+        event::Certificate { sha256: "00".to_owned(), ..event::Certificate::default() },
+    ];
+    let offered = ["h2".to_owned()];
+    let tls_full = event::Tls {
+        conn: 1,
+        version: Some("TLSv1.3"),
+        versions_offered: &["TLSv1.3"],
+        cipher: Some("TLS_AES_128_GCM_SHA256"),
+        group: Some("X25519"),
+        alpn: Some("h2"),
+        alpn_offered: &offered,
+        sni: Some("x"),
+        resumed: Some(false),
+        ocsp_staple: Some(false),
+        certificates: &certificates,
+        verified: Some(false),
+        problems: &["expired"],
+        duration,
     };
     let check_failed = event::CheckOutcome::Failed;
     let addresses = [IpAddr::V4(Ipv4Addr::LOCALHOST)];
@@ -272,7 +308,7 @@ fn with_examples(mut check: impl FnMut(&Event<'_>)) {
         exit_code: 0,
         duration,
     };
-    let examples: [Event<'_>; 80] = [
+    let examples: [Event<'_>; 85] = [
         event::Start { schema: 1, version: "0.1.0", command: "serve" }.into(),
         event::Resolve { name: "localhost", addresses: &addresses, duration }.into(),
         event::Resolve { name: "localhost", addresses: &[], duration }.into(),
@@ -338,13 +374,32 @@ fn with_examples(mut check: impl FnMut(&Event<'_>)) {
         event::Proxy { resolved_by: None, authentication: None, bound: None, ..proxy }.into(),
         header.clone().into(),
         event::ProxyProtocol { proxied_peer: None, proxied_local: None, tlvs: &[], duration: None, ..header }.into(),
+        tls_full.clone().into(),
+        event::Tls {
+            version: None,
+            cipher: None,
+            group: None,
+            alpn: None,
+            alpn_offered: &[],
+            sni: None,
+            resumed: None,
+            ocsp_staple: None,
+            certificates: &[],
+            verified: None,
+            problems: &[],
+            ..tls_full
+        }
+        .into(),
+        event::OwnCertificate { certificates: &certificates, throw_away: true, pem: Some("x") }.into(),
+        event::OwnCertificate { certificates: &certificates, throw_away: false, pem: None }.into(),
         event::Send::on(1, 2, "hé\n".as_bytes()).into(),
         event::Send::on(None, 0, b"").into(),
         event::Recv::on(1, 2, b"\xff\0").into(),
         event::Recv::on(None, 0, b"").into(),
         event::Send::on(None, 1, b"\xff").into(),
         event::Recv::on(None, 1, b"x").into(),
-        event::Send { peer: Some(&peer), ..event::Send::on(None, 1, b"x") }.into(),
+        event::Send { peer: Some(&peer), layer: Some("starttls"), ..event::Send::on(None, 1, b"x") }.into(),
+        event::Recv { layer: Some("starttls"), ..event::Recv::on(1, 1, b"x") }.into(),
         event::Recv {
             peer: Some(&peer),
             local: Some(&name),

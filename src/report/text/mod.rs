@@ -7,6 +7,7 @@ mod hops;
 mod peer;
 mod probes;
 mod steps;
+mod tls;
 mod totals;
 mod tries;
 
@@ -134,6 +135,7 @@ impl Text {
         }
         if let (Event::Recv(recv), Results::Peer) = (event, self.settings.results)
             && !recv.denied
+            && recv.layer.is_none()
         {
             let peer = &mut self.peer;
             self.stdout.push(|buffer| peer.append(buffer, recv.data.0));

@@ -1,7 +1,7 @@
 //! The lines that tell a step, without their time: `#1 recv 1 byte "1"`.
 
 use super::escape::append_preview;
-use super::{probes, say};
+use super::{probes, say, tls};
 use crate::event::{
     Accept, Bind, Close, Connect, Corrupted, Duplicate, Event, Foreign, HeldBack, How, IcmpError, Late, Listen,
     OptionValue, Outcome, Proxy, ProxyProtocol, Queue, Reason, Recv, Resolve, ResolvedBy, Round, Send, Setsockopt,
@@ -23,6 +23,8 @@ pub(crate) fn append(buffer: &mut Vec<u8>, event: &Event<'_>, is_verbose: bool, 
         Event::Connect(connect) => append_connect(buffer, connect),
         Event::Proxy(proxy) => append_proxy(buffer, proxy),
         Event::ProxyProtocol(header) => append_proxy_protocol(buffer, header),
+        Event::OwnCertificate(own) => tls::append_own(buffer, own),
+        Event::Tls(handshake) => tls::append(buffer, handshake, is_verbose),
         Event::Send(send) => append_send(buffer, send, has_preview),
         Event::Recv(recv) => append_recv(buffer, recv, has_preview),
         Event::Eof(eof) => say(buffer, format_args!("#{} eof", eof.conn)),

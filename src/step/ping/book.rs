@@ -452,7 +452,7 @@ impl Book {
     /// Reports why a probe did not go, where that is more than want of room: of each reason once.
     pub(super) fn explain(&mut self, number: u64, refused: &super::Refused) {
         let (super::Refused::For(error), Some(flight)) = (refused, self.flight(number)) else { return };
-        self.unsent = Some(Failed { code: error.exit_code(), errno: error.errno });
+        self.unsent = Some(Failed { code: error.exit_code(), errno: error.errno, conn: error.conn });
         if self.door.is_first(error.step, error.errno) {
             let target = self.targets.address(flight.target);
             let made = match error.errno {

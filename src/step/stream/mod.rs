@@ -14,6 +14,7 @@ use tokio::io::unix::AsyncFd;
 use super::close::{self, Closing, Ending};
 use super::fail::on_connection;
 use super::series::Open;
+use super::tls::{Leavings, Session};
 use super::{Door, Failed};
 use crate::address::Address;
 use crate::error::{Error, ExitCode, Step};
@@ -31,20 +32,29 @@ pub struct Stream {
     /// `None` once it is closed.
     open: Option<Arc<Open>>,
     kind: SocketKind,
-    conn: u64,
-    peer: Address,
+    pub(super) conn: u64,
+    pub(super) peer: Address,
     opened: Instant,
     /// Whether the peer's end was read: then nothing is left unread.
-    at_eof: AtomicBool,
-    ending: Ending,
+    pub(super) at_eof: AtomicBool,
+    pub(super) ending: Ending,
     is_stalled: AtomicBool,
     /// Whether it came in, and was not made by us.
-    is_accepted: bool,
+    pub(super) is_accepted: bool,
     /// Whether a recv has left open if a record more has come.
     may_have_more: AtomicBool,
-    /// What tells of room to send, where the socket itself is only watched for what comes.
-    writer: OnceLock<Box<AsyncFd<Socket>>>,
+    /// What few connections have.
+    aside: OnceLock<Box<Aside>>,
     tells_of_room: bool,
+}
+
+/// What few connections have, made when it is first needed: an idle one is small.
+#[derive(Default)]
+struct Aside {
+    /// What tells of room to send, where the socket itself is only watched for what comes.
+    writer: OnceLock<AsyncFd<Socket>>,
+    /// Its TLS, once the handshake is done.
+    tls: Option<Session>,
 }
 
 /// How a connection came to be.
@@ -107,7 +117,7 @@ impl Stream {
             is_stalled: AtomicBool::new(false),
             is_accepted: made.is_accepted,
             may_have_more: AtomicBool::new(false),
-            writer: OnceLock::new(),
+            aside: OnceLock::new(),
             tells_of_room: made.tells_of_room,
         }
     }
@@ -121,14 +131,14 @@ impl Stream {
     }
 
     /// Counts bytes that came.
-    fn count_received(&self, bytes: usize) {
+    pub(super) fn count_received(&self, bytes: usize) {
         if let Some(open) = &self.open {
             open.bytes_received.fetch_add(bytes as u64, Ordering::Relaxed);
         }
     }
 
     /// Counts bytes that went.
-    fn count_sent(&self, bytes: usize) {
+    pub(super) fn count_sent(&self, bytes: usize) {
         if let Some(open) = &self.open {
             open.bytes_sent.fetch_add(bytes as u64, Ordering::Relaxed);
         }
@@ -155,6 +165,13 @@ impl Stream {
     pub(super) fn received(&self, bytes: usize) {
         self.count_received(bytes);
         self.door.emit(event::Recv::on(self.conn, bytes, &[]));
+    }
+
+    /// Counts and reports bytes that came, with the bytes themselves.
+    #[cfg(feature = "tls")]
+    pub(super) fn received_data(&self, data: &[u8]) {
+        self.count_received(data.len());
+        self.door.emit(event::Recv::on(self.conn, data.len(), data));
     }
 
     /// Counts and reports bytes that went without passing through this program.
@@ -209,6 +226,30 @@ impl Stream {
         !self.kind.has_records()
     }
 
+    /// Returns its TLS, where there is any.
+    fn tls(&self) -> Option<&Session> {
+        self.aside.get().and_then(|aside| aside.tls.as_ref())
+    }
+
+    /// Goes on with TLS.
+    #[cfg(feature = "tls")]
+    pub(super) fn goes_on_with(&mut self, session: Session) {
+        let mut aside = self.aside.take().unwrap_or_default();
+        aside.tls = Some(session);
+        let _nobody_else_s = self.aside.set(aside);
+    }
+
+    /// Returns whether the kernel may move its bytes by itself: they go as they are.
+    pub(super) fn is_plain(&self) -> bool {
+        self.is_bytes() && self.tls().is_none()
+    }
+
+    /// Returns whether the server's certificate is valid for fewer days than was asked for.
+    #[must_use]
+    pub fn expires_soon(&self) -> bool {
+        self.tls().is_some_and(Session::expires_soon)
+    }
+
     /// Returns how many bytes went either way so far.
     #[must_use]
     pub fn bytes(&self) -> u64 {
@@ -229,6 +270,9 @@ impl Stream {
     /// As recv(2), reported.
     pub fn recv(&self, buffer: &mut [u8]) -> Result<Recvd, Failed> {
         let Some(socket) = self.socket() else { return Ok(Recvd::Eof) };
+        if let Some(session) = self.tls() {
+            return self.recv_secured(session, socket, buffer);
+        }
         // The guard is taken before the call, so that what comes after it is a new edge.
         let mut guard = match socket.poll_read_ready(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(Ok(guard)) => guard,
@@ -285,6 +329,9 @@ impl Stream {
             return Ok(Sent::All);
         }
         let socket = socket.get_ref();
+        if let Some(session) = self.tls() {
+            return self.send_secured(session, socket, parts);
+        }
         let Some(mut turn) = self.turn_to_send() else { return Ok(Sent::Part(0)) };
         let sent = if parts[0].is_empty() {
             socket.send(parts[1])
@@ -310,7 +357,7 @@ impl Stream {
         }
     }
 
-    fn report_sent(&self, parts: [&[u8]; 2], bytes: usize) {
+    pub(super) fn report_sent(&self, parts: [&[u8]; 2], bytes: usize) {
         let joined;
         let data = if parts[0].is_empty() {
             &parts[1][..bytes]
@@ -357,7 +404,7 @@ impl Stream {
         self.door.fail(&self.error(Step::Recv, ExitCode::Reset, format!("recv {}: {message}", self.peer)))
     }
 
-    fn error(&self, step: Step, code: ExitCode, message: String) -> Error {
+    pub(super) fn error(&self, step: Step, code: ExitCode, message: String) -> Error {
         Error::of_kind(step, code, message).with_conn(self.conn).with_peer(self.peer.clone())
     }
 
@@ -365,8 +412,12 @@ impl Stream {
     ///
     /// # Errors
     /// As shutdown(2), reported.
-    pub fn shutdown(&self) -> Result<(), Failed> {
+    pub async fn shutdown(&self) -> Result<(), Failed> {
         let Some(socket) = self.socket() else { return Ok(()) };
+        if let Some(session) = self.tls() {
+            // Boxed, for most connections have none.
+            Box::pin(self.end_secured(session, socket.get_ref())).await?;
+        }
         self.ending.we_end(socket.get_ref());
         match socket.get_ref().shutdown(Shutdown::Write) {
             Ok(()) => {
@@ -387,7 +438,15 @@ impl Stream {
         if let Some(watched) = self.door.watched() {
             watched.forget(self.conn);
         }
-        let audit = close::audit(&self.door, open.socket.get_ref(), &self.ending, self.at_eof.load(Ordering::Relaxed));
+        let at_eof = self.at_eof.load(Ordering::Relaxed);
+        let left = match self.tls() {
+            Some(session) => session.leavings(open.socket.get_ref(), at_eof),
+            None => Leavings::default(),
+        };
+        let audit = close::audit(&self.door, open.socket.get_ref(), &self.ending, at_eof, left);
+        if let Some(session) = self.tls() {
+            session.part(open.socket.get_ref());
+        }
         let closing = Closing {
             conn: self.conn,
             reason,
@@ -396,7 +455,7 @@ impl Stream {
             duration: self.opened.elapsed(),
         };
         // It is closed only when its last descriptor is.
-        drop((open, self.writer.take()));
+        drop((open, self.aside.take()));
         close::report(&self.door, self.kind, &closing, audit);
     }
 }

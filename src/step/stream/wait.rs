@@ -15,6 +15,7 @@ use tokio::io::unix::{AsyncFd, AsyncFdReadyGuard};
 use super::Stream;
 use crate::error::Step;
 use crate::event::Kind;
+use crate::step::tls::Session;
 use crate::step::{Failed, now, within};
 use crate::sys;
 
@@ -60,6 +61,9 @@ impl Stream {
 
     /// Waits until something has come, or the peer's end.
     async fn arrived(&self) {
+        if self.tls().is_some_and(Session::is_ready) {
+            return;
+        }
         if let Some(socket) = self.socket() {
             // A record says nothing of what is behind it. Whoever asks at once asks in vain where a
             // peer waits for its answer; after everybody else's turn the next may have come.
@@ -100,12 +104,25 @@ impl Stream {
     /// The connection broke off; reported.
     pub async fn peer_closed(&self) -> Result<bool, Failed> {
         let Some(socket) = self.socket() else { return Ok(true) };
+        if let Some(session) = self.tls().filter(|session| session.is_ready())
+            && let Ok(Some(is_closed)) = self.peek_secured(session, socket.get_ref())
+        {
+            return Ok(is_closed);
+        }
         loop {
             poll_fn(|context| socket.poll_read_ready(context).map(drop)).await;
             let mut guard = match socket.poll_read_ready(&mut Context::from_waker(Waker::noop())) {
                 Poll::Ready(Ok(guard)) => guard,
                 Poll::Ready(Err(_)) | Poll::Pending => continue,
             };
+            if let Some(session) = self.tls() {
+                match self.peek_secured(session, guard.get_inner()) {
+                    Ok(Some(is_closed)) => return Ok(is_closed),
+                    Ok(None) => guard.clear_ready(),
+                    Err(error) => return Err(self.failed_io(Step::Recv, &error)),
+                }
+                continue;
+            }
             match guard.get_inner().peek(&mut [MaybeUninit::uninit()]) {
                 // A record may be empty, and of datagrams no end is told.
                 Ok(0) if self.kind.has_records() => {
@@ -122,7 +139,7 @@ impl Stream {
     }
 
     /// Waits until the kernel takes more.
-    async fn writable(&self) {
+    pub(in crate::step) async fn writable(&self) {
         match self.writer() {
             Some(writer) => poll_fn(|context| writer.poll_write_ready(context).map(drop)).await,
             // No descriptor is left to wait with, so it is tried again and again.
@@ -137,18 +154,20 @@ impl Stream {
         if self.tells_of_room {
             return Some(socket);
         }
-        if self.writer.get().is_none() {
+        let made = &self.aside.get_or_init(Box::default).writer;
+        if made.get().is_none() {
             let writer = sys::watch_socket(socket.get_ref().try_clone().ok()?, Interest::WRITABLE).ok()?;
-            let _made_meanwhile = self.writer.set(Box::new(writer));
+            let _made_meanwhile = made.set(writer);
         }
-        self.writer.get().map(Box::as_ref)
+        made.get()
     }
 
     /// Returns the turn to send, taken before the call so that room that comes after it is a new
     /// edge; `None` where there is no room yet. Where nothing tells of room so far, sending finds
     /// out.
     pub(in crate::step) fn turn_to_send(&self) -> Option<Turn<'_>> {
-        let writer = if self.tells_of_room { self.socket() } else { self.writer.get().map(Box::as_ref) };
+        let writer =
+            if self.tells_of_room { self.socket() } else { self.aside.get().and_then(|aside| aside.writer.get()) };
         let Some(writer) = writer else { return Some(Turn(None)) };
         match writer.poll_write_ready(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(Ok(guard)) => Some(Turn(Some(guard))),

@@ -93,6 +93,7 @@ fn error<'a>(message: &'a str, hint: Option<&'a str>) -> Event<'a> {
         step,
         errno: None,
         code: None,
+        name: None,
         message,
         hint,
         peer: None,

@@ -310,6 +310,7 @@ fn a_way_through_proxies_is_told() {
         duration: None,
         exit_code: ExitCode::Refused,
         explained: Duration::ZERO,
+        name: None,
     };
     let events = [proxy.into(), last.into(), header.into(), unknown.into(), refused.into()];
     check(

@@ -1,0 +1,423 @@
+//! The step tls: the handshake of a client or a server, and what is found out in it.
+
+use std::future::poll_fn;
+use std::io::{self, Read, Write};
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant, SystemTime};
+
+use rustls::pki_types::{ServerName, UnixTime};
+use rustls::server::Acceptor;
+use rustls::{ClientConnection, Connection, HandshakeKind, ProtocolVersion, ServerConnection};
+use socket2::Socket;
+use tokio::io::unix::AsyncFd;
+
+use super::certificate::described;
+use super::failure::{Broken, may_be_tls, not_tls, of_tls};
+use super::trust::{Verdict, take_verdict};
+use super::{ClientTls, ServerTls, Session};
+use crate::args::{Host, Target};
+use crate::error::{Error, ExitCode, Step};
+use crate::event::{self, Certificate, Reason};
+use crate::step::{Failed, Stream, now, within};
+
+/// How many of a peer's first bytes are kept, to tell what it is that is no TLS.
+const FIRST: usize = 256;
+
+/// The alert that says that a message cannot be read (RFC 8446, 6): rustls has none for what is not
+/// even the head of a ClientHello.
+const DECODE_ERROR: [u8; 7] = [21, 3, 3, 0, 2, 2, 50];
+
+/// What is seen of a peer in a handshake.
+#[derive(Default)]
+struct Seen {
+    first: Vec<u8>,
+    verdict: Option<Verdict>,
+    sni: Option<String>,
+    alpn_offered: Vec<String>,
+    version: Option<&'static str>,
+    cipher: Option<String>,
+    group: Option<String>,
+    alpn: Option<String>,
+    resumed: Option<bool>,
+}
+
+/// Reads from a socket, and keeps the first bytes.
+struct Tap<'a> {
+    socket: &'a Socket,
+    first: &'a mut Vec<u8>,
+}
+
+impl Read for Tap<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = (&mut &*self.socket).read(buffer)?;
+        let wanted = FIRST.saturating_sub(self.first.len()).min(count);
+        self.first.extend_from_slice(&buffer[..wanted]);
+        Ok(count)
+    }
+}
+
+impl ClientTls {
+    /// Returns the name that a target's certificate is to be for, and whether it is asked for (SNI).
+    fn name(&self, target: &Target) -> Option<ServerName<'static>> {
+        let host = match (&self.sni, target) {
+            (Some(sni), _) => sni.clone(),
+            (None, Target::Inet(Host::Name(name), _)) => name.clone(),
+            (None, Target::Inet(Host::Ip(ip, _), _)) => ip.to_string(),
+            (None, Target::Unix(_)) => "localhost".to_owned(),
+        };
+        // The root's dot is of the resolver, and in no certificate (RFC 6066, 3).
+        let host = host.strip_suffix('.').map(str::to_owned).unwrap_or(host);
+        ServerName::try_from(host).ok()
+    }
+
+    /// Judges a server whose session was resumed, which rustls does not ask about.
+    fn judge_again(&self, tls: &Connection, name: &ServerName<'_>) -> Result<Option<Verdict>, Broken> {
+        let Some([own, others @ ..]) = tls.peer_certificates() else { return Ok(None) };
+        let (problems, refused) = self.judge.judge(own, others, name, UnixTime::now());
+        match refused {
+            Some(error) => Err(Broken::Tls(error)),
+            None => {
+                let chain = std::iter::once(own).chain(others).cloned().collect();
+                Ok(Some(Verdict { chain, has_staple: false, problems }))
+            }
+        }
+    }
+}
+
+impl Stream {
+    /// Makes TLS of a connection of ours, and judges the server before anything else is sent. A
+    /// connection on which that fails is closed.
+    ///
+    /// # Errors
+    /// The handshake failed, or the server's certificate is not what the words allow; reported.
+    pub async fn secure(mut self, tls: &ClientTls, target: &Target, bound: Duration) -> Result<Self, Failed> {
+        let Some(name) = tls.name(target) else {
+            let message = format!("tls {}: a certificate cannot be for this name; --sni NAME gives another", self.peer);
+            let failed = self.door().fail(&self.error(Step::Tls, ExitCode::Tls, message).with_name("wrong-name"));
+            self.close(Reason::Local);
+            return Err(failed);
+        };
+        let mut seen = Seen { alpn_offered: tls.alpn.clone(), ..Seen::default() };
+        if let (ServerName::DnsName(name), false) = (&name, tls.sni.is_none() && matches!(target, Target::Unix(_))) {
+            seen.sni = Some(name.as_ref().to_owned());
+        }
+        let began = now();
+        let shaken = Box::pin(within(Some(bound), self.shake(tls, name, &mut seen))).await;
+        let terms = Terms { versions: &tls.versions, is_client: true, judges: true };
+        match shaken {
+            Some(Ok((connection, waiting))) => {
+                let chain = self.report_tls(&seen, terms, began);
+                let days = chain.first().and_then(|own| own.days_left);
+                let expires_soon = tls.min_days.is_some_and(|least| days.is_none_or(|days| days < i64::from(least)));
+                if let (true, Some(least)) = (expires_soon, tls.min_days) {
+                    let left = days.map_or_else(|| "an unknown number of".to_owned(), |days| days.to_string());
+                    let message =
+                        format!("{left} days are left of the server's certificate, fewer than --min-days {least}");
+                    self.door().warn("min-days-unmet", &message);
+                }
+                self.goes_on_with(Session::new(connection, waiting, expires_soon));
+                Ok(self)
+            }
+            Some(Err(broken)) => Err(self.broke_off(broken, &seen, terms, began)),
+            None => Err(self.fell_silent(&seen, began)),
+        }
+    }
+
+    /// Makes TLS of a connection that came in. A connection on which that fails is closed.
+    ///
+    /// # Errors
+    /// The handshake failed, or the client is not let in; reported. It was cut off on purpose: `None`.
+    pub async fn secure_accepted(mut self, tls: &ServerTls) -> Result<Option<Self>, Failed> {
+        let mut seen = Seen::default();
+        let began = now();
+        let shaken = Box::pin(within(Some(tls.bound), self.shake_accepted(tls, &mut seen))).await;
+        let terms = Terms { versions: &tls.versions, is_client: false, judges: tls.asks };
+        match shaken {
+            Some(Ok((connection, waiting))) => {
+                self.report_tls(&seen, terms, began);
+                self.goes_on_with(Session::new(connection, waiting, false));
+                Ok(Some(self))
+            }
+            Some(Err(Broken::OnPurpose)) => {
+                self.close(Reason::Local);
+                Ok(None)
+            }
+            Some(Err(broken)) => Err(self.broke_off(broken, &seen, terms, began)),
+            None => Err(self.fell_silent(&seen, began)),
+        }
+    }
+
+    /// Does the handshake of a client; returns how many bytes came after it, too.
+    async fn shake(
+        &self,
+        tls: &ClientTls,
+        name: ServerName<'static>,
+        seen: &mut Seen,
+    ) -> Result<(Connection, usize), Broken> {
+        let mut config = Arc::clone(&tls.config);
+        if seen.sni.is_none() {
+            // Its address is not sent in any case (RFC 6066, 3); the name of a unix socket is none.
+            Arc::make_mut(&mut config).enable_sni = false;
+        }
+        let connection = ClientConnection::new(config, name.clone()).map_err(Broken::Tls)?;
+        let mut connection = Connection::Client(connection);
+        let waiting = self.drive(&mut connection, seen).await?;
+        if seen.verdict.is_none() {
+            seen.verdict = tls.judge_again(&connection, &name)?;
+        }
+        Ok((connection, waiting))
+    }
+
+    /// Does the handshake of a server, likewise.
+    async fn shake_accepted(&self, tls: &ServerTls, seen: &mut Seen) -> Result<(Connection, usize), Broken> {
+        let mut acceptor = Acceptor::default();
+        let accepted = loop {
+            self.fill(&mut seen.first, |tap| acceptor.read_tls(tap)).await?;
+            match acceptor.accept() {
+                Ok(Some(accepted)) => break accepted,
+                Ok(None) => {}
+                Err((error, mut alert)) => {
+                    let mut told = Vec::new();
+                    alert.write_all(&mut told).map_err(Broken::Io)?;
+                    if told.is_empty() {
+                        told.extend_from_slice(&DECODE_ERROR);
+                    }
+                    return Err(self.refuse(error, |mut socket| socket.write_all(&told)));
+                }
+            }
+        };
+        let hello = accepted.client_hello();
+        seen.sni = hello.server_name().map(str::to_owned);
+        seen.alpn_offered = hello
+            .alpn()
+            .map(|names| names.map(|name| String::from_utf8_lossy(name).into_owned()).collect())
+            .unwrap_or_default();
+        let connection: ServerConnection = match accepted.into_connection(Arc::clone(&tls.config)) {
+            Ok(connection) => connection,
+            Err((error, mut alert)) => return Err(self.refuse(error, |mut socket| alert.write_all(&mut socket))),
+        };
+        let mut connection = Connection::Server(connection);
+        if tls.is_cut {
+            let mut flight = Vec::new();
+            while connection.wants_write() {
+                connection.write_tls(&mut flight).map_err(Broken::Io)?;
+            }
+            if let Some(socket) = self.socket() {
+                (&mut socket.get_ref()).write_all(&flight[..flight.len() / 2]).map_err(Broken::Io)?;
+            }
+            return Err(Broken::OnPurpose);
+        }
+        let waiting = self.drive(&mut connection, seen).await?;
+        Ok((connection, waiting))
+    }
+
+    /// Tells the peer why it is refused, as far as that goes at once.
+    fn refuse(&self, error: rustls::Error, tell: impl FnOnce(&Socket) -> io::Result<()>) -> Broken {
+        if let Some(socket) = self.socket() {
+            let _told = tell(socket.get_ref());
+        }
+        Broken::Tls(error)
+    }
+
+    /// Goes on with a handshake to its end; returns how many bytes came after it.
+    async fn drive(&self, tls: &mut Connection, seen: &mut Seen) -> Result<usize, Broken> {
+        let mut waiting = 0;
+        loop {
+            while tls.wants_write() {
+                self.drain(|mut socket| tls.write_tls(&mut socket)).await?;
+            }
+            if !tls.is_handshaking() {
+                seen.note(tls);
+                return Ok(waiting);
+            }
+            self.fill(&mut seen.first, |tap| tls.read_tls(tap)).await?;
+            let came = tls.process_new_packets();
+            if let Some(verdict) = take_verdict() {
+                seen.verdict = Some(verdict);
+            }
+            match came {
+                Ok(came) => waiting = came.plaintext_bytes_to_read(),
+                Err(error) => {
+                    seen.note(tls);
+                    return Err(self.refuse(error, |mut socket| {
+                        while tls.wants_write() {
+                            tls.write_tls(&mut socket)?;
+                        }
+                        Ok(())
+                    }));
+                }
+            }
+        }
+    }
+
+    /// Waits for bytes and takes them with one read. What cannot be TLS ends the handshake at once.
+    async fn fill(
+        &self,
+        first: &mut Vec<u8>,
+        mut read: impl FnMut(&mut Tap<'_>) -> io::Result<usize>,
+    ) -> Result<(), Broken> {
+        let Some(socket) = self.socket() else { return Err(Broken::Closed) };
+        loop {
+            poll_fn(|context| socket.poll_read_ready(context).map(drop)).await;
+            let Some(mut guard) = guard(socket) else { continue };
+            match read(&mut Tap { socket: guard.get_inner(), first }) {
+                Ok(0) => return Err(Broken::Closed),
+                Ok(_) if !may_be_tls(first) => return Err(Broken::NotTls),
+                Ok(_) => return Ok(()),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => guard.clear_ready(),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(Broken::Io(error)),
+            }
+        }
+    }
+
+    /// Writes with one call, waiting for room.
+    pub(super) async fn drain(&self, mut write: impl FnMut(&Socket) -> io::Result<usize>) -> Result<(), Broken> {
+        let Some(socket) = self.socket() else { return Err(Broken::Closed) };
+        loop {
+            // Dropped before the wait: the turn is of this call alone.
+            let written = self.turn_to_send().map(|mut turn| {
+                let written = write(socket.get_ref());
+                if written.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock) {
+                    turn.met_a_full_buffer();
+                }
+                written
+            });
+            match written {
+                Some(Ok(_)) => return Ok(()),
+                Some(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {}
+                Some(Err(error)) if error.kind() != io::ErrorKind::WouldBlock => return Err(Broken::Io(error)),
+                Some(Err(_)) | None => self.writable().await,
+            }
+        }
+    }
+
+    /// Reports a handshake that has ended, or in which trust was refused; returns the chain of the
+    /// peer.
+    fn report_tls(&self, seen: &Seen, terms: Terms<'_>, began: Instant) -> Vec<Certificate> {
+        let duration = began.elapsed();
+        let verdict = seen.verdict.as_ref();
+        let chain = verdict.map(|verdict| described(&verdict.chain, SystemTime::now())).unwrap_or_default();
+        let problems = verdict.map(|verdict| &verdict.problems[..]).unwrap_or_default();
+        self.door().emit(event::Tls {
+            conn: self.conn,
+            version: seen.version,
+            versions_offered: terms.versions,
+            cipher: seen.cipher.as_deref(),
+            group: seen.group.as_deref(),
+            alpn: seen.alpn.as_deref(),
+            alpn_offered: &seen.alpn_offered,
+            sni: seen.sni.as_deref(),
+            resumed: seen.resumed,
+            ocsp_staple: verdict.filter(|_| terms.is_client).map(|verdict| verdict.has_staple),
+            certificates: &chain,
+            verified: (terms.judges).then_some(verdict.is_some() && problems.is_empty()),
+            problems,
+            duration,
+        });
+        chain
+    }
+
+    /// Reports a handshake that broke off, and closes the connection.
+    fn broke_off(self, broken: Broken, seen: &Seen, terms: Terms<'_>, began: Instant) -> Failed {
+        let took = began.elapsed();
+        let is_client = terms.is_client;
+        let refused = |name, message: &str| {
+            self.error(Step::Tls, ExitCode::Tls, format!("tls {}: {message}", self.peer)).with_name(name)
+        };
+        let (error, reason) = match broken {
+            Broken::Io(error) => {
+                self.ending.broke(&error);
+                let errno = error.raw_os_error();
+                let is_reset = matches!(errno, Some(libc::ECONNRESET | libc::EPIPE));
+                let error = Error::of_io(Step::Tls, &error, &self.peer.to_string()).with_exit_code(ExitCode::Tls);
+                let error = error.with_conn(self.conn).with_peer(self.peer.clone());
+                let hint = "the peer broke off in the handshake: does it speak TLS on this port?";
+                match is_reset {
+                    true => (error.with_name("reset").with_hint(hint), Reason::Reset),
+                    false => (error, Reason::Local),
+                }
+            }
+            Broken::Closed => {
+                self.ended();
+                let said = if seen.first.is_empty() { "before it said anything" } else { "in the middle of it" };
+                let error = refused("closed", &format!("the peer closed the connection in the handshake, {said}"));
+                let hint = "does it speak TLS on this port, and a version that we speak?";
+                (if is_client { error.with_hint(hint) } else { error }, Reason::Eof)
+            }
+            Broken::NotTls => {
+                let words = not_tls(&seen.first, is_client);
+                let error = refused(words.name, &words.message);
+                (words.hint.into_iter().fold(error, Error::with_hint), Reason::Local)
+            }
+            Broken::Tls(error) => {
+                let untrusted = seen.verdict.as_ref().filter(|verdict| !verdict.problems.is_empty());
+                let chain = match untrusted {
+                    Some(_) => self.report_tls(seen, terms, began),
+                    None => Vec::new(),
+                };
+                let words = of_tls(&error, untrusted, &chain, is_client);
+                let error = refused(words.name, &words.message);
+                (words.hint.into_iter().fold(error, Error::with_hint), Reason::Local)
+            }
+            Broken::OnPurpose => (refused("cut", "cut off on purpose"), Reason::Local),
+        };
+        let failed = self.door().fail(&error.with_took(took));
+        self.close(reason);
+        failed
+    }
+
+    /// Reports a handshake that did not come to its end in time, and closes the connection.
+    fn fell_silent(self, seen: &Seen, began: Instant) -> Failed {
+        let after = began.elapsed();
+        self.timeout(Step::Tls, after);
+        let came = if seen.first.is_empty() { "nothing came" } else { "the peer fell silent" };
+        let message = format!("tls {}: {came} within {:.3} s of the handshake", self.peer, after.as_secs_f64());
+        let error = self.error(Step::Tls, ExitCode::NoAnswer, message).with_name("silent").with_took(after);
+        let hint = "the peer took the connection and says nothing: it waits for something else, or hangs";
+        let failed = self.door().fail(&error.with_hint(hint));
+        self.close(Reason::Timeout);
+        failed
+    }
+}
+
+/// What a report of a handshake says beside what was seen.
+#[derive(Clone, Copy)]
+struct Terms<'a> {
+    versions: &'a [&'static str],
+    is_client: bool,
+    /// Whether the peer's certificate is asked for.
+    judges: bool,
+}
+
+impl Seen {
+    /// Notes what both ends have agreed on so far.
+    fn note(&mut self, tls: &Connection) {
+        self.version = match tls.protocol_version() {
+            Some(ProtocolVersion::TLSv1_3) => Some("TLSv1.3"),
+            Some(ProtocolVersion::TLSv1_2) => Some("TLSv1.2"),
+            _ => None,
+        };
+        // rustls writes TLS13_AES_128_GCM_SHA256, IANA TLS_AES_128_GCM_SHA256.
+        let cipher = tls.negotiated_cipher_suite().map(|suite| format!("{:?}", suite.suite()));
+        self.cipher = cipher.map(|name| name.replacen("TLS13_", "TLS_", 1));
+        self.group = tls.negotiated_key_exchange_group().map(|group| format!("{:?}", group.name()));
+        self.alpn = tls.alpn_protocol().map(|name| String::from_utf8_lossy(name).into_owned());
+        self.resumed = tls.handshake_kind().map(|kind| kind == HandshakeKind::Resumed);
+        if self.verdict.is_none()
+            && let (Connection::Server(_), Some(chain)) = (tls, tls.peer_certificates())
+        {
+            // Of a session that is resumed: it was judged when that began.
+            self.verdict = Some(Verdict { chain: chain.to_vec(), ..Verdict::default() });
+        }
+    }
+}
+
+/// Returns the guard of a socket that is readable.
+fn guard(socket: &AsyncFd<Socket>) -> Option<tokio::io::unix::AsyncFdReadyGuard<'_, Socket>> {
+    match socket.poll_read_ready(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(Ok(guard)) => Some(guard),
+        Poll::Ready(Err(_)) | Poll::Pending => None,
+    }
+}

@@ -1,0 +1,188 @@
+//! What a connection with TLS does after its handshake: recv, send, shutdown, as the stream has them.
+
+use std::io;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll, Waker};
+
+use nix::errno::Errno;
+use socket2::Socket;
+use tokio::io::unix::AsyncFd;
+
+use super::failure::of_tls;
+use super::{End, Pumped, Session, Trouble};
+use crate::error::{ExitCode, Step};
+use crate::step::fail::errno;
+use crate::step::{Failed, Recvd, Sent, Stream};
+
+impl Stream {
+    /// Takes what TLS carried, at most what the buffer holds.
+    pub(in crate::step) fn recv_secured(
+        &self,
+        session: &Session,
+        socket: &AsyncFd<Socket>,
+        buffer: &mut [u8],
+    ) -> Result<Recvd, Failed> {
+        let mut state = session.lock();
+        loop {
+            if state.waiting > 0 {
+                let taken = state.take(buffer);
+                self.received_data(&buffer[..taken]);
+                return Ok(Recvd::Data(taken));
+            }
+            if state.end != End::Open {
+                drop(state);
+                self.ended_secured(session);
+                return Ok(Recvd::Eof);
+            }
+            let mut guard = match socket.poll_read_ready(&mut Context::from_waker(Waker::noop())) {
+                Poll::Ready(Ok(guard)) => guard,
+                Poll::Ready(Err(_)) | Poll::Pending => return Ok(Recvd::Nothing),
+            };
+            match state.pump(guard.get_inner()) {
+                Ok(_) => {}
+                Err(Trouble::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => {
+                    guard.clear_ready();
+                    return Ok(Recvd::Nothing);
+                }
+                Err(Trouble::Io(error)) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(Trouble::Io(error)) => {
+                    state.is_broken = true;
+                    return Err(self.failed_io(Step::Recv, &error));
+                }
+                Err(Trouble::Tls(error)) => return Err(self.failed_secured(&error)),
+            }
+        }
+    }
+
+    /// Reports the peer's end; one that it has not announced is told as what it is, for anybody on
+    /// the way can make a FIN.
+    fn ended_secured(&self, session: &Session) {
+        if session.lock().end == End::Cut && !self.at_eof.load(Ordering::Relaxed) {
+            let message = format!(
+                "connection {}: the peer closed without saying so in TLS (close_notify): something may be missing",
+                self.conn
+            );
+            self.door().warn("tls-truncated", &message);
+        }
+        self.ended();
+    }
+
+    /// Reports what broke a session after its handshake: in TLS 1.3 a server judges a client's
+    /// certificate when the client has long gone on.
+    fn failed_secured(&self, error: &rustls::Error) -> Failed {
+        self.at_eof.store(true, Ordering::Relaxed);
+        let words = of_tls(error, None, &[], !self.is_accepted);
+        let message = format!("tls {}: {}", self.peer, words.message);
+        let mut error = self.error(Step::Tls, ExitCode::Tls, message).with_name(words.name);
+        error.hint = words.hint;
+        self.door().fail(&error)
+    }
+
+    /// Sends as much of the parts as the kernel takes. What is encrypted and not yet taken counts as
+    /// not sent: the caller gives it again, and then it is skipped.
+    pub(in crate::step) fn send_secured(
+        &self,
+        session: &Session,
+        socket: &Socket,
+        parts: [&[u8]; 2],
+    ) -> Result<Sent, Failed> {
+        let whole = parts[0].len() + parts[1].len();
+        let Some(mut turn) = self.turn_to_send() else { return Ok(Sent::Part(0)) };
+        let mut state = session.lock();
+        let mut done = 0;
+        let sent = loop {
+            match state.flush(socket) {
+                Ok(()) => done += std::mem::take(&mut state.owed).min(whole),
+                Err(error) => break Err(error),
+            }
+            if done >= whole {
+                break Ok(());
+            }
+            match state.encrypt(rest(parts, done)) {
+                Ok(0) => break Err(io::ErrorKind::WriteZero.into()),
+                Ok(taken) => state.owed = taken,
+                Err(error) => break Err(error),
+            }
+        };
+        match sent {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => turn.met_a_full_buffer(),
+            Err(error) => {
+                state.is_broken = true;
+                // Why the peer has closed may have come before.
+                let is_gone = matches!(errno(&error), Some(Errno::ECONNRESET | Errno::EPIPE));
+                while is_gone && state.waiting == 0 {
+                    match state.pump(socket) {
+                        Ok(Pumped::Some) => {}
+                        Ok(Pumped::End) | Err(Trouble::Io(_)) => break,
+                        Err(Trouble::Tls(refused)) => {
+                            self.ending.broke(&error);
+                            return Err(self.failed_secured(&refused));
+                        }
+                    }
+                }
+                return Err(self.failed_io(Step::Send, &error));
+            }
+        }
+        drop(state);
+        if done > 0 {
+            self.count_sent(done);
+            self.report_sent(parts, done);
+        }
+        Ok(if done == whole { Sent::All } else { Sent::Part(done) })
+    }
+
+    /// Says that we send no more (close_notify): each side ends by itself (RFC 8446, 6.1).
+    pub(in crate::step) async fn end_secured(&self, session: &Session, socket: &Socket) -> Result<(), Failed> {
+        loop {
+            let flushed = {
+                let mut state = session.lock();
+                if !state.has_ended {
+                    state.tls.send_close_notify();
+                    state.has_ended = true;
+                }
+                // The turn is taken before the call, so that room that comes after it is a new edge.
+                match self.turn_to_send() {
+                    None => Err(io::ErrorKind::WouldBlock.into()),
+                    Some(mut turn) => {
+                        let flushed = state.flush(socket);
+                        if flushed.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock) {
+                            turn.met_a_full_buffer();
+                        }
+                        flushed
+                    }
+                }
+            };
+            match flushed {
+                Ok(()) => return Ok(()),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.writable().await,
+                Err(error) => return Err(self.failed_io(Step::Shutdown, &error)),
+            }
+        }
+    }
+
+    /// Looks at what has come: whether the peer has ended, or something waits; `None` for neither.
+    pub(in crate::step) fn peek_secured(&self, session: &Session, socket: &Socket) -> io::Result<Option<bool>> {
+        let mut state = session.lock();
+        loop {
+            if state.waiting > 0 {
+                return Ok(Some(false));
+            }
+            if state.end != End::Open {
+                return Ok(Some(true));
+            }
+            match state.pump(socket) {
+                Ok(_) => {}
+                Err(Trouble::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
+                Err(Trouble::Io(error)) => return Err(error),
+                Err(Trouble::Tls(error)) => return Err(io::Error::other(error.to_string())),
+            }
+        }
+    }
+}
+
+/// Returns what is left of the parts after so many bytes.
+fn rest(parts: [&[u8]; 2], done: usize) -> [&[u8]; 2] {
+    let first = done.min(parts[0].len());
+    [&parts[0][first..], &parts[1][done - first..]]
+}

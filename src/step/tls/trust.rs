@@ -1,0 +1,227 @@
+//! Trust: every peer's certificate is judged and the verdict kept, before policy decides on it.
+//!
+//! rustls asks in the middle of a handshake, so that a peer that is refused is told why, and gets
+//! neither a client's certificate nor a byte.
+
+use std::cell::RefCell;
+use std::fmt;
+use std::sync::Arc;
+
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{verify_server_cert_signed_by_trust_anchor, verify_server_name};
+use rustls::crypto::{WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::server::ParsedCertificate;
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, RootCertStore, SignatureScheme};
+
+use super::certificate::{key_sha256, sha256, validity};
+use crate::args::Pin;
+
+/// What was found of a peer's certificate.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Verdict {
+    /// The certificates that it sent, its own first.
+    pub(super) chain: Vec<CertificateDer<'static>>,
+    /// Whether an OCSP response came along.
+    pub(super) has_staple: bool,
+    /// What is wrong with it, the worst first.
+    pub(super) problems: Vec<&'static str>,
+}
+
+thread_local! {
+    /// The verdict of the handshake that this thread works on: rustls asks and answers within one call.
+    static VERDICT: RefCell<Option<Verdict>> = const { RefCell::new(None) };
+}
+
+/// Takes the verdict that the last call of rustls has led to, where it has led to one.
+pub(super) fn take_verdict() -> Option<Verdict> {
+    VERDICT.take()
+}
+
+/// What a client trusts.
+pub(super) struct Judge {
+    pub(super) roots: RootCertStore,
+    /// What `--ca` names: a server's own certificate may be among them, and is then trusted for itself.
+    pub(super) named: Vec<CertificateDer<'static>>,
+    pub(super) algorithms: WebPkiSupportedAlgorithms,
+    pub(super) insecure: bool,
+    pub(super) pin: Option<Pin>,
+}
+
+impl fmt::Debug for Judge {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Judge").field("roots", &self.roots.len()).finish_non_exhaustive()
+    }
+}
+
+impl Judge {
+    /// Judges a server's chain; returns what is wrong with it, and the error that refuses it where
+    /// policy does.
+    pub(super) fn judge(
+        &self,
+        own: &CertificateDer<'_>,
+        others: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        now: UnixTime,
+    ) -> (Vec<&'static str>, Option<Error>) {
+        let mut errors = Vec::new();
+        match ParsedCertificate::try_from(own) {
+            Ok(parsed) => {
+                let issued = match self.named.iter().any(|named| named == own) {
+                    true => valid_now(own, now),
+                    false => verify_server_cert_signed_by_trust_anchor(
+                        &parsed,
+                        &self.roots,
+                        others,
+                        now,
+                        self.algorithms.all,
+                    ),
+                };
+                errors.extend(issued.err());
+                errors.extend(verify_server_name(&parsed, name).err());
+            }
+            Err(error) => errors.push(error),
+        }
+        let trusted = errors.is_empty() || self.insecure;
+        if !self.pin.is_none_or(|pin| is_pinned(pin, own)) {
+            errors.push(CertificateError::ApplicationVerificationFailure.into());
+            return (errors.iter().map(problem).collect(), errors.into_iter().next_back());
+        }
+        let problems = errors.iter().map(problem).collect();
+        (problems, errors.into_iter().next().filter(|_| !trusted))
+    }
+}
+
+/// Judges the dates of a certificate that is trusted for itself.
+fn valid_now(own: &CertificateDer<'_>, now: UnixTime) -> Result<(), Error> {
+    let now = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
+    match validity(own) {
+        None => Err(CertificateError::BadEncoding.into()),
+        Some((begin, _)) if now < begin => Err(CertificateError::NotValidYet.into()),
+        Some((_, end)) if now > end => Err(CertificateError::Expired.into()),
+        Some(_) => Ok(()),
+    }
+}
+
+fn is_pinned(pin: Pin, own: &CertificateDer<'_>) -> bool {
+    match pin {
+        Pin::Certificate(wanted) => sha256(own) == wanted,
+        Pin::Key(wanted) => key_sha256(own) == Some(wanted),
+    }
+}
+
+/// Returns the name of what is wrong with a certificate.
+pub(super) fn problem(error: &Error) -> &'static str {
+    use CertificateError as E;
+    let Error::InvalidCertificate(error) = error else { return "bad-certificate" };
+    match error {
+        E::Expired | E::ExpiredContext { .. } => "expired",
+        E::NotValidYet | E::NotValidYetContext { .. } => "not-yet-valid",
+        E::NotValidForName | E::NotValidForNameContext { .. } => "wrong-name",
+        E::Revoked => "revoked",
+        E::BadSignature => "bad-signature",
+        E::InvalidPurpose | E::InvalidPurposeContext { .. } => "wrong-purpose",
+        E::UnsupportedSignatureAlgorithmContext { .. } | E::UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => {
+            "unsupported-algorithm"
+        }
+        E::ApplicationVerificationFailure => "pin-mismatch",
+        // A certificate of an authority that nobody whom we trust has issued: most often self-signed.
+        E::Other(other) if format!("{other:?}").contains("CaUsedAsEndEntity") => "unknown-issuer",
+        E::UnknownIssuer => "unknown-issuer",
+        _ => "bad-certificate",
+    }
+}
+
+fn note(own: &CertificateDer<'_>, others: &[CertificateDer<'_>], has_staple: bool, problems: Vec<&'static str>) {
+    let chain = std::iter::once(own).chain(others).map(|certificate| certificate.clone().into_owned()).collect();
+    VERDICT.set(Some(Verdict { chain, has_staple, problems }));
+}
+
+impl ServerCertVerifier for Judge {
+    fn verify_server_cert(
+        &self,
+        own: &CertificateDer<'_>,
+        others: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        staple: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        let (problems, refused) = self.judge(own, others, name, now);
+        note(own, others, !staple.is_empty(), problems);
+        refused.map_or_else(|| Ok(ServerCertVerified::assertion()), Err)
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        own: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls12_signature(message, own, signed, &self.algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        own: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls13_signature(message, own, signed, &self.algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.algorithms.supported_schemes()
+    }
+}
+
+/// What a server trusts of its clients: rustls judges, and the verdict is kept.
+#[derive(Debug)]
+pub(super) struct Doorkeeper(pub(super) Arc<dyn ClientCertVerifier>);
+
+impl ClientCertVerifier for Doorkeeper {
+    fn offer_client_auth(&self) -> bool {
+        self.0.offer_client_auth()
+    }
+
+    fn client_auth_mandatory(&self) -> bool {
+        self.0.client_auth_mandatory()
+    }
+
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        self.0.root_hint_subjects()
+    }
+
+    fn verify_client_cert(
+        &self,
+        own: &CertificateDer<'_>,
+        others: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ClientCertVerified, Error> {
+        let verified = self.0.verify_client_cert(own, others, now);
+        note(own, others, false, verified.as_ref().err().map(problem).into_iter().collect());
+        verified
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        own: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.0.verify_tls12_signature(message, own, signed)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        own: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.0.verify_tls13_signature(message, own, signed)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.supported_verify_schemes()
+    }
+}
