@@ -83,7 +83,9 @@ pub(super) async fn reach(
         };
         let way = proxied::Way { connect, host, port: *port, destinations: &destinations, addresses: &addresses };
         // Boxed: most connects have no proxy, and hold no room for one.
-        Box::pin(way.open(reach, bounds, attempts, run)).await?
+        // A way that did not open is no connection to the target.
+        let opened = Box::pin(way.open(reach, bounds, attempts, run)).await;
+        opened.map_err(|failed| Failed { conn: None, ..failed })?
     } else {
         let stream = step::connect(&run.door, &addresses, &Arc::new(reach), attempts).await?;
         match connect.proxies.version() {
