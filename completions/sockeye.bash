@@ -117,7 +117,7 @@ _sockeye() {
             return 0
             ;;
         sockeye__subcmd__connect)
-            opts="-z -w -s -j -v -q -4 -6 -n -h -V --crlf --lf --escape --hex --probe --parallel --expect --until-eof --send-delay --recv-size --type --on-peer-close --hex-dump --retry-for --count --interval --timeout --resolve-timeout --connect-timeout --idle-timeout --tls --sni --ca --insecure --pin --min-days --client-cert --client-key --starttls --alpn --tls-min --tls-max --tls-timeout --source --interface --recv-buffer --send-buffer --ttl --dscp --mark --reuse-port --keepalive --no-delay --mss --congestion --user-timeout --fast-open --mptcp --dont-fragment --busy-poll --report-every --json --format --events --verbose --quiet --color --ipv4 --ipv6 --numeric --deadline --help --version"
+            opts="-z -w -s -j -v -q -4 -6 -n -h -V --crlf --lf --escape --hex --probe --parallel --expect --until-eof --send-delay --recv-size --type --on-peer-close --hex-dump --retry-for --count --interval --timeout --resolve-timeout --connect-timeout --idle-timeout --tls --sni --ca --insecure --pin --min-days --client-cert --client-key --starttls --alpn --tls-min --tls-max --tls-timeout --proxy --proxy-user-file --proxy-protocol --source --interface --recv-buffer --send-buffer --ttl --dscp --mark --reuse-port --keepalive --no-delay --mss --congestion --user-timeout --fast-open --mptcp --dont-fragment --busy-poll --report-every --json --format --events --verbose --quiet --color --ipv4 --ipv6 --numeric --deadline --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -221,6 +221,18 @@ _sockeye() {
                     ;;
                 --tls-timeout)
                     COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --proxy)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --proxy-user-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --proxy-protocol)
+                    COMPREPLY=($(compgen -W "v1 v2" -- "${cur}"))
                     return 0
                     ;;
                 --source)
@@ -711,7 +723,7 @@ _sockeye() {
             return 0
             ;;
         sockeye__subcmd__serve)
-            opts="-w -s -j -v -q -4 -6 -n -h -V --echo --prefix --when --when-regex --otherwise --discard --crlf --lf --escape --hex --source-bytes --broker --relay --on-peer-close --fault --tls-cert --tls-key --tls-self-signed --client-ca --alpn --tls-min --tls-max --tls-timeout --backlog --recv-size --timeout --messages --count --max-connections --allow --deny --source --interface --recv-buffer --send-buffer --ttl --dscp --mark --reuse-port --keepalive --no-delay --mss --congestion --user-timeout --fast-open --mptcp --dont-fragment --busy-poll --report-every --json --format --events --verbose --quiet --color --ipv4 --ipv6 --numeric --deadline --help --version"
+            opts="-w -s -j -v -q -4 -6 -n -h -V --echo --prefix --when --when-regex --otherwise --discard --crlf --lf --escape --hex --source-bytes --broker --relay --on-peer-close --fault --tls-cert --tls-key --tls-self-signed --client-ca --alpn --tls-min --tls-max --tls-timeout --backlog --recv-size --timeout --messages --count --max-connections --allow --deny --proxy-protocol --source --interface --recv-buffer --send-buffer --ttl --dscp --mark --reuse-port --keepalive --no-delay --mss --congestion --user-timeout --fast-open --mptcp --dont-fragment --busy-poll --report-every --json --format --events --verbose --quiet --color --ipv4 --ipv6 --numeric --deadline --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

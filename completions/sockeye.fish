@@ -91,6 +91,7 @@ complete -c sockeye -n "__fish_sockeye_using_subcommand serve" -l hex -d 'Read t
 complete -c sockeye -n "__fish_sockeye_using_subcommand serve" -l broker -d 'Send what one peer sends to all others. One for which more than 1 MiB waits is closed'
 complete -c sockeye -n "__fish_sockeye_using_subcommand serve" -l relay -d 'Relay this terminal or pipe with one peer, both ways: stdin to it, what it sends to stdout'
 complete -c sockeye -n "__fish_sockeye_using_subcommand serve" -l tls-self-signed -d 'Speak TLS with a certificate made for this run; the `certificate` event has its SHA-256 and the certificate itself'
+complete -c sockeye -n "__fish_sockeye_using_subcommand serve" -l proxy-protocol -d 'Take a header of the PROXY protocol, version 1 or 2, from each peer first, within --timeout [default: 5s]; who sends none, or a broken one, is closed. --allow and --deny are of the socket\'s peer'
 complete -c sockeye -n "__fish_sockeye_using_subcommand serve" -l reuse-port -d 'Let other sockets share the port (SO_REUSEPORT)'
 complete -c sockeye -n "__fish_sockeye_using_subcommand serve" -l no-delay -d 'Send small segments at once (TCP_NODELAY)'
 complete -c sockeye -n "__fish_sockeye_using_subcommand serve" -l fast-open -d 'Send the first MESSAGE with the SYN, and take such (TCP_FASTOPEN_CONNECT, TCP_FASTOPEN; RFC 7413)'
@@ -140,6 +141,10 @@ complete -c sockeye -n "__fish_sockeye_using_subcommand connect" -l tls-min -d '
 complete -c sockeye -n "__fish_sockeye_using_subcommand connect" -l tls-max -d 'Speak no newer version of TLS' -r -f -a "1.2\t'TLS 1.2 (RFC 5246)'
 1.3\t'TLS 1.3 (RFC 8446)'"
 complete -c sockeye -n "__fish_sockeye_using_subcommand connect" -l tls-timeout -d 'Wait at most this long for a TLS handshake [default: --timeout; of a server without one, 10s]' -r
+complete -c sockeye -n "__fish_sockeye_using_subcommand connect" -l proxy -d 'Connect through this proxy: socks5://HOST:PORT (the target\'s name is looked up here), socks5h:// (there), socks4a:// (there), http:// (CONNECT; there). Without PORT it is 1080, save for http. Repeatable: a chain, the first is the nearest. A user may stand before the host: socks5://USER@HOST' -r
+complete -c sockeye -n "__fish_sockeye_using_subcommand connect" -l proxy-user-file -d 'Read who we are to the proxies from this file, a line USER:PASSWORD each; without it SOCKEYE_PROXY_USER and SOCKEYE_PROXY_PASSWORD say it' -r -F
+complete -c sockeye -n "__fish_sockeye_using_subcommand connect" -l proxy-protocol -d 'Begin with a header of the PROXY protocol that tells the two ends of our connection, as a load balancer does' -r -f -a "v1\t'A line of text'
+v2\t'Binary'"
 complete -c sockeye -n "__fish_sockeye_using_subcommand connect" -s s -l source -d 'Use this address of ours, and this port (serve: instead of ADDR)' -r
 complete -c sockeye -n "__fish_sockeye_using_subcommand connect" -l interface -d 'Keep to this interface (SO_BINDTODEVICE)' -r
 complete -c sockeye -n "__fish_sockeye_using_subcommand connect" -l recv-buffer -d 'Receive buffer in bytes (SO_RCVBUF; past the limit SO_RCVBUFFORCE where permitted)' -r

@@ -33,6 +33,11 @@ pub enum Step {
     Unlink,
     /// connect(2), until the connection stands or has failed.
     Connect,
+    /// The dialogue with a proxy.
+    Proxy,
+    /// The header of the PROXY protocol.
+    #[serde(rename = "proxy-protocol")]
+    ProxyProtocol,
     /// The TLS handshake.
     Tls,
     /// send(2).
@@ -64,6 +69,8 @@ impl Step {
             Self::Accept => "accept",
             Self::Unlink => "unlink",
             Self::Connect => "connect",
+            Self::Proxy => "proxy",
+            Self::ProxyProtocol => "proxy-protocol",
             Self::Tls => "tls",
             Self::Send => "send",
             Self::Recv => "recv",

@@ -219,7 +219,12 @@ fn surroundings(text: &mut Vec<u8>) -> std::io::Result<()> {
         ("SIGQUIT (Ctrl-\\)", "Prints the totals so far, and the run goes on."),
         ("SIGPIPE", "Ignored: a reader that has left ends the run quietly."),
     ];
-    const ENVIRONMENT: [(&str, &str); 2] = [
+    const ENVIRONMENT: [(&str, &str); 3] = [
+        (
+            "SOCKEYE_PROXY_USER, SOCKEYE_PROXY_PASSWORD",
+            "Who we are to the proxy of connect --proxy, where no --proxy-user-file says it. Where the URL names the \
+            user, the password alone is enough.",
+        ),
         ("NO_COLOR", "Not empty: no colour, unless --color always."),
         ("TERM", "dumb: no colour, unless --color always."),
     ];

@@ -13,8 +13,8 @@ use nix::fcntl::OFlag;
 use tokio::sync::Notify;
 
 use crate::args::{
-    self, Connect, Doctor, Load, Output, Pacing, RawPing, Reception, Serve, Tempo, UdpListen, UdpSend, UnixServe,
-    UnixType,
+    self, Connect, Doctor, Load, Output, Pacing, Quest, RawPing, Reception, Serve, Tempo, UdpListen, UdpSend,
+    UnixServe, UnixType,
 };
 use crate::command::Run;
 use crate::error::{Error, ExitCode, Step, errno_name};
@@ -185,7 +185,11 @@ pub(crate) fn of_unix_serve(serve: &UnixServe) -> Stage {
 /// The stage of `connect`.
 pub(crate) fn of_connect(connect: &Connect) -> Stage {
     let results = match connect.probe {
-        true => Results::Probe { many: connect.targets.len() > 1, again: connect.repeat.retry_for.is_some() },
+        true => Results::Probe {
+            many: connect.targets.len() > 1,
+            again: connect.repeat.retry_for.is_some(),
+            proxied: !connect.proxies.chain.is_empty(),
+        },
         false => Results::Peer,
     };
     let tally = if connect.repeat.count.is_some() { Tally::Rounds } else { Tally::Client };
@@ -255,7 +259,7 @@ pub(crate) fn of_raw_ping(ping: &RawPing) -> Stage {
         is_privileged: true,
         reads_stdin: ping.reads_stdin() || ping.live,
         draws,
-        ..Stage::new("raw-ping", &ping.output, Tally::Pinger(each), results)
+        ..Stage::new("raw-ping", &ping.output, Tally::Pinger { each, explores: ping.quest() != Quest::Ping }, results)
     }
 }
 

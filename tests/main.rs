@@ -76,6 +76,11 @@ mod multicast;
 // What comes back instead of an answer.
 mod udp_errors;
 
+// Through proxies that others wrote, and through bad ones; the PROXY protocol.
+mod proxy;
+mod proxy_misbehaviour;
+mod proxy_protocol;
+
 // Names with several addresses.
 mod happy_eyeballs;
 

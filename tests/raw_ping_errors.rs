@@ -99,7 +99,8 @@ fn every_error(family: Family, unprivileged: bool) {
         assert_eq!((number(event, "type"), number(event, "code")), (u64::from(*kind), u64::from(*code)), "{event}");
         assert_eq!((address(event, "target"), address(event, "from")), (host(family, 1), sender(family, nth)));
         assert_eq!(event["mtu"].as_u64(), is_too_big(name).then_some(1300), "{event}");
-        assert!((5_000_000..55_000_000).contains(&number(event, "after_ns")), "{event}");
+        // Held for 5 ms, then as long as a busy machine takes.
+        assert!((5_000_000..500_000_000).contains(&number(event, "after_ns")), "{event}");
         *by_name.entry(name).or_default() += 1;
     }
     let told = &run.summary()["icmp_errors_by_name"];

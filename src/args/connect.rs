@@ -1,6 +1,7 @@
 //! `connect`: the words of a stream client.
 
 use std::ffi::OsString;
+use std::fmt;
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use super::message::Encoding;
 use super::output::{Format, Output};
 use super::patience::Patience;
 use super::port::{self, Port, PortList};
+use super::proxy::ProxyWords;
 use super::repeat::Repeat;
 use super::series::Series;
 use super::socket_options::SocketOptions;
@@ -44,9 +46,13 @@ pub enum OnPeerClose {
   sockeye connect localhost 8080 'ready?' --retry-for 30s
   sockeye connect --probe example.org 443 --tls --min-days 21
   sockeye connect --probe localhost 22,80 --count 0 --interval 500ms
+  sockeye connect --proxy socks5h://localhost:1080 example.org:80 --crlf 'HEAD / HTTP/1.0' ''
+  sockeye connect --proxy socks5://joe@a --proxy http://b:3128 --proxy-user-file users host 22
+  sockeye connect --proxy-protocol v2 localhost 8080 hello
 
 With MESSAGEs: each is sent, an answer is awaited and printed, then the connection is closed. \
 Without: stdin goes to the peer and the peer's bytes to stdout, and at the end of stdin only our side is closed. \
+The user of a proxy may stand in its URL, a password never: it comes from --proxy-user-file or the environment. \
 With --count a round that would begin while another goes on is left out; \
 an outage is the span from a target's first failed round to its next good one. \
 Ctrl-\\ (SIGQUIT) prints the totals so far, --report-every D prints them every D.")]
@@ -107,6 +113,9 @@ pub struct Connect {
     /// TLS.
     #[command(flatten)]
     pub tls: ClientTls,
+    /// Through whom, and as whom.
+    #[command(flatten)]
+    pub proxies: ProxyWords,
     /// Options of the socket.
     #[command(flatten)]
     pub options: SocketOptions,
@@ -141,11 +150,16 @@ impl Connect {
             self.messages = rest.iter().map(|text| self.encoding.message(text)).collect::<Result<_, _>>()?;
             self.targets = vec![target];
         }
+        self.proxies.check()?;
         for target in &self.targets {
-            if let Target::Inet(host, _) = target {
+            if let Target::Inet(host, _) = target
+                && !(self.proxies.resolves_there() && matches!(host, Host::Name(_)))
+            {
                 self.output.check_host(host)?;
             }
+            self.proxies.check_target(target)?;
         }
+        self.check_proxies()?;
         if self.messages.is_empty() && self.encoding.is_given() {
             return Err("--crlf, --lf, --escape and --hex need a MESSAGE".to_owned());
         }
@@ -185,10 +199,25 @@ impl Connect {
         Ok(())
     }
 
+    /// Checks the hosts that are looked up here on the way to the proxies.
+    fn check_proxies(&self) -> Result<(), String> {
+        let mut is_looked_up_here = true;
+        for proxy in &self.proxies.chain {
+            if is_looked_up_here || matches!(proxy.host, Host::Ip(..)) {
+                self.output.check_host(&proxy.host)?;
+            }
+            is_looked_up_here = proxy.protocol.resolves_here();
+        }
+        Ok(())
+    }
+
     /// Checks that there is something to send with the SYN, and nothing to wait for before.
     fn check_fast_open(&self) -> Result<(), String> {
         if !self.options.fast_open {
             return Ok(());
+        }
+        if let Some(word) = self.proxies.given() {
+            return Err(format!("--fast-open sends the first MESSAGE with the SYN, and {word} has to come before it"));
         }
         match self.messages.first() {
             None => Err("--fast-open sends the first MESSAGE with the SYN, and there is no MESSAGE".to_owned()),
@@ -212,11 +241,15 @@ impl Connect {
         let Some(source) = &self.options.source else { return Ok(()) };
         self.output.check_host(&source.host)?;
         let Host::Ip(ip, _) = &source.host else { return Ok(()) };
+        let differs = |host: &Host| matches!(host, Host::Ip(to, _) if to.is_ipv4() != ip.is_ipv4());
+        let two = |what: &dyn fmt::Display| Err(format!("--source {} and {what} are of two families", source.host));
+        // It is the way to the first proxy that begins here.
+        if let Some(first) = self.proxies.chain.first() {
+            return if differs(&first.host) { two(first) } else { Ok(()) };
+        }
         for target in &self.targets {
             match target {
-                Target::Inet(Host::Ip(to, _), _) if to.is_ipv4() != ip.is_ipv4() => {
-                    return Err(format!("--source {} and {target} are of two families", source.host));
-                }
+                Target::Inet(host, _) if differs(host) => return two(target),
                 Target::Inet(..) | Target::Unix(_) => {}
             }
         }

@@ -103,6 +103,9 @@ pub enum Quest {
   sockeye raw-ping example.org --with tcp-syn --port 443
   sockeye raw-ping 192.0.2.1 --count 100 --interval 20ms --max-loss 1 --max-rtt 50ms -q
 
+--with tcp-syn measures: a RST is an answer as good as a SYN-ACK. Whether a port is open `sockeye connect -z` tells, \
+by its exit code too.
+
 Raw sockets need CAP_NET_RAW: `sudo setcap cap_net_raw+ep $(command -v sockeye)`. Without it datagram sockets of ICMP do \
 the same, but for corrupted answers, which the kernel drops; net.ipv4.ping_group_range permits them.
 
@@ -214,10 +217,10 @@ pub struct RawPing {
     #[arg(long, value_name = "D", value_parser = value::patience, allow_negative_numbers = true, help_heading = "Limits")]
     pub max_rtt: Option<Duration>,
     /// At the end show round-trip times as a time line and a histogram
-    #[arg(long, conflicts_with_all = ["live", "json"], help_heading = "Report")]
+    #[arg(long, conflicts_with_all = ["live", "json", "trace", "path_mtu"], help_heading = "Report")]
     pub plot: bool,
     /// Show one screen, a row a target; q ends the run
-    #[arg(long, conflicts_with_all = ["json", "quiet", "verbose"], help_heading = "Report")]
+    #[arg(long, conflicts_with_all = ["json", "quiet", "verbose", "trace", "path_mtu"], help_heading = "Report")]
     pub live: bool,
     /// Options of the sockets.
     #[command(flatten)]

@@ -24,6 +24,7 @@ use super::target::Host;
   sockeye serve 8443 --tls-cert cert.pem --tls-key key.pem
   sockeye serve 9000 --fault never-accept --backlog 1
   sockeye serve 9000 --source-bytes --fault slow=100kbit/s
+  sockeye serve 8080 --proxy-protocol --allow 192.0.2.0/24
   sockeye serve [::1]:8080 --when-regex '^GET ' 'HTTP/1.0 204 x\\r\\n\\r\\n' --escape --messages 1
 
 What peers send is shown in the step lines on stderr, never on stdout. The run ends by Ctrl-C, --count or --deadline, \
@@ -42,6 +43,10 @@ pub struct Serve {
     /// Keep peers from this network out (repeatable)
     #[arg(long, value_name = "CIDR", value_parser = network, help_heading = "Limits")]
     pub deny: Vec<IpNet>,
+    /// Take a header of the PROXY protocol, version 1 or 2, from each peer first, within --timeout
+    /// [default: 5s]; who sends none, or a broken one, is closed. --allow and --deny are of the socket's peer
+    #[arg(long, help_heading = "Answers")]
+    pub proxy_protocol: bool,
     /// Options of the listening socket, which its connections inherit.
     #[command(flatten)]
     pub options: SocketOptions,
@@ -64,6 +69,9 @@ impl Serve {
         };
         if self.service.fault == Some(Fault::NeverAccept) && !(self.allow.is_empty() && self.deny.is_empty()) {
             return Err("--allow and --deny would do nothing: --fault never-accept lets nobody in".to_owned());
+        }
+        if self.service.fault == Some(Fault::NeverAccept) && self.proxy_protocol {
+            return Err("--proxy-protocol would do nothing: --fault never-accept lets nobody in".to_owned());
         }
         self.listen.check(self.options.source.as_ref(), &self.output)
     }

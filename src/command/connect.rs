@@ -5,13 +5,20 @@ use std::sync::Arc;
 use super::reach::Resolved;
 use super::relay::{self, Relay};
 use super::retry::LastTry;
-use super::{Run, probe, retry, rounds, talk};
+use super::{Run, probe, proxied, retry, rounds, talk};
 use crate::args::{Connect, Host, Target};
 use crate::error::ExitCode;
 use crate::step::{ClientTls, Stream};
 
 /// Walks a client through its life.
-pub async fn run(connect: Connect, mut run: Run) -> ExitCode {
+pub async fn run(mut connect: Connect, mut run: Run) -> ExitCode {
+    let read = tokio::select! {
+        read = proxied::read_users(&mut connect.proxies, &run) => read,
+        cause = run.stop.reached() => return run.stopped(cause, "the users of the proxies were read"),
+    };
+    if let Err(failed) = read {
+        return failed.code;
+    }
     let connect = Arc::new(connect);
     if connect.tls.tls {
         match ClientTls::new(&run.door, &connect.tls) {
@@ -66,7 +73,10 @@ async fn connected(connect: &Connect, run: &Run) -> Result<Stream, ExitCode> {
                 run.stopped(cause, "the connection stood");
                 return Err(code);
             }
-            let is_name = matches!(target, Target::Inet(Host::Name(_), _));
+            let is_name = match (connect.proxies.chain.first(), target) {
+                (Some(first), _) => matches!(first.host, Host::Name(_)),
+                (None, target) => matches!(target, Target::Inet(Host::Name(_), _)),
+            };
             if is_name && !resolved.initialized() {
                 run.stopped(cause, "the name resolved");
                 return Err(ExitCode::Resolve);

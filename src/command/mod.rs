@@ -17,6 +17,7 @@ mod expectation;
 mod fault;
 mod ping_checks;
 mod probe;
+mod proxied;
 pub mod raw_ping;
 mod reach;
 mod relay;

@@ -118,7 +118,7 @@ fn trip(
             break;
         }
         if pinger.wait(halt, None) == Woken::Halted {
-            pinger.give_up();
+            pinger.give_up(false);
         }
     }
     match (pinger.ends().next(), pinger.unsent()) {

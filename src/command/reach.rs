@@ -5,13 +5,29 @@ use std::time::Duration;
 
 use tokio::sync::OnceCell;
 
-use super::Run;
+use super::{Run, proxied};
 use crate::address::Address;
 use crate::args::{Connect, Host, Target};
 use crate::step::{self, Failed, Reach, Stream};
 
 /// The addresses of a host, once they were looked up.
-pub(super) type Resolved = OnceCell<Result<Vec<Address>, Failed>>;
+pub(super) type Addresses = OnceCell<Result<Vec<Address>, Failed>>;
+
+/// What was looked up for a target.
+#[derive(Debug, Default)]
+pub(super) struct Resolved {
+    /// The target itself.
+    target: Addresses,
+    /// The proxy that is connected to first.
+    proxy: Addresses,
+}
+
+impl Resolved {
+    /// Returns whether the name that is looked up first was, well or not.
+    pub(super) fn initialized(&self) -> bool {
+        self.target.initialized() || self.proxy.initialized()
+    }
+}
 
 /// How long each part of a try may take.
 #[derive(Clone, Copy, Debug)]
@@ -41,12 +57,12 @@ pub(super) async fn reach(
     attempts: &mut u32,
     run: &Run,
 ) -> Result<Stream, Failed> {
-    let addresses = match target {
-        Target::Inet(host, port) => {
-            let known = resolved.get_or_init(|| resolve(connect, host, bounds.resolve, run)).await;
-            known.as_ref().map_err(|failed| *failed)?.iter().map(|address| address.with_port(*port)).collect()
-        }
-        Target::Unix(address) => vec![address.clone()],
+    // What is connected to: the target, or who leads to it.
+    let first = connect.proxies.chain.first();
+    let addresses = match (first, target) {
+        (Some(first), _) => known(connect, &first.host, first.port, &resolved.proxy, bounds, run).await?,
+        (None, Target::Inet(host, port)) => known(connect, host, *port, &resolved.target, bounds, run).await?,
+        (None, Target::Unix(address)) => vec![address.clone()],
     };
     let is_fast = connect.options.fast_open && step::is_fast_open_on(&run.door);
     let reach = Reach {
@@ -58,7 +74,37 @@ pub(super) async fn reach(
         // Of many targets the table tells enough, and its order is that of the answers.
         is_explained: connect.targets.len() == 1,
     };
+    if let (Some(_), Target::Inet(host, port)) = (first, target) {
+        let destinations = match host {
+            Host::Name(_) if !connect.proxies.resolves_there() => {
+                known(connect, host, *port, &resolved.target, bounds, run).await?
+            }
+            _ => Vec::new(),
+        };
+        let way = proxied::Way { connect, host, port: *port, destinations: &destinations, addresses: &addresses };
+        // Boxed: most connects have no proxy, and hold no room for one.
+        let stream = Box::pin(way.open(reach, bounds, attempts, run)).await?;
+        return secured(connect, target, stream, bounds, run).await;
+    }
     let stream = step::connect(&run.door, &addresses, &Arc::new(reach), attempts).await?;
+    let stream = match connect.proxies.version() {
+        Some(version) => {
+            let peer = stream.peer().clone();
+            Box::pin(step::announce(stream, version, &peer, bounds.connect)).await?
+        }
+        None => stream,
+    };
+    secured(connect, target, stream, bounds, run).await
+}
+
+/// Goes on with TLS, where that is spoken: the last of what lies below what is sent.
+async fn secured(
+    connect: &Connect,
+    target: &Target,
+    stream: Stream,
+    bounds: Bounds,
+    run: &Run,
+) -> Result<Stream, Failed> {
     let stream = match connect.tls.starttls {
         Some(protocol) => stream.ask_for_tls(protocol, target, bounds.tls).await?,
         None => stream,
@@ -69,7 +115,26 @@ pub(super) async fn reach(
     }
 }
 
+/// Returns the addresses of a host with a port, looked up where they are not known yet.
+async fn known(
+    connect: &Connect,
+    host: &Host,
+    port: u16,
+    addresses: &Addresses,
+    bounds: Bounds,
+    run: &Run,
+) -> Result<Vec<Address>, Failed> {
+    let known = addresses.get_or_init(|| resolve(connect, host, bounds.resolve, run)).await;
+    let known = known.as_ref().map_err(|failed| *failed)?;
+    Ok(known.iter().map(|address| address.with_port(port)).collect())
+}
+
 /// Returns the addresses of a host, the port not yet set.
-async fn resolve(connect: &Connect, host: &Host, bound: Duration, run: &Run) -> Result<Vec<Address>, Failed> {
+pub(super) async fn resolve(
+    connect: &Connect,
+    host: &Host,
+    bound: Duration,
+    run: &Run,
+) -> Result<Vec<Address>, Failed> {
     step::resolve_host(&run.door, host, 0, connect.output.family(), bound).await
 }

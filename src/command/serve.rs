@@ -10,11 +10,15 @@ use crate::step::{self, Connection, Failed, Listener};
 /// How long a name to bind may take to resolve; servers have no `--resolve-timeout`.
 const RESOLVE: Duration = Duration::from_secs(10);
 
+/// How long the header of the PROXY protocol may take, where no --timeout says it.
+const HEADER: Duration = Duration::from_secs(5);
+
 /// Walks a server through its life.
 pub async fn run(serve: Serve, mut run: Run) -> ExitCode {
     let stdin = run.stdin.take();
     let admits = |connection: &Connection| connection.peer().ip().is_none_or(|ip| serve.admits(ip));
-    server::run(&serve.service, stdin, listen(&serve, &run), admits, &run).await
+    let header = serve.proxy_protocol.then(|| serve.service.timeout.unwrap_or(HEADER));
+    server::run(&serve.service, header, stdin, listen(&serve, &run), admits, &run).await
 }
 
 async fn listen(serve: &Serve, run: &Run) -> Result<Listener, Failed> {

@@ -14,6 +14,10 @@ use crate::error::{Error, ExitCode, Step};
 use crate::event::Reason;
 use crate::step::{self, Accepted, Connection, Failed, Listener, ServerTls, Stdin};
 
+/// How long the header of the PROXY protocol may take that each peer has to begin with; `None` where
+/// none is to come.
+pub(super) type Header = Option<Duration>;
+
 /// How long to wait for a descriptor when none of our own connections ends meanwhile.
 const EXHAUSTED: Duration = Duration::from_secs(1);
 
@@ -21,17 +25,18 @@ const EXHAUSTED: Duration = Duration::from_secs(1);
 /// server that ran until it was told to stop has succeeded; one that relays has one peer.
 pub(super) async fn run(
     service: &Service,
+    header: Header,
     stdin: Option<Stdin>,
     listening: impl Future<Output = Result<Listener, Failed>>,
     admits: impl Fn(&Connection) -> bool,
     run: &Run,
 ) -> ExitCode {
     if let Some(stdin) = stdin {
-        return relay_one(service, stdin, listening, admits, run).await.unwrap_or_else(|failed| failed.code);
+        return relay_one(service, header, stdin, listening, admits, run).await.unwrap_or_else(|failed| failed.code);
     }
     let mut open = JoinSet::new();
     let served = tokio::select! {
-        served = walk(service, listening, admits, run, &mut open) => served,
+        served = walk(service, header, listening, admits, run, &mut open) => served,
         cause = run.stop.reached() => {
             run.door.ends(cause);
             Ok(())
@@ -44,6 +49,7 @@ pub(super) async fn run(
 
 async fn walk(
     service: &Service,
+    header: Header,
     listening: impl Future<Output = Result<Listener, Failed>>,
     admits: impl Fn(&Connection) -> bool,
     run: &Run,
@@ -82,7 +88,7 @@ async fn walk(
                     } else if rules.messages == Some(0) {
                         connection.close(Reason::Limit);
                     } else if let Ok(stream) = connection.open() {
-                        session::start(open, stream, &rules, &run.door);
+                        session::start(open, stream, header, &rules, &run.door);
                     }
                     run.door.room().await;
                 }
@@ -121,6 +127,7 @@ async fn never_accept(listener: &Listener, run: &Run) -> Result<(), Failed> {
 /// is the result.
 async fn relay_one(
     service: &Service,
+    header: Header,
     stdin: Stdin,
     listening: impl Future<Output = Result<Listener, Failed>>,
     admits: impl Fn(&Connection) -> bool,
@@ -128,7 +135,10 @@ async fn relay_one(
 ) -> Result<ExitCode, Failed> {
     let tls = tls(service, run)?;
     let secured = async {
-        let stream = first(listening, admits).await?.open()?;
+        let mut stream = first(listening, admits).await?.open()?;
+        if let Some(bound) = header {
+            stream = step::read_header(stream, bound).await?;
+        }
         match &tls {
             Some(tls) => stream.secure_accepted(tls).await,
             None => Ok(Some(stream)),

@@ -3,18 +3,20 @@
 
 use std::cell::RefCell;
 use std::num::NonZeroUsize;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::JoinSet;
 
 use super::broker::{self, Hub};
+use super::server::Header;
 use super::{fault, source};
 use crate::args::{Answer, Fault, Service};
 use crate::behaviour;
 use crate::error::Step;
 use crate::event::Reason;
-use crate::step::{Door, Failed, Pattern, Recvd, Sent, ServerTls, Stream};
+use crate::step::{self, Door, Failed, Pattern, Recvd, Sent, ServerTls, Stream};
 
 /// What every connection of a server keeps to.
 pub(super) struct Rules {
@@ -52,9 +54,20 @@ thread_local! {
     static RECEIVED: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Begins the session that the rules say.
-pub(super) fn start(open: &mut JoinSet<()>, stream: Stream, rules: &Arc<Rules>, door: &Arc<Door>) {
+/// Begins the session that the rules say, after the header of the PROXY protocol where one has to come.
+pub(super) fn start(open: &mut JoinSet<()>, stream: Stream, header: Header, rules: &Arc<Rules>, door: &Arc<Door>) {
     let rules = Arc::clone(rules);
+    if let Some(bound) = header {
+        let door = Arc::clone(door);
+        open.spawn(async move {
+            // Boxed, so that the room for the header is free when it has come. What is wrong with it was
+            // told, and is this connection's own.
+            if let Ok(stream) = Box::pin(step::read_header(stream, bound)).await {
+                session(stream, rules, &door).await;
+            }
+        });
+        return;
+    }
     match (&rules.answer, rules.fault) {
         _ if rules.tls.is_some() => open.spawn(secured(stream, rules, Arc::clone(door))),
         (Answer::Source { .. }, _) => open.spawn(source::answer(stream, rules)),
@@ -80,6 +93,17 @@ async fn secured(stream: Stream, rules: Arc<Rules>, door: Arc<Door>) {
         (Answer::Broker, _) => broker::answer(stream, rules, door).await,
         (_, Some(fault)) => fault::answer(stream, rules, fault).await,
         (_, None) => answer(stream, rules).await,
+    }
+}
+
+/// Returns the same session in a box: a task that begins with a header knows late which it will be.
+fn session(stream: Stream, rules: Arc<Rules>, door: &Arc<Door>) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+    match (&rules.answer, rules.fault) {
+        _ if rules.tls.is_some() => Box::pin(secured(stream, rules, Arc::clone(door))),
+        (Answer::Source { .. }, _) => Box::pin(source::answer(stream, rules)),
+        (Answer::Broker, _) => Box::pin(broker::answer(stream, rules, Arc::clone(door))),
+        (_, Some(fault)) => Box::pin(fault::answer(stream, rules, fault)),
+        (_, None) => Box::pin(answer(stream, rules)),
     }
 }
 

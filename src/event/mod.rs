@@ -11,6 +11,7 @@ use serde::{Serialize, Serializer};
 use crate::error::ExitCode;
 
 mod probe;
+mod proxy;
 mod step;
 mod tcp;
 mod tls;
@@ -22,6 +23,7 @@ pub use probe::{
     Arrival, Clock, Corrupted, Duplicate, Foreign, Hop, KernelDrops, Late, Legs, Lost, Measured, NotSent, PathMtu,
     Reply, Session, Stray, TargetSummary,
 };
+pub use proxy::{Proxy, ProxyProtocol, ResolvedBy, Tlv};
 pub use step::{
     Accept, Bind, Close, Connect, Descriptor, Eof, How, IcmpError, Label, Lateness, Listen, OptionValue, Reason, Recv,
     Resolve, Send, Setsockopt, Shutdown, Side, Socket, SynRetransmit, Timeout, Unlink, UnlinkReason,
@@ -152,6 +154,10 @@ events! {
     OwnCertificate['a] "certificate",
     /// A TLS handshake ended, or the peer's certificate was refused in it.
     Tls['a] "tls",
+    /// A proxy has opened the way to what it was asked for.
+    Proxy['a] "proxy",
+    /// The header of the PROXY protocol was sent, or came.
+    ProxyProtocol['a] "proxy-protocol",
     /// Bytes went to the kernel.
     Send['a] "send",
     /// Bytes came from the kernel.

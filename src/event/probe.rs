@@ -153,6 +153,9 @@ pub struct Hop<'a> {
     /// Who has answered there; absent where nobody has.
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     pub from: &'a [IpAddr],
+    /// Names of the ICMP errors with which it answered, but for the one that every hop on the way sends.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    pub errors: &'a [&'static str],
     /// Probes that were to go so far.
     pub sent: u64,
     /// Answers of this hop.
@@ -278,6 +281,9 @@ pub enum Arrival {
 pub struct TargetSummary<'a> {
     /// Of whom these are the totals: where probes were sent, or who sent numbered datagrams.
     pub target: &'a str,
+    /// The name that was looked up for it, where one was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<&'a str>,
     /// `udp-listen --measure`: the number that the sender gave its session (RFC 8972), where it did.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub session: Option<u16>,

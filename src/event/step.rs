@@ -223,6 +223,9 @@ pub struct Send<'a> {
     /// A probe: the number of its target among the others, and how many hops it is to go.
     #[serde(skip)]
     pub probe: Option<(u32, Option<u8>)>,
+    /// The name that was looked up for the target, with the first of its probes.
+    #[serde(skip)]
+    pub name: Option<&'a str>,
     /// How many times of a schedule passed unused before it.
     #[serde(skip)]
     pub missed: u64,
@@ -242,6 +245,7 @@ impl<'a> Send<'a> {
             datagrams: 1,
             lateness: None,
             probe: None,
+            name: None,
             missed: 0,
         }
     }

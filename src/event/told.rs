@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::total::Outcome;
 use super::value::{duration, nanoseconds, some_nanoseconds};
 use crate::address::Address;
-use crate::error::{self, Step};
+use crate::error::{self, ExitCode, Step};
 
 /// Fields of `start`.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
@@ -124,6 +124,9 @@ pub struct Error<'a> {
     #[serde(rename = "duration_ns", serialize_with = "some_nanoseconds", skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "duration")]
     pub duration: Option<Duration>,
+    /// What a run that ends with it exits with; of the whole run the summary tells.
+    #[serde(skip)]
+    pub exit_code: ExitCode,
     /// How long it took after that to find out why; not part of the step, and not reported.
     #[serde(skip)]
     pub explained: Duration,
@@ -145,6 +148,7 @@ impl<'a> Error<'a> {
             conn: error.conn,
             target: error.target.as_deref(),
             duration: error.took,
+            exit_code: error.exit_code(),
             explained: error.explained,
         }
     }

@@ -141,6 +141,10 @@ pub struct Totals {
     /// `raw-ping`: how many there were of each name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub icmp_errors_by_name: Option<Vec<Named>>,
+    /// `raw-ping --with`: how many answers there were of each kind (`syn-ack`, `rst`, `port-unreachable`,
+    /// `datagram`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub answers_by_name: Option<Vec<Named>>,
     /// `raw-ping`: answers of whom was asked that were damaged (RFC 7680: their probes are lost).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub corrupted: Option<u64>,

@@ -98,6 +98,8 @@ pub enum Results {
         many: bool,
         /// What failed is tried again: it has its line at the end, of the last try.
         again: bool,
+        /// The targets are reached through proxies.
+        proxied: bool,
     },
     /// A line an answer, or what else became of a probe; hops; statistics.
     Probes {

@@ -4,7 +4,7 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, SocketAddrV6};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use nix::errno::Errno;
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
@@ -239,6 +239,14 @@ pub fn connect_result(socket: &Socket) -> io::Result<()> {
         None => Ok(()),
         Some(error) => Err(error),
     }
+}
+
+/// Takes what has come and leaves it there too.
+///
+/// # Errors
+/// As recv(2).
+pub fn peek(socket: &Socket, buffer: &mut [u8]) -> io::Result<usize> {
+    Ok(nix::sys::socket::recv(socket.as_raw_fd(), buffer, nix::sys::socket::MsgFlags::MSG_PEEK)?)
 }
 
 /// Returns our own address; an unnamed unix address where the kernel does not tell.

@@ -45,7 +45,12 @@ pub enum Tally {
         measures: bool,
     },
     /// Probes, and what is kept of each target.
-    Pinger(Each),
+    Pinger {
+        /// Of each target.
+        each: Each,
+        /// Whether its probes are means to an end: hops, or sizes, whose losses are none of the target's.
+        explores: bool,
+    },
     /// Connections that we make, and how long each part of them takes.
     Client,
     /// As `Client`, round after round.
@@ -132,7 +137,7 @@ impl Stats {
             errors: 0,
             warnings: 0,
             datagrams: Datagrams::default(),
-            pings: Pings::new(if let Tally::Pinger(each) = tally { each } else { Each::Nothing }),
+            pings: Pings::new(if let Tally::Pinger { each, .. } = tally { each } else { Each::Nothing }),
             rate_asked: None,
             queue: Queue::default(),
             checks: Checks::default(),
@@ -156,7 +161,7 @@ impl Stats {
     pub fn record_unheard(&mut self, stamp: Stamp, event: &Event<'_>) {
         self.record(stamp, event);
         match self.tally {
-            Tally::Pinger(_) => self.pings.unheard(),
+            Tally::Pinger { .. } => self.pings.unheard(),
             _ => self.datagrams.unheard(event),
         }
     }
@@ -165,7 +170,7 @@ impl Stats {
     pub fn record(&mut self, stamp: Stamp, event: &Event<'_>) {
         self.until(stamp.elapsed);
         match self.tally {
-            Tally::Pinger(_) => self.pings.record(stamp, event),
+            Tally::Pinger { .. } => self.pings.record(stamp, event),
             _ => self.datagrams.record(stamp.elapsed, event),
         }
         match event {
@@ -183,6 +188,12 @@ impl Stats {
                 self.connect.record(connect.duration);
                 if matches!(self.tally, Tally::Client | Tally::Rounds) {
                     self.silent.insert(connect.conn, stamp.elapsed);
+                }
+            }
+            // The first byte of the target is waited for from when the way to it is open.
+            Event::Proxy(proxy) => {
+                if let Some(since) = self.silent.get_mut(&proxy.conn) {
+                    *since = stamp.elapsed;
                 }
             }
             Event::Send(send) => self.bytes_sent += send.bytes,
@@ -240,6 +251,7 @@ impl Stats {
             | Event::Hop(_)
             | Event::PathMtu(_)
             | Event::SynRetransmit(_)
+            | Event::ProxyProtocol(_)
             | Event::TargetSummary(_)
             | Event::Interim(_)
             | Event::Summary(_) => {}
@@ -284,7 +296,7 @@ impl Stats {
             }
             Tally::Sender { .. } => self.bytes(self.datagrams.sender(self.rate_asked, every)),
             Tally::Receiver { measures } => self.bytes(self.datagrams.receiver(measures, every)),
-            Tally::Pinger(_) => {
+            Tally::Pinger { .. } => {
                 let resolve = self.resolve.figures();
                 Totals { rate_asked: self.rate_asked, resolve, ..self.pings.totals(every) }
             }
@@ -310,18 +322,18 @@ impl Stats {
     /// Returns whether it has times to keep.
     #[must_use]
     pub fn has_pace(&self) -> bool {
-        matches!(self.tally, Tally::Sender { .. } | Tally::Pinger(_))
+        matches!(self.tally, Tally::Sender { .. } | Tally::Pinger { .. })
     }
 
     /// Tells the hops of each way, then the totals of each target, with the number of its session where it
     /// has one.
     pub fn each_target(&self, mut tell: impl FnMut(&Event<'_>)) {
         self.pings.each_hop(|hop| tell(&hop.clone().into()));
-        self.pings.each_target(|target, totals| {
-            tell(&event::TargetSummary { target, session: None, totals: &totals }.into());
+        self.pings.each_target(|target, name, totals| {
+            tell(&event::TargetSummary { target, name, session: None, totals: &totals }.into());
         });
         for (target, session, totals) in self.datagrams.each_session() {
-            tell(&event::TargetSummary { target, session, totals: &totals }.into());
+            tell(&event::TargetSummary { target, name: None, session, totals: &totals }.into());
         }
     }
 
@@ -413,6 +425,8 @@ fn took(event: &Event<'_>) -> Option<Duration> {
         Event::Resolve(resolve) => Some(resolve.duration),
         Event::Connect(connect) => Some(connect.duration),
         Event::Tls(tls) => Some(tls.duration),
+        Event::Proxy(proxy) => Some(proxy.duration),
+        Event::ProxyProtocol(header) => Some(header.duration.unwrap_or_default()),
         Event::Timeout(timeout) => Some(timeout.after),
         Event::Lost(lost) => Some(lost.after),
         Event::Reply(reply) | Event::Late(event::Late(reply)) | Event::Duplicate(event::Duplicate(reply)) => {

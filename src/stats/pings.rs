@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use super::Distribution;
 use crate::address::Address;
+use crate::error::Step;
 use crate::event::{self, Arrival, Event, Hop, LossRun, Named, Reply, Stamp, Stray, Totals};
 
 /// How many loss runs are told one by one.
@@ -23,6 +24,9 @@ pub(super) struct Pings {
     counts: Counts,
     rtt: Distribution,
     names: BTreeMap<&'static str, u64>,
+    answers: BTreeMap<String, u64>,
+    /// Names that did not resolve.
+    unresolved: u64,
     runs: u64,
     longest_run: u64,
     spans: Vec<LossRun>,
@@ -81,7 +85,10 @@ struct Target {
     name: String,
     counts: Counts,
     rtt: Distribution,
+    /// The name that was looked up for it.
+    looked_up: Option<String>,
     names: BTreeMap<&'static str, u64>,
+    answers: BTreeMap<String, u64>,
     run: Run,
     path_mtu: Option<u64>,
 }
@@ -121,6 +128,7 @@ struct Seen {
     sent: u64,
     received: u64,
     from: Vec<IpAddr>,
+    errors: Vec<&'static str>,
     rtt: Distribution,
 }
 
@@ -187,6 +195,7 @@ impl Pings {
             Event::Corrupted(event::Corrupted(stray)) => self.stray(stray, true),
             Event::Foreign(event::Foreign(stray)) => self.stray(stray, false),
             Event::Lost(lost) => self.lose(elapsed, lost),
+            Event::Error(error) => self.unresolved += u64::from(error.step == Step::Resolve),
             Event::IcmpError(error) => self.refuse(error),
             Event::KernelDrops(drops) => {
                 self.drops.insert(drops.local.to_string(), drops.kernel_drops.unwrap_or(0));
@@ -218,6 +227,11 @@ impl Pings {
             }
         }
         self.see(number, false);
+        if let Some(name) = send.name
+            && let Some(target) = self.target(number, address)
+        {
+            target.looked_up = Some(name.to_owned());
+        }
         self.to(number, address, |counts, _| counts.sent += send.datagrams);
         if let Some(hops) = hops {
             self.hops.entry((number, hops)).or_default().sent += send.datagrams;
@@ -228,6 +242,12 @@ impl Pings {
         self.bytes_received += reply.bytes;
         self.counts.answer(reply, is_late);
         self.see(reply.number, true);
+        if let Some(answer) = reply.answer {
+            *self.answers.entry(answer.to_owned()).or_default() += 1;
+            if let Some(target) = self.target(reply.number, reply.target) {
+                *target.answers.entry(answer.to_owned()).or_default() += 1;
+            }
+        }
         // What is late counts as infinite (RFC 2681).
         if !is_late {
             self.rtt.record(reply.rtt);
@@ -319,6 +339,10 @@ impl Pings {
         }
         if let (Some(hops), Some(after), true) = (hops, error.after, error.refuses) {
             let is_end = !matches!(name, "ttl-exceeded" | "hop-limit-exceeded");
+            let errors = &mut self.hops.entry((number, hops)).or_default().errors;
+            if is_end && !errors.contains(&name) {
+                errors.push(name);
+            }
             self.at_hop(number, hops, Some(error.from), after, is_end);
         }
     }
@@ -370,7 +394,9 @@ impl Pings {
                 name: address.to_string(),
                 counts: Counts::default(),
                 rtt: if index < FULL { Distribution::default() } else { Distribution::compact() },
+                looked_up: None,
                 names: BTreeMap::new(),
+                answers: BTreeMap::new(),
                 run: Run::default(),
                 path_mtu: None,
             })
@@ -396,7 +422,7 @@ impl Pings {
             (self.counts.sent > 1 && seconds > 0.0).then(|| (self.counts.sent - 1) as f64 / seconds)
         });
         Totals {
-            targets: Some(self.seen.iter().filter(|(probed, _)| *probed).count() as u64),
+            targets: Some(self.seen.iter().filter(|(probed, _)| *probed).count() as u64 + self.unresolved),
             targets_answered: Some(self.seen.iter().filter(|(_, answered)| *answered).count() as u64),
             kernel_drops: Some(drops),
             events_dropped: (self.dropped_events > 0).then_some(self.dropped_events),
@@ -406,6 +432,7 @@ impl Pings {
             bytes_sent: Some(self.bytes_sent),
             bytes_received: Some(self.bytes_received),
             icmp_errors_by_name: named(&self.names),
+            answers_by_name: answers(&self.answers),
             path_mtu: self.path_mtu,
             ..self.with_runs(self.counts.add_totals(&self.rtt, every))
         }
@@ -424,7 +451,7 @@ impl Pings {
     }
 
     /// Tells the totals of each target.
-    pub(super) fn each_target(&self, mut tell: impl FnMut(&str, Totals)) {
+    pub(super) fn each_target(&self, mut tell: impl FnMut(&str, Option<&str>, Totals)) {
         for target in self.targets.iter().flatten() {
             let totals = target.counts.add_totals(&target.rtt, Totals::default());
             // Of one probe there is no share.
@@ -433,14 +460,15 @@ impl Pings {
                 loss_runs: Some(target.run.runs),
                 loss_run_max: Some(target.run.longest),
                 icmp_errors_by_name: named(&target.names),
+                answers_by_name: answers(&target.answers),
                 path_mtu: target.path_mtu,
                 rtt,
                 ..totals
             };
-            tell(&target.name, totals);
+            tell(&target.name, target.looked_up.as_deref(), totals);
         }
         for brief in self.briefs.iter().flatten() {
-            tell(&brief.address.to_string(), brief.totals());
+            tell(&brief.address.to_string(), None, brief.totals());
         }
     }
 
@@ -455,6 +483,7 @@ impl Pings {
                 target: &target.name,
                 ttl: *ttl,
                 from: &seen.from,
+                errors: &seen.errors,
                 sent: seen.sent,
                 received: seen.received,
                 rtt: seen.rtt.figures_losing(seen.sent.saturating_sub(seen.received)),
@@ -466,6 +495,13 @@ impl Pings {
 /// Returns the names and how many there were of each; `None` where there are none.
 fn named(names: &BTreeMap<&'static str, u64>) -> Option<Vec<Named>> {
     (!names.is_empty()).then(|| names.iter().map(|(name, count)| Named { name, count: *count }).collect())
+}
+
+/// Returns the kinds of answers and how many there were of each; `None` where they have no kinds.
+fn answers(answers: &BTreeMap<String, u64>) -> Option<Vec<Named>> {
+    let known = ["datagram", "port-unreachable", "rst", "syn-ack"];
+    let of = |name: &&'static str| answers.get(*name).map(|count| Named { name, count: *count });
+    (!answers.is_empty()).then(|| known.iter().filter_map(of).collect())
 }
 
 impl Brief {

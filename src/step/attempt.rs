@@ -53,7 +53,8 @@ pub struct Reach {
 
 impl Reach {
     /// Makes the error of a target none of whose addresses was tried.
-    pub(super) fn untried(&self) -> Error {
+    #[must_use]
+    pub fn untried(&self) -> Error {
         match &self.source {
             Some(source) => {
                 let message = format!("connect: no address of the target is of the family of --source {source}");

@@ -16,7 +16,8 @@ pub struct Failed {
     pub code: ExitCode,
     /// The errno, where a system call failed.
     pub errno: Option<Errno>,
-    /// The connection that it was about, where one stood.
+    /// The connection that it was about, where TLS failed on one that stood; with a proxy that did not
+    /// open the way none did.
     pub conn: Option<u64>,
 }
 
@@ -55,7 +56,7 @@ impl Door {
         let mut event = event::Error::of(error, name.as_deref());
         event.hint = event.hint.or(hint.as_deref());
         self.emit(event);
-        Failed { code: error.exit_code(), errno: error.errno, conn: error.conn }
+        Failed { code: error.exit_code(), errno: error.errno, conn: error.conn.filter(|_| error.step == Step::Tls) }
     }
 
     /// Emits an error with what this machine can tell of its cause: the first of its step and

@@ -4,12 +4,17 @@
 //! The descriptors live here ([`Listener`], [`Stream`]), and time enters here alone ([`now`],
 //! [`sleep`], [`within`], [`Grid`], [`Stop`]).
 
+use std::fs::File;
 use std::future::Future;
+use std::io::{self, Read};
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
+use nix::errno::Errno;
+
 use crate::event::Mptcp;
 
+mod apart;
 mod attempt;
 mod close;
 mod datagram;
@@ -25,6 +30,8 @@ mod order;
 mod pace;
 mod ping;
 mod privileged;
+mod proxy;
+mod proxy_protocol;
 mod queue;
 mod race;
 mod resolve;
@@ -63,7 +70,9 @@ pub use order::Order;
 pub use pace::Pace;
 pub use ping::{Due, PingWords, Pinger, ProbeFate, Targets, permits};
 pub use privileged::{LIST_BYTES, Privileged, give_up_rights};
-pub use race::connect;
+pub use proxy::{Asked, Hop, Lost, ask};
+pub use proxy_protocol::{announce, read_header};
+pub use race::{connect, further};
 pub use resolve::{resolve, resolve_host};
 pub use round::{Grid, round};
 pub use runtime::{aside, run};
@@ -95,6 +104,26 @@ pub fn now() -> Instant {
 #[must_use]
 pub fn since(then: Instant) -> Duration {
     then.elapsed()
+}
+
+/// Reads a file, at most so many bytes of it, on a thread that nobody need wait for: it may be a pipe.
+///
+/// # Errors
+/// As open(2) and read(2), or it has more; not reported.
+pub async fn read_file(path: &std::path::Path, most: u64) -> io::Result<Vec<u8>> {
+    let path = path.to_owned();
+    let read = aside("read", move || {
+        let mut all = Vec::new();
+        File::open(&path)?.take(most + 1).read_to_end(&mut all)?;
+        if all.len() as u64 > most {
+            return Err(io::Error::from_raw_os_error(Errno::EFBIG as i32));
+        }
+        Ok(all)
+    });
+    match read {
+        Some(read) => read.await.unwrap_or_else(|_| Err(io::ErrorKind::BrokenPipe.into())),
+        None => Err(io::Error::from_raw_os_error(Errno::EAGAIN as i32)),
+    }
 }
 
 /// Reports that a file could not be opened or read, or what is wrong with what it has.

@@ -107,7 +107,7 @@ fn interleaved(addresses: &[Address]) -> VecDeque<Address> {
 }
 
 /// Returns whichever of two failures came further: of two as far, the first.
-pub(super) fn further(sum: Option<Failed>, failed: Failed) -> Failed {
+pub fn further(sum: Option<Failed>, failed: Failed) -> Failed {
     match sum {
         Some(sum) if sum.code.reach() >= failed.code.reach() => sum,
         _ => failed,

@@ -12,6 +12,7 @@ pub(crate) use super::probes::{
     Corrupted, Duplicate, Foreign, Hop, KernelDrops, Label, Late, LossRun, Lost, Named, NotSent, PathMtu, Reply,
     Session,
 };
+pub(crate) use super::proxies::{Proxy, ProxyProtocol};
 pub(crate) use super::tls::{OwnCertificate, Tls};
 
 /// One line: the envelope, and the event in it.
@@ -77,6 +78,8 @@ events! {
     "connect" Connect,
     "certificate" OwnCertificate,
     "tls" Tls,
+    "proxy" Proxy,
+    "proxy-protocol" ProxyProtocol,
     "send" Send,
     "recv" Recv,
     "eof" Eof,
@@ -113,6 +116,8 @@ impl Event {
             Self::Accept(fact) => Some(fact.conn),
             Self::Connect(fact) => Some(fact.conn),
             Self::Tls(fact) => Some(fact.conn),
+            Self::Proxy(fact) => Some(fact.conn),
+            Self::ProxyProtocol(fact) => Some(fact.conn),
             Self::Send(fact) => fact.conn,
             Self::Recv(fact) => fact.conn,
             Self::Eof(fact) => Some(fact.conn),
@@ -387,6 +392,9 @@ pub(crate) enum Step {
     Unlink,
     Connect,
     Tls,
+    Proxy,
+    #[serde(rename = "proxy-protocol")]
+    ProxyProtocol,
     Send,
     Recv,
     Shutdown,
@@ -620,6 +628,7 @@ macro_rules! with_totals {
             pub(crate) refused: Option<u64>,
             pub(crate) icmp_errors: Option<u64>,
             pub(crate) icmp_errors_by_name: Option<Vec<Named>>,
+            pub(crate) answers_by_name: Option<Vec<Named>>,
             pub(crate) corrupted: Option<u64>,
             pub(crate) foreign: Option<u64>,
             pub(crate) loss_runs: Option<u64>,
@@ -674,5 +683,5 @@ macro_rules! with_totals {
 }
 
 with_totals!(Interim { duration_ns: u64 });
-with_totals!(TargetSummary { target: String, session: Option<u16> });
+with_totals!(TargetSummary { target: String, name: Option<String>, session: Option<u16> });
 with_totals!(Summary { duration_ns: u64, outcome: Outcome, exit_code: i32 });

@@ -8,6 +8,7 @@ pub(crate) mod peers;
 pub(crate) mod pinged;
 pub(crate) mod probes;
 pub(crate) mod process;
+pub(crate) mod proxies;
 pub(crate) mod redact;
 pub(crate) mod sockeye;
 pub(crate) mod stamp;

@@ -139,18 +139,27 @@ impl Peer {
 
     /// Starts a tool that listens for one connection and has this stdin.
     pub(crate) fn listen_with(tool: Tool, family: Family, stdin: impl Fn() -> Stdin) -> Self {
-        require(&[tool.program()]);
+        Self::listening(tool.program(), family, stdin, |port| tool.listen_words(family, port))
+    }
+
+    /// Starts a server that others wrote, with the words that make it listen on a port.
+    pub(crate) fn daemon(program: &str, family: Family, words: impl Fn(u16) -> Vec<String>) -> Self {
+        Self::listening(program, family, || Stdin::Null, words)
+    }
+
+    fn listening(program: &str, family: Family, stdin: impl Fn() -> Stdin, words: impl Fn(u16) -> Vec<String>) -> Self {
+        require(&[program]);
         // The port was free a moment ago: should someone have taken it since, take another.
         for _ in 0..5 {
             let port = net::likely_free_port(family);
-            let mut command = Command::new(tool.program());
-            command.args(tool.listen_words(family, port));
+            let mut command = Command::new(program);
+            command.args(words(port));
             let process = Process::spawn(command, stdin(), None, PATIENCE);
             if net::try_wait_for_listener(process.pid(), || process.is_running()) == Some(port) {
                 return Self { process, port };
             }
         }
-        panic!("{tool:?} does not listen");
+        panic!("{program} does not listen");
     }
 
     /// Starts a tool that connects, its stdin held open.

@@ -61,6 +61,8 @@ pub(crate) struct Hop {
     pub(crate) ttl: u8,
     #[serde(default)]
     pub(crate) from: Vec<String>,
+    #[serde(default)]
+    pub(crate) errors: Vec<String>,
     pub(crate) sent: u64,
     pub(crate) received: u64,
     pub(crate) rtt: Option<super::events::Distribution>,

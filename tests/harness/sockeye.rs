@@ -134,6 +134,7 @@ impl Sockeye {
         let mut command = Command::new(&words[0]);
         command.args(&words[1..]);
         // What a user's shell happens to hold must not change what the tests see.
+        command.env_remove("SOCKEYE_PROXY_USER").env_remove("SOCKEYE_PROXY_PASSWORD");
         command.env_remove("NO_COLOR").env_remove("CLICOLOR_FORCE").env("LC_ALL", "C.UTF-8").envs(self.env);
         // Whoever is an ordinary user already stays who he is.
         if self.nobody && nix::unistd::geteuid().is_root() {

@@ -25,10 +25,10 @@ pub(super) async fn targets(
     let (mut targets, mut unresolved) = (Targets::new(ping.port()), Results::default());
     for aim in &aims {
         match aim {
-            Aim::Host(Host::Name(_)) => match looked_up.next().flatten() {
+            Aim::Host(Host::Name(name)) => match looked_up.next().flatten() {
                 Some(Ok(addresses)) => {
                     let most = if ping.all_addresses { usize::MAX } else { 1 };
-                    addresses.iter().take(most).for_each(|ip| targets.push(&Address::Ip(*ip, 0)));
+                    addresses.iter().take(most).for_each(|ip| targets.push_named(&Address::Ip(*ip, 0), name));
                 }
                 Some(Err(failed)) => unresolved.add(failed.code),
                 None => unresolved.add(ExitCode::Local),

@@ -7,7 +7,7 @@ use super::udp_listen::RECV_BUFFER;
 use super::{Results, Run};
 use crate::args::{Quest, RawPing, SocketOptions, Tempo};
 use crate::error::{ExitCode, Step};
-use crate::step::{self, Failed, Halt, Keys, PingWords, Pinger, Woken};
+use crate::step::{self, Door, Failed, Halt, Keys, PingWords, Pinger, Woken};
 
 mod lists;
 mod path_mtu;
@@ -53,8 +53,8 @@ pub async fn run(ping: RawPing, mut run: Run) -> ExitCode {
         step::give_up_rights();
         let mut pinger = opened?;
         let result = walk(&ping, &mut pinger, halt);
-        pinger.give_up();
-        Ok(code(&ping, &pinger, result))
+        pinger.give_up(halt.is_set());
+        Ok(code(&ping, &pinger, &door, result))
     });
     let walked = walked.await;
     drop(keys);
@@ -62,7 +62,7 @@ pub async fn run(ping: RawPing, mut run: Run) -> ExitCode {
         Ok((Ok(code), cause)) => {
             let code = if unresolved.ended > 0 { unresolved.code().and(code) } else { code };
             match cause {
-                Some(cause) if code == ExitCode::NoAnswer => run.stopped(cause, "an answer came"),
+                Some(_) => code,
                 _ => code,
             }
         }
@@ -141,14 +141,25 @@ fn linger(pinger: &mut Pinger, halt: &Halt) -> Result<(), Failed> {
 }
 
 /// Returns what the run comes to.
-fn code(ping: &RawPing, pinger: &Pinger, result: Result<(), Failed>) -> ExitCode {
+fn code(ping: &RawPing, pinger: &Pinger, door: &Door, result: Result<(), Failed>) -> ExitCode {
     if let Err(failed) = result {
         return failed.code;
     }
     let mut results = Results::default();
     pinger.ends().for_each(|code| results.add(code));
-    let is_exceeded = ping.max_rtt.is_some_and(|most| pinger.longest() > most)
-        || ping.max_loss.is_some_and(|most| pinger.greatest_loss() * 100.0 > most);
+    let mut is_exceeded = false;
+    if let Some(most) = ping.max_rtt.filter(|most| pinger.longest() > *most) {
+        is_exceeded = true;
+        let (longest, most) = (pinger.longest().as_secs_f64() * 1e3, most.as_secs_f64() * 1e3);
+        door.warn("max-rtt", &format!("--max-rtt {most} ms is exceeded: a round trip took {longest:.4} ms"));
+    }
+    if let (Some(most), Some((target, loss))) = (ping.max_loss, pinger.greatest_loss())
+        && loss * 100.0 > most
+    {
+        is_exceeded = true;
+        let (target, loss) = (pinger.targets().address(target), loss * 100.0);
+        door.warn("max-loss", &format!("--max-loss {most} % is exceeded: {target} did not answer {loss:.4} %"));
+    }
     match results.code() {
         code @ (ExitCode::Permission | ExitCode::Local | ExitCode::File) => code,
         _ if is_exceeded => ExitCode::No,

@@ -53,8 +53,13 @@ impl Search<'_> {
         let small = headers + self.ping.size().min(56);
         self.pinger.set_patience(self.ping.timeout);
         // Where not even a small one passes there is nothing to look for.
-        if !matches!(self.verdict(small - headers)?, Verdict::Passes) {
-            return Ok(());
+        match self.verdict(small - headers)? {
+            Verdict::Passes => {}
+            Verdict::Over => return Ok(()),
+            Verdict::TooLarge(..) | Verdict::Vanishes => {
+                self.pinger.warn_of_no_mtu(self.target);
+                return Ok(());
+            }
         }
         let first = self.pinger.first_mtu(self.target).unwrap_or(MOST_DATA + headers).min(MOST_DATA + headers);
         let patience = self.ping.timeout.min(LEAST.max(self.pinger.longest() * LONGER));

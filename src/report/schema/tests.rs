@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::*;
 use crate::address::Address;
-use crate::error::Step;
+use crate::error::{ExitCode, Step};
 use crate::event::{self, Event, OptionValue, Stamp, Totals};
 use crate::report::json::Json;
 
@@ -43,6 +43,7 @@ fn with_examples(mut check: impl FnMut(&Event<'_>)) {
         refused: Some(0),
         icmp_errors: Some(0),
         icmp_errors_by_name: Some(vec![event::Named { name: "host-unreachable", count: 1 }]),
+        answers_by_name: Some(vec![event::Named { name: "rst", count: 1 }]),
         corrupted: Some(0),
         foreign: Some(0),
         loss_runs: Some(1),
@@ -157,6 +158,7 @@ fn with_examples(mut check: impl FnMut(&Event<'_>)) {
         conn: Some(1),
         target: Some("x"),
         duration: Some(duration),
+        exit_code: ExitCode::Permission,
         explained: Duration::ZERO,
     };
     let empty_error = event::Error {
@@ -203,6 +205,35 @@ fn with_examples(mut check: impl FnMut(&Event<'_>)) {
         verified: Some(false),
         problems: &["expired"],
         duration,
+    };
+    let proxy = event::Proxy {
+        conn: 1,
+        proxy: "proxy:1080",
+        protocol: "socks5",
+        target: "x:80",
+        resolved_by: Some(event::ResolvedBy::Proxy),
+        authentication: Some("password"),
+        bound: Some("127.0.0.1:80"),
+        reply: "succeeded",
+        code: 0,
+        bytes_sent: 1,
+        bytes_received: 2,
+        duration,
+        is_last: true,
+    };
+    let tlvs = [
+        event::Tlv { kind: 1, name: Some("alpn"), data: event::Payload(b"h2") },
+        event::Tlv { kind: 0xEA, name: None, data: event::Payload(b"\xff") },
+    ];
+    let header = event::ProxyProtocol {
+        conn: 1,
+        version: 2,
+        command: "proxy",
+        proxied_peer: Some(&peer),
+        proxied_local: Some(&peer),
+        tlvs: &tlvs,
+        bytes: 28,
+        duration: Some(duration),
     };
     let check_failed = event::CheckOutcome::Failed;
     let addresses = [IpAddr::V4(Ipv4Addr::LOCALHOST)];
@@ -277,7 +308,7 @@ fn with_examples(mut check: impl FnMut(&Event<'_>)) {
         exit_code: 0,
         duration,
     };
-    let examples: [Event<'_>; 81] = [
+    let examples: [Event<'_>; 85] = [
         event::Start { schema: 1, version: "0.1.0", command: "serve" }.into(),
         event::Resolve { name: "localhost", addresses: &addresses, duration }.into(),
         event::Resolve { name: "localhost", addresses: &[], duration }.into(),
@@ -357,6 +388,10 @@ fn with_examples(mut check: impl FnMut(&Event<'_>)) {
         .into(),
         event::OwnCertificate { certificates: &certificates, throw_away: true, pem: Some("x") }.into(),
         event::OwnCertificate { certificates: &certificates, throw_away: false, pem: None }.into(),
+        proxy.clone().into(),
+        event::Proxy { resolved_by: None, authentication: None, bound: None, ..proxy }.into(),
+        header.clone().into(),
+        event::ProxyProtocol { proxied_peer: None, proxied_local: None, tlvs: &[], duration: None, ..header }.into(),
         event::Send::on(1, 2, "hé\n".as_bytes()).into(),
         event::Send::on(None, 0, b"").into(),
         event::Recv::on(1, 2, b"\xff\0").into(),
@@ -428,8 +463,17 @@ fn with_examples(mut check: impl FnMut(&Event<'_>)) {
         event::Corrupted(bare_stray.clone()).into(),
         event::Foreign(stray).into(),
         event::Foreign(bare_stray).into(),
-        event::Hop { target: "x", ttl: 1, from: &addresses, sent: 3, received: 2, rtt: totals.rtt.clone() }.into(),
-        event::Hop { target: "x", ttl: 2, from: &[], sent: 3, received: 0, rtt: None }.into(),
+        event::Hop {
+            target: "x",
+            ttl: 1,
+            from: &addresses,
+            errors: &["admin-prohibited"],
+            sent: 3,
+            received: 2,
+            rtt: totals.rtt.clone(),
+        }
+        .into(),
+        event::Hop { target: "x", ttl: 2, from: &[], errors: &[], sent: 3, received: 0, rtt: None }.into(),
         event::PathMtu { target: &peer, path_mtu: 1400, from: Some(addresses[0]), silent: false, number: 0 }.into(),
         event::PathMtu { target: &peer, path_mtu: 1400, from: None, silent: true, number: 0 }.into(),
         event::Lost { target: &peer, sequence: 7, after: duration, number: 0 }.into(),
@@ -440,8 +484,8 @@ fn with_examples(mut check: impl FnMut(&Event<'_>)) {
         event::KernelDrops { kernel_drops: None, kernel_drop_buffers: Some(1), ..drops.clone() }.into(),
         event::KernelDrops { kernel_drops: None, recv_buffer: None, recv_buffer_asked: None, ..drops.clone() }.into(),
         drops.into(),
-        event::TargetSummary { target: "x", session: Some(7), totals: &totals }.into(),
-        event::TargetSummary { target: "x", session: None, totals: &bare }.into(),
+        event::TargetSummary { target: "x", name: Some("y"), session: Some(7), totals: &totals }.into(),
+        event::TargetSummary { target: "x", name: None, session: None, totals: &bare }.into(),
         icmp.into(),
         error.into(),
         empty_error.into(),

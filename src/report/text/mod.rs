@@ -3,6 +3,7 @@
 mod charts;
 mod escape;
 mod hex;
+mod hops;
 mod peer;
 mod probes;
 mod steps;
@@ -10,7 +11,7 @@ mod tls;
 mod totals;
 mod tries;
 
-use std::fmt::Write;
+use std::fmt::{self, Write};
 use std::io;
 
 use anstyle::{AnsiColor, Style};
@@ -25,6 +26,7 @@ use charts::Charts;
 pub use charts::{Canvas, Chart};
 use escape::Line;
 use hex::{HexDump, append_rows};
+use hops::Hops;
 use peer::PeerBytes;
 use tries::Tries;
 
@@ -49,6 +51,7 @@ pub struct Text {
     /// Whether an ICMP error was told: of a bulk all are as the first.
     has_told_icmp: bool,
     charts: Option<Charts>,
+    hops: Hops,
 }
 
 /// What a word on a line means, and so its colour.
@@ -78,6 +81,7 @@ impl Text {
             tries: Tries::default(),
             verdict: None,
             has_told_icmp: false,
+            hops: Hops::default(),
             charts: settings.chart.map(|chart| Charts::new(chart, settings.stdout.color)),
         }
     }
@@ -87,7 +91,7 @@ impl Text {
     pub fn wants(&self, kind: Kind) -> bool {
         let is_result = match self.settings.results {
             Results::Peer => kind == Kind::Recv,
-            Results::Probe { .. } => kind == Kind::Connect,
+            Results::Probe { .. } => matches!(kind, Kind::Connect | Kind::Proxy),
             Results::Lines | Results::Probes { .. } | Results::None => false,
         };
         let is_drawn =
@@ -100,12 +104,14 @@ impl Text {
         let kind = event.kind();
         self.end_answer(kind);
         let offset = if self.settings.hex_dump { self.dump.advance(event) } else { 0 };
-        if self.draw(stamp, event) {
+        if self.draw(stamp, event) || self.hop(event) {
             return;
         }
-        if let Results::Probe { many, again } = self.settings.results {
-            self.probe(event, again);
-            if many && kind == Kind::Error && probed(event).is_some() {
+        if let Results::Probe { many, again, proxied } = self.settings.results {
+            let probed = probed(event, proxied);
+            let is_told = probed.is_some();
+            self.probe(event, probed, again);
+            if many && kind == Kind::Error && is_told {
                 return;
             }
         }
@@ -154,6 +160,22 @@ impl Text {
         is_live
     }
 
+    /// Shows a hop; returns whether it was one.
+    fn hop(&mut self, event: &Event<'_>) -> bool {
+        let hops = &mut self.hops;
+        match event {
+            Event::Hop(hop) => {
+                self.stdout.push(|buffer| hops.append(buffer, hop));
+                true
+            }
+            Event::TargetSummary(_) | Event::Summary(_) => {
+                self.stdout.push(|buffer| hops.end(buffer));
+                false
+            }
+            _ => false,
+        }
+    }
+
     /// Draws the screen, where there is one.
     pub fn tick(&mut self, stamp: Stamp, canvas: Canvas) {
         if let Some(screen) = self.charts.as_mut().and_then(|charts| charts.screen(stamp, canvas)) {
@@ -162,23 +184,22 @@ impl Text {
     }
 
     /// Shows how a probe comes out: at once, or, where it may be tried again, what failed at the end.
-    fn probe(&mut self, event: &Event<'_>, again: bool) {
+    fn probe(&mut self, event: &Event<'_>, probed: Option<Probed<'_>>, again: bool) {
         let (screen, is_failed) = (self.settings.stdout, event.kind() == Kind::Error);
-        let line = |buffer: &mut Vec<u8>, peer| totals::append_probe(buffer, screen, peer, event);
-        let peer = probed(event);
+        let line = |buffer: &mut Vec<u8>, peer: &Probed<'_>| totals::append_probe(buffer, screen, peer, event);
         if again {
-            match peer {
+            match &probed {
                 Some(peer) if is_failed => {
                     let mut failed = Vec::new();
                     line(&mut failed, peer);
-                    return self.tries.note(peer, Some(failed));
+                    return self.tries.note(peer.to_string(), Some(failed));
                 }
-                Some(peer) => self.tries.note(peer, None),
+                Some(peer) => self.tries.note(peer.to_string(), None),
                 None if event.kind() == Kind::Summary => self.stdout.push(|buffer| self.tries.append(buffer)),
                 None => self.tries.hear(event),
             }
         }
-        if let Some(peer) = peer {
+        if let Some(peer) = &probed {
             self.stdout.push(|buffer| line(buffer, peer));
         }
     }
@@ -243,10 +264,9 @@ impl Text {
                 let tells = steps == Steps::Verbose || (steps == Steps::Shown && !in_bulk);
                 match kind {
                     Kind::Reply | Kind::Late | Kind::Duplicate | Kind::Corrupted | Kind::Foreign => tells,
-                    Kind::IcmpError => tells,
-                    Kind::Lost => tells && (!sweep || steps == Steps::Verbose),
+                    Kind::Lost | Kind::IcmpError => tells && (!sweep || steps == Steps::Verbose),
                     Kind::TargetSummary => many && !sweep,
-                    Kind::Hop | Kind::PathMtu | Kind::Summary => true,
+                    Kind::Hop | Kind::PathMtu | Kind::Interim | Kind::Summary => true,
                     _ => false,
                 }
             }
@@ -312,11 +332,32 @@ impl Text {
     }
 }
 
-/// Returns whom a probe has reached, or has failed to.
-fn probed<'a>(event: &Event<'a>) -> Option<&'a Address> {
+/// Whom a probe has reached, or has failed to.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Probed<'a> {
+    /// The one that was connected to.
+    Peer(&'a Address),
+    /// The one that a proxy was asked for.
+    Target(&'a str),
+}
+
+impl fmt::Display for Probed<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Peer(peer) => peer.fmt(f),
+            Self::Target(target) => f.write_str(target),
+        }
+    }
+}
+
+/// Returns whom a probe has reached, or has failed to; through proxies that is whom the last was asked
+/// for.
+fn probed<'a>(event: &Event<'a>, proxied: bool) -> Option<Probed<'a>> {
     match event {
-        Event::Connect(connect) => Some(connect.peer),
-        Event::Error(error) if error.step == Step::Connect => error.peer,
+        Event::Connect(connect) if !proxied => Some(Probed::Peer(connect.peer)),
+        Event::Proxy(proxy) if proxy.is_last => Some(Probed::Target(proxy.target)),
+        Event::Error(error) if error.step == Step::Connect => error.peer.map(Probed::Peer),
+        Event::Error(error) if error.step == Step::Proxy => error.target.map(Probed::Target),
         _ => None,
     }
 }
@@ -367,8 +408,9 @@ impl Told<'_> {
                 say(buffer, format_args!(" {}", warning.message));
             }
             Event::Check(check) => totals::append_check(buffer, screen, check),
-            Event::TargetSummary(target) if matches!(tally, Tally::Pinger(_)) => {
-                probes::append_ping_target(buffer, target.target, target.totals);
+            Event::TargetSummary(target) if matches!(tally, Tally::Pinger { .. }) => {
+                let explores = matches!(tally, Tally::Pinger { explores: true, .. });
+                probes::append_ping_target(buffer, target, explores);
             }
             Event::TargetSummary(target) => probes::append_target(buffer, target.target, target.totals),
             Event::Interim(interim) => {
@@ -404,13 +446,13 @@ fn append_error(buffer: &mut Vec<u8>, screen: Screen, error: &Error<'_>) {
 }
 
 /// Appends words; control characters among them are escaped.
-pub(crate) fn say(buffer: &mut Vec<u8>, words: std::fmt::Arguments<'_>) {
+pub(crate) fn say(buffer: &mut Vec<u8>, words: fmt::Arguments<'_>) {
     // Writing to memory does not fail.
     let _ = Line(buffer).write_fmt(words);
 }
 
 /// Appends words in the colour of their tone, where colours are wanted.
-pub(crate) fn paint(buffer: &mut Vec<u8>, screen: Screen, tone: Tone, words: std::fmt::Arguments<'_>) {
+pub(crate) fn paint(buffer: &mut Vec<u8>, screen: Screen, tone: Tone, words: fmt::Arguments<'_>) {
     let style = match tone {
         Tone::Good => GREEN,
         Tone::Warning => YELLOW,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::say;
-use crate::event::{Clock, Distribution, Hop, KernelDrops, PathMtu, Reply, Session, Stray, Totals};
+use crate::event::{Clock, Distribution, Hop, KernelDrops, PathMtu, Reply, Session, Stray, TargetSummary, Totals};
 use crate::report::people::{byte_count, count, duration};
 
 /// Appends an answer; `what` says which kind of one.
@@ -38,18 +38,17 @@ pub(crate) fn append_stray(buffer: &mut Vec<u8>, what: &str, stray: &Stray<'_>) 
 /// Appends what was seen of one hop.
 pub(crate) fn append_hop(buffer: &mut Vec<u8>, hop: &Hop<'_>) {
     let words = |nanos| duration(Duration::from_nanos(nanos));
-    if hop.ttl == 1 {
-        say(buffer, format_args!("the way to {}:", hop.target));
-        buffer.push(b'\n');
-    }
-    say(buffer, format_args!("{:>3}  ", hop.ttl));
+    say(buffer, format_args!("{:>5}  ", hop.ttl));
     let loss = 100.0 - 100.0 * hop.received as f64 / hop.sent.max(1) as f64;
     match (hop.from, &hop.rtt) {
         ([], _) | (_, None) => say(buffer, format_args!("silent ({} sent)", hop.sent)),
         (from, Some(rtt)) => {
             let from: Vec<String> = from.iter().map(ToString::to_string).collect();
             let [least, mean, most] = [rtt.min_ns, rtt.mean_ns, rtt.max_ns].map(words);
-            say(buffer, format_args!("{:<15}  {least} / {mean} / {most}", from.join(", ")));
+            say(buffer, format_args!("{:<15}  min {least}, mean {mean}, max {most}", from.join(", ")));
+            for error in hop.errors {
+                say(buffer, format_args!(", {error}"));
+            }
             if loss > 0.0 {
                 say(buffer, format_args!(", {loss:.0} % of {} silent", hop.sent));
             }
@@ -126,12 +125,12 @@ pub(crate) fn append_receiver(buffer: &mut Vec<u8>, took: Duration, totals: &Tot
 }
 
 /// Appends the totals of a pinger.
-pub(crate) fn append_pinger(buffer: &mut Vec<u8>, took: Duration, totals: &Totals) {
+pub(crate) fn append_pinger(buffer: &mut Vec<u8>, took: Duration, explores: bool, totals: &Totals) {
     let [targets, answered] = [totals.targets, totals.targets_answered].map(Option::unwrap_or_default);
     if targets > 1 {
         say(buffer, format_args!("{answered} of {} answered: ", count(targets, "target")));
     }
-    append_pings(buffer, totals);
+    append_pings(buffer, explores, totals);
     say(buffer, format_args!(", {}", duration(took)));
     for (number, what) in [
         (totals.kernel_drops, "dropped by this host's kernel"),
@@ -147,14 +146,37 @@ pub(crate) fn append_pinger(buffer: &mut Vec<u8>, took: Duration, totals: &Total
             say(buffer, format_args!(", {}", count(number, noun)));
         }
     }
-    append_rtt(buffer, totals);
-    for run in totals.loss_run_spans.iter().flatten().filter(|run| run.probes > 1).take(RUNS) {
+    if explores {
+        return;
+    }
+    append_ping_rtt(buffer, totals);
+    let mut runs: Vec<_> = totals.loss_run_spans.iter().flatten().filter(|run| run.probes > 1).collect();
+    // The longest tell most.
+    runs.sort_by_key(|run| std::cmp::Reverse(run.probes));
+    for run in runs.iter().take(RUNS) {
         buffer.push(b'\n');
         let last = run.sequence + run.probes - 1;
-        say(
-            buffer,
-            format_args!("lost in a row: {} probes to {}, seq {} to {last}", run.probes, run.target, run.sequence),
-        );
+        say(buffer, format_args!("{} probes in a row lost: {} seq {} to {last}", run.probes, run.target, run.sequence));
+    }
+    if let Some(rest @ 1..) = runs.len().checked_sub(RUNS) {
+        buffer.push(b'\n');
+        say(buffer, format_args!("and {rest} shorter rows"));
+    }
+}
+
+/// Appends round-trip times, on lines that fit into 80 columns.
+fn append_ping_rtt(buffer: &mut Vec<u8>, totals: &Totals) {
+    let Some(rtt) = &totals.rtt else { return };
+    let words = |nanos| duration(Duration::from_nanos(nanos));
+    let [least, mean, most] = [rtt.min_ns, rtt.mean_ns, rtt.max_ns].map(words);
+    buffer.push(b'\n');
+    say(buffer, format_args!("round trip min {least}, mean {mean}, max {most}"));
+    let further = [(rtt.p50_ns, "p50"), (rtt.p99_ns, "p99"), (rtt.stddev_ns, "stddev"), (rtt.jitter_ns, "jitter")];
+    let further: Vec<String> =
+        further.into_iter().filter_map(|(figure, name)| Some(format!("{name} {}", words(figure?)))).collect();
+    if rtt.count > 1 && !further.is_empty() {
+        buffer.push(b'\n');
+        say(buffer, format_args!("           {}", further.join(", ")));
     }
 }
 
@@ -162,23 +184,34 @@ pub(crate) fn append_pinger(buffer: &mut Vec<u8>, took: Duration, totals: &Total
 const RUNS: usize = 10;
 
 /// Appends the totals of one target of a pinger, on one line.
-pub(crate) fn append_ping_target(buffer: &mut Vec<u8>, target: &str, totals: &Totals) {
+pub(crate) fn append_ping_target(buffer: &mut Vec<u8>, target: &TargetSummary<'_>, explores: bool) {
     let words = |nanos| duration(Duration::from_nanos(nanos));
-    say(buffer, format_args!("{target}: "));
-    append_pings(buffer, totals);
-    if let Some(rtt) = &totals.rtt {
+    match target.name {
+        Some(name) => say(buffer, format_args!("{name} ({}): ", target.target)),
+        None => say(buffer, format_args!("{}: ", target.target)),
+    }
+    append_pings(buffer, explores, target.totals);
+    if let (Some(rtt), false) = (&target.totals.rtt, explores) {
         let [least, mean, most] = [rtt.min_ns, rtt.mean_ns, rtt.max_ns].map(words);
-        say(buffer, format_args!(", {least} / {mean} / {most}"));
+        match rtt.count {
+            1 => say(buffer, format_args!(", round trip {mean}")),
+            _ => say(buffer, format_args!(", min {least}, mean {mean}, max {most}")),
+        }
     }
 }
 
-fn append_pings(buffer: &mut Vec<u8>, totals: &Totals) {
+/// Appends what became of probes. Where they are means to an end, their losses are none of the target's.
+fn append_pings(buffer: &mut Vec<u8>, explores: bool, totals: &Totals) {
     let [sent, received] = [totals.sent, totals.received].map(Option::unwrap_or_default);
+    if explores {
+        return say(buffer, format_args!("{} sent, the target answered {received}", count(sent, "probe")));
+    }
     say(buffer, format_args!("{sent} sent, {received} received"));
-    if let Some(ratio) = totals.loss_ratio {
-        let percent = format!("{:.4}", ratio * 100.0);
+    if sent > 0 {
+        // As ping(8) has it: all that was not answered in time.
+        let percent = format!("{:.4}", 100.0 - received as f64 / sent as f64 * 100.0);
         let percent = percent.trim_end_matches('0').trim_end_matches('.');
-        say(buffer, format_args!(", {percent} % lost"));
+        say(buffer, format_args!(", {percent} % loss"));
     }
     for (number, what) in [
         (totals.late, "late"),
@@ -193,7 +226,7 @@ fn append_pings(buffer: &mut Vec<u8>, totals: &Totals) {
             say(buffer, format_args!(", {number} {what}"));
         }
     }
-    for named in totals.icmp_errors_by_name.iter().flatten() {
+    for named in totals.icmp_errors_by_name.iter().chain(&totals.answers_by_name).flatten() {
         say(buffer, format_args!(", {} {}", named.count, named.name));
     }
 }

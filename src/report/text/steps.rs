@@ -4,8 +4,8 @@ use super::escape::append_preview;
 use super::{probes, say, tls};
 use crate::event::{
     Accept, Bind, Close, Connect, Corrupted, Duplicate, Event, Foreign, HeldBack, How, IcmpError, Late, Listen,
-    OptionValue, Outcome, Queue, Reason, Recv, Resolve, Round, Send, Setsockopt, Side, Socket, SynRetransmit, Tcp,
-    TcpFigures,
+    OptionValue, Outcome, Proxy, ProxyProtocol, Queue, Reason, Recv, Resolve, ResolvedBy, Round, Send, Setsockopt,
+    Side, Socket, SynRetransmit, Tcp, TcpFigures,
 };
 use crate::report::people::{bytes_short, count, duration};
 
@@ -23,6 +23,8 @@ pub(crate) fn append(buffer: &mut Vec<u8>, event: &Event<'_>, is_verbose: bool, 
         Event::Connect(connect) => append_connect(buffer, connect),
         Event::OwnCertificate(own) => tls::append_own(buffer, own),
         Event::Tls(handshake) => tls::append(buffer, handshake, is_verbose),
+        Event::Proxy(proxy) => append_proxy(buffer, proxy),
+        Event::ProxyProtocol(header) => append_proxy_protocol(buffer, header),
         Event::Send(send) => append_send(buffer, send, has_preview),
         Event::Recv(recv) => append_recv(buffer, recv, has_preview),
         Event::Eof(eof) => say(buffer, format_args!("#{} eof", eof.conn)),
@@ -185,6 +187,40 @@ fn append_connect(buffer: &mut Vec<u8>, connect: &Connect<'_>) {
         say(buffer, format_args!(", MPTCP {}", mptcp.name()));
     }
     buffer.push(b')');
+}
+
+fn append_proxy(buffer: &mut Vec<u8>, proxy: &Proxy<'_>) {
+    let Proxy { conn, protocol, target, reply, .. } = proxy;
+    say(buffer, format_args!("#{conn} proxy {} ({protocol}) to {target}", proxy.proxy));
+    match proxy.resolved_by {
+        Some(ResolvedBy::Proxy) => say(buffer, format_args!(", looked up there")),
+        Some(ResolvedBy::Local) => say(buffer, format_args!(", looked up here")),
+        None => {}
+    }
+    say(buffer, format_args!(": {reply}"));
+    if let Some(bound) = proxy.bound {
+        say(buffer, format_args!(", from {bound}"));
+    }
+    say(buffer, format_args!(" ({}", duration(proxy.duration)));
+    if let Some(authentication) = proxy.authentication {
+        say(buffer, format_args!(", {authentication} authentication"));
+    }
+    buffer.push(b')');
+}
+
+fn append_proxy_protocol(buffer: &mut Vec<u8>, header: &ProxyProtocol<'_>) {
+    say(buffer, format_args!("#{} proxy-protocol v{}", header.conn, header.version));
+    match (header.proxied_peer, header.proxied_local) {
+        (Some(peer), Some(local)) => say(buffer, format_args!(" {peer} to {local}")),
+        _ => say(buffer, format_args!(" {}", header.command)),
+    }
+    for tlv in header.tlvs {
+        match tlv.name {
+            Some(name) => say(buffer, format_args!(", {name} ")),
+            None => say(buffer, format_args!(", type {:#04x} ", tlv.kind)),
+        }
+        append_preview(buffer, tlv.data.0);
+    }
 }
 
 fn append_bind(buffer: &mut Vec<u8>, bind: &Bind<'_>) {

@@ -2,8 +2,8 @@
 
 use std::time::{Duration, SystemTime};
 
-use super::{Tone, paint, probes, say};
-use crate::address::Address;
+use super::{Probed, Tone, paint, probes, say};
+use crate::error::{ExitCode, Step};
 use crate::event::{Check, CheckOutcome, Distribution, Event, Interim, Outcome, Summary, Totals};
 use crate::report::Screen;
 use crate::report::people::{byte_count, count, duration, moment};
@@ -33,8 +33,14 @@ pub(crate) fn append_check(buffer: &mut Vec<u8>, screen: Screen, check: &Check<'
 }
 
 /// Appends how a probe of one address came out.
-pub(crate) fn append_probe(buffer: &mut Vec<u8>, screen: Screen, peer: &Address, event: &Event<'_>) {
+pub(crate) fn append_probe(buffer: &mut Vec<u8>, screen: Screen, peer: &Probed<'_>, event: &Event<'_>) {
     let (tone, word) = match event {
+        Event::Error(error) if error.step == Step::Proxy => match error.exit_code {
+            ExitCode::Refused => (Tone::Warning, "refused"),
+            ExitCode::Unreachable => (Tone::Error, "unreachable"),
+            ExitCode::NoAnswer => (Tone::Error, "silent"),
+            _ => (Tone::Error, "failed"),
+        },
         Event::Error(error) => match error.errno {
             Some("ECONNREFUSED") => (Tone::Warning, "refused"),
             Some("ENETUNREACH" | "EHOSTUNREACH" | "ENETDOWN" | "EHOSTDOWN") => (Tone::Error, "unreachable"),
@@ -49,6 +55,7 @@ pub(crate) fn append_probe(buffer: &mut Vec<u8>, screen: Screen, peer: &Address,
     say(buffer, format_args!(" {peer}"));
     match event {
         Event::Connect(connect) => say(buffer, format_args!(" {}", duration(connect.duration))),
+        Event::Proxy(proxy) => say(buffer, format_args!(" {}", duration(proxy.duration))),
         Event::Error(error) if word == "failed" => say(buffer, format_args!(" {}", error.message)),
         _ => {}
     }
@@ -97,7 +104,7 @@ fn append_totals(buffer: &mut Vec<u8>, tally: Tally, took: Duration, totals: &To
         Tally::Datagrams => append_datagrams(buffer, took, totals),
         Tally::Sender { .. } => probes::append_sender(buffer, took, totals),
         Tally::Receiver { .. } => probes::append_receiver(buffer, took, totals),
-        Tally::Pinger(_) => probes::append_pinger(buffer, took, totals),
+        Tally::Pinger { explores, .. } => probes::append_pinger(buffer, took, explores, totals),
         Tally::Client => append_client(buffer, took, totals),
         Tally::Rounds => append_rounds(buffer, took, totals),
         Tally::Doctor => append_doctor(buffer, totals),

@@ -3,15 +3,14 @@
 
 use std::collections::{HashMap, HashSet};
 
-use crate::address::Address;
 use crate::error::Step;
 use crate::event::Event;
 
 /// What has failed, and has not come out well since.
 #[derive(Debug, Default)]
 pub(crate) struct Tries {
-    /// The line of each address, and its place in the order of the last tries.
-    lines: HashMap<Address, (usize, Vec<u8>)>,
+    /// The line of each address or target, and its place in the order of the last tries.
+    lines: HashMap<String, (usize, Vec<u8>)>,
     told: usize,
     /// Names that did not resolve.
     names: HashSet<String>,
@@ -21,11 +20,11 @@ pub(crate) struct Tries {
 
 impl Tries {
     /// Notes the line of an address: kept back where it failed, and forgotten where it is open.
-    pub(crate) fn note(&mut self, peer: &Address, failed: Option<Vec<u8>>) {
+    pub(crate) fn note(&mut self, peer: String, failed: Option<Vec<u8>>) {
         self.told += 1;
         match failed {
-            Some(line) => drop(self.lines.insert(peer.clone(), (self.told, line))),
-            None => drop(self.lines.remove(peer)),
+            Some(line) => drop(self.lines.insert(peer, (self.told, line))),
+            None => drop(self.lines.remove(&peer)),
         }
     }
 

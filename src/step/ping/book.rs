@@ -180,7 +180,7 @@ pub(super) struct Book {
     ends: Vec<Option<ExitCode>>,
     answered: u32,
     /// Of each target how many were sent, and how many answered in time; where that is asked for.
-    pub(super) losses: Option<Vec<(u64, u64)>>,
+    pub(super) losses: Option<HashMap<(u32, u8), (u64, u64)>>,
     /// The longest round trip, and whose clock the last one is of.
     pub(super) longest: Duration,
     pub(super) clock: Option<Clock>,
@@ -239,7 +239,7 @@ impl Book {
             next: if many { vec![0; count] } else { Vec::new() },
             ends: vec![None; count],
             answered: 0,
-            losses: counts_losses.then(|| vec![(0, 0); count]),
+            losses: counts_losses.then(HashMap::new),
             longest: Duration::ZERO,
             clock: None,
             unsent: None,
@@ -398,14 +398,15 @@ impl Book {
     /// Reports that a probe went.
     pub(super) fn sent(&mut self, number: u64, packet: &[u8], lateness: Option<event::Lateness>, missed: u64) {
         let Some(flight) = self.flight(number) else { return };
-        if let Some((sent, _)) = self.losses.as_mut().and_then(|losses| losses.get_mut(flight.target as usize)) {
-            *sent += 1;
+        if let Some(losses) = &mut self.losses {
+            losses.entry((flight.target, flight.hops)).or_default().0 += 1;
         }
         let peer = self.targets.address(flight.target);
         self.tell(event::Send {
             peer: Some(&peer),
             sequence: Some(flight.sequence),
             probe: Some((flight.target, hops(flight.hops))),
+            name: self.targets.name(flight.target).filter(|_| flight.sequence == 0),
             lateness,
             missed,
             ..event::Send::on(None, packet.len(), packet)
@@ -431,14 +432,15 @@ impl Book {
         lateness: Option<event::Lateness>,
         missed: u64,
     ) {
-        if let Some((sent, _)) = self.losses.as_mut().and_then(|losses| losses.get_mut(due.target as usize)) {
-            *sent += count;
+        if let Some(losses) = &mut self.losses {
+            losses.entry((due.target, due.hops.unwrap_or(0))).or_default().0 += count;
         }
         let peer = self.targets.address(due.target);
         self.door.count(event::Send {
             peer: Some(&peer),
             sequence: Some(due.sequence),
             probe: Some((due.target, due.hops)),
+            name: self.targets.name(due.target).filter(|_| due.sequence == 0),
             lateness,
             missed,
             bytes,
@@ -574,6 +576,11 @@ impl Book {
         self.held
     }
 
+    /// Returns how many probes wait.
+    pub(super) fn waiting(&self) -> u64 {
+        self.open
+    }
+
     /// Returns whether no probe waits.
     pub(super) fn is_settled(&self) -> bool {
         self.open == 0
@@ -618,10 +625,18 @@ impl Book {
         self.longest
     }
 
-    /// Returns the greatest loss of any target: a share from 0 to 1.
-    pub(super) fn greatest_loss(&self) -> f64 {
-        let losses = self.losses.iter().flatten().filter(|(sent, _)| *sent > 0);
-        losses.map(|(sent, got)| 1.0 - *got as f64 / *sent as f64).fold(0.0, f64::max)
+    /// Returns the target that lost the greatest share of its probes, from 0 to 1: of a trace, of those that
+    /// were to go as far as it is.
+    pub(super) fn greatest_loss(&self) -> Option<(u32, f64)> {
+        let is_of_target =
+            |(target, hops): (u32, u8)| hops == 0 || self.reached.get(&target).is_none_or(|last| *last == hops);
+        let losses = self
+            .losses
+            .iter()
+            .flatten()
+            .filter(|((target, hops), (sent, _))| *sent > 0 && is_of_target((*target, *hops)));
+        let shares = losses.map(|((target, _), (sent, got))| (*target, 1.0 - *got as f64 / *sent as f64));
+        shares.max_by(|one, other| one.1.total_cmp(&other.1))
     }
 
     /// Returns what each target has come to: silence is no answer.

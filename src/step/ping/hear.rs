@@ -220,10 +220,8 @@ impl Book {
             true => self.tell(event::Late(event)),
             false => self.tell(event),
         }
-        if let Some((_, got)) = self.losses.as_mut().and_then(|losses| losses.get_mut(flight.target as usize))
-            && !is_late
-        {
-            *got += 1;
+        if let (Some(losses), false) = (&mut self.losses, is_late) {
+            losses.entry((flight.target, flight.hops)).or_default().1 += 1;
         }
         self.longest = self.longest.max(trip.took);
         self.clock = Some(trip.clock);
@@ -312,14 +310,7 @@ impl Book {
         self.tell(event);
         // An error from the target itself, or one that no hop on the way sends, ends the way there.
         let is_on_the_way = (!is_v6 && kind == 11) || (is_v6 && kind == 3);
-        if flight.hops > 0 && is_on_the_way {
-            // It was to end there.
-            if let Some((sent, _)) = self.losses.as_mut().and_then(|losses| losses.get_mut(flight.target as usize))
-                && is_first
-            {
-                *sent = sent.saturating_sub(1);
-            }
-        } else {
+        if flight.hops == 0 || !is_on_the_way {
             let is_port = (is_v6, kind, code) == (false, 3, 3) || (is_v6, kind, code) == (true, 1, 4);
             self.refused(flight.target, if is_port { ExitCode::Refused } else { ExitCode::Unreachable });
         }

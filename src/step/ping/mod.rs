@@ -245,9 +245,15 @@ impl Pinger {
         self.book.is_settled()
     }
 
-    /// Ends the run: what waits is lost, unless its answer lies there already.
-    pub fn give_up(&mut self) {
+    /// Ends the run: what waits is lost, unless its answer lies there already. Where the run was cut short
+    /// that is said, for nobody has waited long enough to know.
+    pub fn give_up(&mut self, is_cut_short: bool) {
         let _reported = self.take_all();
+        let waiting = self.book.waiting();
+        if is_cut_short && waiting > 0 {
+            let message = format!("told to stop while answers to {waiting} probes were waited for: they count as lost");
+            self.door.warn_once("stopped", &message);
+        }
         self.book.give_up(Instant::now());
         for lane in &mut self.lanes {
             lane.tell_drops(&self.door);
@@ -311,9 +317,9 @@ impl Pinger {
         self.book.unsent
     }
 
-    /// Returns the greatest loss of any target: a share from 0 to 1.
+    /// Returns the target that lost the greatest share of its probes, from 0 to 1.
     #[must_use]
-    pub fn greatest_loss(&self) -> f64 {
+    pub fn greatest_loss(&self) -> Option<(u32, f64)> {
         self.book.greatest_loss()
     }
 
@@ -326,6 +332,13 @@ impl Pinger {
     pub fn tell_path_mtu(&self, target: u32, path_mtu: u64, from: Option<IpAddr>, silent: bool) {
         let address = self.book.targets.address(target);
         self.door.emit(event::PathMtu { target: &address, path_mtu, from, silent, number: target });
+    }
+
+    /// Reports that a path's MTU cannot be found, for the target does not answer.
+    pub fn warn_of_no_mtu(&self, target: u32) {
+        let target = self.book.targets.address(target);
+        self.door
+            .warn("path-mtu-unknown", &format!("{target} does not answer: nothing says what passes on the way to it"));
     }
 
     /// Returns the MTU of the interface that leads to a target, in bytes: what is known of the way behind

@@ -1,5 +1,6 @@
 //! The targets of a pinger: addresses by number, those that lie in a row as one block.
 
+use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use socket2::SockAddr;
@@ -14,6 +15,8 @@ pub struct Targets {
     len: u32,
     /// 0 where probes have none.
     port: u16,
+    /// The names that were looked up, by the number of the target.
+    names: HashMap<u32, String>,
 }
 
 /// Addresses in a row.
@@ -43,6 +46,17 @@ impl Targets {
         };
         self.blocks.push(Block { first: self.len, ip, interface });
         self.len += 1;
+    }
+
+    /// Adds an address of a name that was looked up.
+    pub fn push_named(&mut self, address: &Address, name: &str) {
+        self.names.insert(self.len, name.to_owned());
+        self.push(address);
+    }
+
+    /// Returns the name that was looked up for a target.
+    pub(super) fn name(&self, number: u32) -> Option<&str> {
+        self.names.get(&number).map(String::as_str)
     }
 
     /// Adds so many addresses from one on.

@@ -144,6 +144,12 @@ impl Stream {
         }
     }
 
+    /// Returns who is at the other end.
+    #[must_use]
+    pub fn peer(&self) -> &Address {
+        &self.peer
+    }
+
     pub(super) fn kind(&self) -> SocketKind {
         self.kind
     }
@@ -187,7 +193,7 @@ impl Stream {
 
     /// Reports what a failed call on this connection gave, and keeps that for its close.
     pub(super) fn failed_io(&self, step: Step, error: &io::Error) -> Failed {
-        if step == Step::Recv {
+        if matches!(step, Step::Recv | Step::Proxy | Step::ProxyProtocol) {
             self.at_eof.store(true, Ordering::Relaxed);
         }
         self.ending.broke(error);

@@ -11,7 +11,7 @@ use expect_test::{Expect, expect};
 
 use super::*;
 use crate::address::Address;
-use crate::error::Step;
+use crate::error::{ExitCode, Step};
 use crate::event::{self, OptionValue, Totals};
 use crate::report::tests::{Kept, settings};
 use crate::stats::Tally;
@@ -101,6 +101,7 @@ fn error<'a>(message: &'a str, hint: Option<&'a str>) -> Event<'a> {
         conn: None,
         target: None,
         duration: None,
+        exit_code: ExitCode::Local,
         explained: Duration::ZERO,
     }
     .into()

@@ -227,7 +227,11 @@ fn rounds_are_told_and_added_up_with_their_outages() {
             and 3 further outages
         "#]],
     );
-    let table = Settings { results: Results::Probe { many: true, again: false }, steps: Steps::Hidden, ..rounds };
+    let table = Settings {
+        results: Results::Probe { many: true, again: false, proxied: false },
+        steps: Steps::Hidden,
+        ..rounds
+    };
     check(
         table,
         &events[4..],
@@ -241,4 +245,87 @@ fn rounds_are_told_and_added_up_with_their_outages() {
     );
     let verbose = Settings { steps: Steps::Verbose, ..rounds };
     assert_eq!(shown(verbose, &events[..1]).1, "  0.001000 round 3 of h:80 ok (0.212 ms)\n");
+}
+
+#[test]
+fn a_way_through_proxies_is_told() {
+    let (peer, local) = (address(4711), address(80));
+    let proxy = event::Proxy {
+        conn: 1,
+        proxy: "near:1080",
+        protocol: "socks5",
+        target: "far:3128",
+        resolved_by: Some(event::ResolvedBy::Local),
+        authentication: Some("password"),
+        bound: Some("10.0.0.1:4711"),
+        reply: "succeeded",
+        code: 0,
+        bytes_sent: 1,
+        bytes_received: 2,
+        duration: Duration::from_millis(3),
+        is_last: false,
+    };
+    let tlvs = [
+        event::Tlv { kind: 1, name: Some("alpn"), data: event::Payload(b"h2") },
+        event::Tlv { kind: 0xEA, name: None, data: event::Payload(b"\x1b") },
+    ];
+    let header = event::ProxyProtocol {
+        conn: 1,
+        version: 2,
+        command: "proxy",
+        proxied_peer: Some(&peer),
+        proxied_local: Some(&local),
+        tlvs: &tlvs,
+        bytes: 28,
+        duration: None,
+    };
+    let last = event::Proxy {
+        proxy: "far:3128",
+        protocol: "http",
+        target: "x:80",
+        resolved_by: Some(event::ResolvedBy::Proxy),
+        authentication: None,
+        bound: None,
+        reply: "200 \x1bOK",
+        is_last: true,
+        ..proxy.clone()
+    };
+    let unknown = event::ProxyProtocol {
+        command: "unknown",
+        proxied_peer: None,
+        proxied_local: None,
+        tlvs: &[],
+        ..header.clone()
+    };
+    let refused = Error {
+        step: Step::Proxy,
+        errno: None,
+        code: None,
+        name: None,
+        message: "proxy far:3128: no",
+        hint: None,
+        peer: Some(&peer),
+        local: None,
+        conn: Some(1),
+        target: Some("y:80"),
+        duration: None,
+        exit_code: ExitCode::Refused,
+        explained: Duration::ZERO,
+    };
+    let events = [proxy.into(), last.into(), header.into(), unknown.into(), refused.into()];
+    check(
+        Settings { results: Results::Probe { many: false, again: false, proxied: true }, ..settings() },
+        &events,
+        expect![[r#"
+            open        x:80 3.000 ms
+            refused     y:80
+        "#]],
+        expect![[r#"
+              0.001000 #1 proxy near:1080 (socks5) to far:3128, looked up here: succeeded, from 10.0.0.1:4711 (3.000 ms, password authentication)
+              0.002000 #1 proxy far:3128 (http) to x:80, looked up there: 200 \x1bOK (3.000 ms)
+              0.003000 #1 proxy-protocol v2 127.0.0.1:4711 to 127.0.0.1:80, alpn "h2", type 0xea "\x1b"
+              0.004000 #1 proxy-protocol v2 unknown
+            error: proxy far:3128: no
+        "#]],
+    );
 }

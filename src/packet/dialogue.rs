@@ -1,0 +1,177 @@
+//! What the dialogues with proxies have in common: what goes in, and what each comes to.
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+
+use crate::error::ExitCode;
+
+/// Where a proxy is to connect to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Destination {
+    /// An address and its port.
+    Address(SocketAddr),
+    /// A name, which the proxy looks up, and a port.
+    Name(String, u16),
+}
+
+impl fmt::Display for Destination {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Address(address) => SocketAddr::new(address.ip(), address.port()).fmt(f),
+            Self::Name(name, port) => write!(f, "{name}:{port}"),
+        }
+    }
+}
+
+/// A user's name and password. Shown nowhere: `Debug` leaves the password out.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Credentials {
+    /// The name.
+    pub user: String,
+    /// The password.
+    pub password: String,
+}
+
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Credentials").field("user", &self.user).finish_non_exhaustive()
+    }
+}
+
+/// A dialogue with a proxy: bytes in, and what that comes to.
+pub trait Dialogue: Send {
+    /// Returns what is sent first.
+    fn begin(&mut self) -> Vec<u8>;
+
+    /// Takes what has come, or the begin of it: how many bytes belong to the dialogue, and what they
+    /// come to. It takes none that belong to whoever speaks after the proxy.
+    fn take(&mut self, bytes: &[u8]) -> (usize, Progress);
+
+    /// Returns what is known already of an answer that has not come whole: the rest changes nothing.
+    fn settled(&self) -> Option<Progress> {
+        None
+    }
+
+    /// Returns what it means that the proxy closes now, where it means something.
+    fn at_end(&self) -> Option<Progress> {
+        self.settled()
+    }
+}
+
+/// What a dialogue has come to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// More must come.
+    More,
+    /// This is to be sent, then more must come.
+    Send(Vec<u8>),
+    /// The way to the destination is open: what comes next is the destination's.
+    Granted(Grant),
+    /// The proxy said no.
+    Refused(Refusal),
+    /// The proxy wants to know who we are, on a connection of its own.
+    Challenged(Challenge),
+    /// What came is no answer of this protocol; in words.
+    Malformed(String),
+}
+
+/// How a proxy said yes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Grant {
+    /// The number of its reply.
+    pub code: u16,
+    /// Its reply in words.
+    pub reply: String,
+    /// From where it has connected, where it says so.
+    pub bound: Option<String>,
+    /// How we said who we are, where it asked for that.
+    pub authentication: Option<&'static str>,
+}
+
+/// How a proxy said no.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// What happened, and the reply that says so.
+    pub words: String,
+    /// What that means for the run.
+    pub code: ExitCode,
+}
+
+impl Refusal {
+    pub(super) fn new(code: ExitCode, words: impl Into<String>) -> Self {
+        Self { words: words.into(), code }
+    }
+}
+
+/// How an HTTP proxy wants to be told who we are (RFC 9110, 11.3).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Challenge(pub(super) super::http_auth::Scheme);
+
+/// Bytes that are gathered until there are as many as a message has.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Gathered(pub(super) Vec<u8>);
+
+impl Gathered {
+    /// Takes bytes until there are `whole`; returns how many it took.
+    pub(super) fn up_to(&mut self, whole: usize, bytes: &[u8]) -> usize {
+        let taken = whole.saturating_sub(self.0.len()).min(bytes.len());
+        self.0.extend_from_slice(&bytes[..taken]);
+        taken
+    }
+}
+
+/// Returns the begin of what came, in quotes, fit for a message.
+pub(super) fn quoted(bytes: &[u8]) -> String {
+    const MOST: usize = 32;
+    let more = if bytes.len() > MOST { "…" } else { "" };
+    format!("\"{}\"{more}", bytes[..bytes.len().min(MOST)].escape_ascii())
+}
+
+/// Returns an address of 4 or 16 bytes.
+pub(super) fn ip(bytes: &[u8]) -> Option<IpAddr> {
+    match bytes.len() {
+        4 => <[u8; 4]>::try_from(bytes).ok().map(IpAddr::from),
+        _ => <[u8; 16]>::try_from(bytes).ok().map(IpAddr::from),
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    /// Feeds a dialogue in pieces of a size; returns all that was sent, what it came to, and what it
+    /// left.
+    pub(crate) fn feed(dialogue: &mut dyn Dialogue, mut bytes: &[u8], size: usize) -> (Vec<u8>, Progress, Vec<u8>) {
+        let mut sent = dialogue.begin();
+        while !bytes.is_empty() {
+            let piece = &bytes[..size.min(bytes.len())];
+            let (taken, progress) = dialogue.take(piece);
+            assert!(taken <= piece.len());
+            bytes = &bytes[taken..];
+            match progress {
+                Progress::More => assert_eq!(taken, piece.len(), "it waits for more, and there is more"),
+                Progress::Send(more) => sent.extend(more),
+                ended => return (sent, ended, bytes.to_vec()),
+            }
+        }
+        (sent, Progress::More, Vec::new())
+    }
+
+    /// Feeds anything in pieces of anything: it must end, and take no more than there is.
+    pub(crate) fn survives(mut dialogue: impl Dialogue, bytes: &[u8], size: usize) {
+        let _ = feed(&mut dialogue, bytes, size.max(1));
+        let _ = (dialogue.settled(), dialogue.at_end());
+    }
+
+    #[test]
+    fn a_password_is_not_shown() {
+        let credentials = Credentials { user: "joe".into(), password: "geheim".into() };
+        assert!(!format!("{credentials:?}").contains("geheim"));
+    }
+
+    #[test]
+    fn destinations_are_written_as_addresses_are() {
+        assert_eq!(Destination::Name("x.example".into(), 80).to_string(), "x.example:80");
+        assert_eq!(Destination::Address("[::1]:80".parse().unwrap()).to_string(), "[::1]:80");
+    }
+}
