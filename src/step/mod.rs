@@ -35,6 +35,7 @@ mod proxy_protocol;
 mod queue;
 mod race;
 mod resolve;
+mod roots;
 mod round;
 mod runtime;
 mod schedule;
@@ -74,6 +75,7 @@ pub use proxy::{Asked, Hop, Lost, ask};
 pub use proxy_protocol::{announce, read_header};
 pub use race::{connect, further};
 pub use resolve::{resolve, resolve_host};
+pub use roots::SystemRoots;
 pub use round::{Grid, round};
 pub use runtime::{aside, run};
 pub use schedule::Schedule;
@@ -84,7 +86,7 @@ pub use stdin::{Chunks, Stdin};
 pub use stop::{Cause, Stop};
 pub use stream::{Recvd, Sent, Stream};
 pub use thread::{Halt, Woken, on_privileged, on_thread, processor_time};
-pub use tls::{ClientTls, ServerTls, SystemRoots, system_roots};
+pub use tls::{ClientTls, ServerTls, system_roots};
 pub use udp::{
     Drained, Fate, Joining, Ready, Receiver, Reflector, Sending, Udp, UdpWords, Whole, udp_receiver, udp_sender,
 };

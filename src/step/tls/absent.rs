@@ -3,13 +3,12 @@
 use std::convert::Infallible;
 use std::io;
 use std::net::IpAddr;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use socket2::Socket;
 use tokio::io::unix::AsyncFd;
 
-use super::{Door, Failed, Recvd, Sent, Stream};
+use super::{Door, Failed, Recvd, Sent, Stream, SystemRoots};
 use crate::args::{self, Fault, Target};
 use crate::error::{Error, ExitCode, Step};
 use crate::packet::starttls::Protocol;
@@ -69,19 +68,6 @@ impl ServerTls {
     ) -> Result<Self, Failed> {
         Err(absent(door))
     }
-}
-
-/// The root certificates of this system.
-#[derive(Clone, Debug, Default)]
-pub struct SystemRoots {
-    /// How many can be used.
-    pub usable: usize,
-    /// How many cannot.
-    pub unusable: usize,
-    /// Where they were looked for.
-    pub places: Vec<PathBuf>,
-    /// What could not be read.
-    pub errors: Vec<String>,
 }
 
 /// Returns that no root certificates were looked for.

@@ -22,7 +22,7 @@ use super::trust::{Doorkeeper, Judge};
 use crate::args::{self, Fault, TlsTerms, TlsVersion};
 use crate::error::{Error, ExitCode, Step};
 use crate::event;
-use crate::step::{Door, Failed};
+use crate::step::{Door, Failed, SystemRoots};
 
 /// How a client speaks TLS: the same for all its connections.
 #[derive(Debug)]
@@ -44,19 +44,6 @@ pub struct ServerTls {
     pub(super) asks: bool,
     pub(super) is_cut: bool,
     pub(super) bound: Duration,
-}
-
-/// The root certificates of this system.
-#[derive(Clone, Debug, Default)]
-pub struct SystemRoots {
-    /// How many can be used.
-    pub usable: usize,
-    /// How many cannot.
-    pub unusable: usize,
-    /// Where they were looked for.
-    pub places: Vec<PathBuf>,
-    /// What could not be read.
-    pub errors: Vec<String>,
 }
 
 impl ClientTls {

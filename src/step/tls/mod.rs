@@ -18,7 +18,7 @@ mod starttls;
 mod traffic;
 mod trust;
 
-pub use material::{ClientTls, ServerTls, SystemRoots, system_roots};
+pub use material::{ClientTls, ServerTls, system_roots};
 
 /// The TLS of one connection, after its handshake.
 pub(super) struct Session {
