@@ -65,9 +65,10 @@ back goes to stdout. --measure needs the other end: `sockeye udp-listen 862 --me
 Exit: after the last send it stays for ICMP errors, 50 ms or as long as --wait says: a port that nobody listens on is \
 exit 7. With --wait, 0 when all are answered, 1 when some are, 8 when none is; with --measure, 0 when any is.
 
---interval and --rate are met to the microsecond, at a price: before each send up to 100 µs are spun away, so from \
-some 10,000/s on a whole core is busy. `cpu_ns` in the JSON summary says how much it was, `send_lateness` how well it \
-went. What cannot be made up for within 100 ms is not sent later as a burst. Ctrl-\\ (SIGQUIT) prints the totals so far.")]
+--interval and --rate are met to the microsecond, at a price: before each send 100 µs are spun away (more where this \
+machine wakes later than that), so from some 10,000/s on a whole core is busy. `cpu_ns` in the JSON summary says how \
+much it was, `send_lateness` how well it went. What cannot be made up for within 100 ms is not sent later as a burst. \
+Ctrl-\\ (SIGQUIT) prints the totals so far.")]
 #[command(mut_arg("send_buffer", |arg| arg.help(
     "Send buffer in bytes (SO_SNDBUF; past the limit SO_SNDBUFFORCE where permitted) [default: the system's, with \
      --rate or --flood 4MiB]"

@@ -3,7 +3,7 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -17,14 +17,41 @@ use super::{Cause, Door, Failed, Stop};
 use crate::error::{Error, ExitCode, Step};
 use crate::sys;
 
-/// How long before an exact time the wait in the kernel ends and the spin begins: longer than a
-/// timer is late on a machine that is not overloaded.
+/// How long before an exact time the wait in the kernel ends and the spin begins, at the least: longer
+/// than a timer is late on a processor that is awake.
 const SPIN: Duration = Duration::from_micros(100);
+/// The most, for a processor that sleeps so deeply between its times that it wakes later than that.
+const MOST_SPIN: Duration = Duration::from_millis(2);
+/// The share of a wait that may be spun, beyond the least: what it costs of a processor.
+const SHARE: u32 = 5;
 
-/// Tells a thread that the run is over.
+/// Tells a thread that the run is over, and waits for it.
 pub struct Halt {
     is_set: AtomicBool,
     event: EventFd,
+    wakes: Wakes,
+}
+
+/// How late the timers of a thread have been of late.
+#[derive(Default)]
+struct Wakes {
+    /// In nanoseconds. Only the thread that waits uses it: atomic for the sake of the type alone.
+    late: AtomicU64,
+}
+
+impl Wakes {
+    /// Returns how long before a time that is so far away the spin has to begin.
+    fn lead(&self, left: Duration) -> Duration {
+        let late = Duration::from_nanos(self.late.load(Ordering::Relaxed));
+        (late + late / 2).min(left / SHARE).clamp(SPIN, MOST_SPIN)
+    }
+
+    /// Notes how late a timer was: the worst counts, and is forgotten by a 32nd each time.
+    fn note(&self, late: Duration) {
+        let before = self.late.load(Ordering::Relaxed);
+        let late = u64::try_from(late.min(MOST_SPIN).as_nanos()).unwrap_or(u64::MAX);
+        self.late.store(late.max(before - before / 32), Ordering::Relaxed);
+    }
 }
 
 /// What ended a wait.
@@ -46,7 +73,7 @@ pub enum Woken {
 impl Halt {
     fn new() -> io::Result<Self> {
         let event = EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?;
-        Ok(Self { is_set: AtomicBool::new(false), event })
+        Ok(Self { is_set: AtomicBool::new(false), event, wakes: Wakes::default() })
     }
 
     fn set(&self) {
@@ -62,27 +89,28 @@ impl Halt {
     }
 
     /// Waits until the socket has something, at most until a time: that is met to the microsecond,
-    /// at the price of a processor for the last 100 µs before it.
+    /// at the price of a processor for the last 100 µs before it; for up to 2 ms and a fifth of the
+    /// wait where the timers of this machine are that late.
     pub(super) fn wait_exactly(&self, socket: BorrowedFd<'_>, until: Instant) -> Woken {
         self.wait_any_exactly(&[socket], until)
     }
 
     /// Waits likewise until any of several sockets has something.
     pub(super) fn wait_any_exactly(&self, sockets: &[BorrowedFd<'_>], until: Instant) -> Woken {
-        loop {
-            let left = until.saturating_duration_since(Instant::now());
-            if left > SPIN {
-                match self.wait_any(sockets, Some(left - SPIN)) {
-                    Woken::Time => continue,
-                    woken => return woken,
-                }
+        let began = Instant::now();
+        let left = until.saturating_duration_since(began);
+        let lead = self.wakes.lead(left);
+        if left > lead {
+            match self.wait_any(sockets, Some(left - lead)) {
+                Woken::Time => self.wakes.note((began + (left - lead)).elapsed()),
+                woken => return woken,
             }
-            // Never yielded: beside a busy neighbour each yield gives a whole slice away.
-            while Instant::now() < until {
-                std::hint::spin_loop();
-            }
-            return if self.is_set() { Woken::Halted } else { Woken::Time };
         }
+        // Never yielded: beside a busy neighbour each yield gives a whole slice away.
+        while Instant::now() < until {
+            std::hint::spin_loop();
+        }
+        if self.is_set() { Woken::Halted } else { Woken::Time }
     }
 
     /// Waits until any of several sockets has something, at most for a duration where there is one.
@@ -187,4 +215,28 @@ async fn run<T: Send + 'static>(
 pub fn processor_time() -> Option<Duration> {
     let clock = nix::time::ClockId::CLOCK_PROCESS_CPUTIME_ID;
     nix::time::clock_gettime(clock).ok().map(Duration::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn where_timers_are_late_the_spin_begins_sooner_but_for_no_more_than_a_share() {
+        let (wakes, second) = (Wakes::default(), Duration::from_secs(1));
+        assert_eq!(wakes.lead(second), SPIN);
+        wakes.note(Duration::from_micros(20));
+        assert_eq!(wakes.lead(second), SPIN);
+        wakes.note(Duration::from_micros(400));
+        assert_eq!(wakes.lead(second), Duration::from_micros(600));
+        assert_eq!(wakes.lead(Duration::from_millis(1)), Duration::from_micros(200));
+        assert_eq!(wakes.lead(Duration::from_micros(50)), SPIN);
+        // One that was long away says nothing of the next.
+        wakes.note(second);
+        assert_eq!(wakes.lead(second), MOST_SPIN);
+        for _ in 0..200 {
+            wakes.note(Duration::from_micros(1));
+        }
+        assert_eq!(wakes.lead(second), SPIN);
+    }
 }
