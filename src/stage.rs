@@ -473,6 +473,10 @@ impl Audience for Wiring {
         self.report.as_ref().is_some_and(|report| report.wants(kind))
     }
 
+    fn heeds(&self, kind: Kind) -> bool {
+        self.report.as_ref().is_some_and(|report| report.heeds(kind))
+    }
+
     fn hear(&mut self, stamp: Stamp, event: &Event<'_>) {
         self.stats.record(stamp, event);
         if let Some(report) = &mut self.report {

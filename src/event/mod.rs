@@ -51,6 +51,11 @@ pub trait Audience: std::marker::Send {
     /// Returns whether anyone will see events of this kind; where not, what is costly to find out
     /// only for them need not be found out. Totals are counted in any case.
     fn wants(&self, kind: Kind) -> bool;
+    /// Returns whether events of this kind, though nobody sees them, change how others are shown; those that do
+    /// not are only added up. As with [`Audience::wants`] the answer never changes.
+    fn heeds(&self, _kind: Kind) -> bool {
+        true
+    }
     /// Takes one event.
     fn hear(&mut self, stamp: Stamp, event: &Event<'_>);
     /// Adds one event up that nobody is told of. `was_wanted` says that they wanted to be, and that it

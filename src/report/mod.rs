@@ -198,6 +198,13 @@ impl Report {
         self.has_json(kind) || matches!(&self.view, View::Text(text) if text.wants(kind))
     }
 
+    /// Returns whether events of this kind, though they may not be shown, change how others are; the answer
+    /// never changes.
+    #[must_use]
+    pub fn heeds(&self, kind: Kind) -> bool {
+        matches!(&self.view, View::Text(text) if text.heeds(kind))
+    }
+
     /// Takes one event.
     pub fn hear(&mut self, stamp: Stamp, event: &Event<'_>) {
         if let View::Text(text) = &mut self.view {

@@ -114,6 +114,15 @@ pub fn pass_credentials() -> Setting {
     Setting::int("SO_PASSCRED", SOL_SOCKET, libc::SO_PASSCRED, 1)
 }
 
+/// Returns the call that gives each record a time of receipt (SO_TIMESTAMP, socket(7); unix sockets have
+/// it since Linux 2.6.37). The end of a stream has none, so an empty record is told apart from it: by
+/// credentials it could be too, but these cost the sender of each record something, and give an unnamed
+/// socket a name.
+#[must_use]
+pub fn mark_records() -> Setting {
+    Setting::int("SO_TIMESTAMP", SOL_SOCKET, libc::SO_TIMESTAMP, 1)
+}
+
 /// Returns the call that lets a listener take data with the SYN, from so many at once.
 #[must_use]
 pub fn fast_open_queue(most: u32) -> Setting {

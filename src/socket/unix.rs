@@ -56,14 +56,6 @@ pub fn peer_groups(socket: &Socket) -> io::Result<Vec<u32>> {
     }
 }
 
-/// Asks for the credentials of each message's sender (SO_PASSCRED).
-///
-/// # Errors
-/// As setsockopt(2).
-pub fn pass_credentials(socket: &Socket, is_on: bool) -> io::Result<()> {
-    sys::set_int(socket.as_fd(), libc::SOL_SOCKET, libc::SO_PASSCRED, i32::from(is_on))
-}
-
 /// Returns the name of a process, where it may be seen (proc_pid_comm(5)).
 #[must_use]
 pub fn process_name(pid: i32) -> Option<String> {

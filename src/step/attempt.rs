@@ -17,7 +17,7 @@ use crate::address::Address;
 use crate::args::{Family, SocketOptions, UnixType};
 use crate::error::{Error, ExitCode, Step};
 use crate::event::{self, Kind};
-use crate::socket::options::{Role, fast_open_connect, icmp_errors_off};
+use crate::socket::options::{Role, fast_open_connect, icmp_errors_off, mark_records};
 use crate::socket::{self, Connecting, SocketKind};
 use crate::sys;
 
@@ -276,6 +276,9 @@ impl Won {
         });
         if let Some(setting) = icmp_errors_off(self.kind) {
             set(door, self.socket.get_ref(), &setting)?;
+        }
+        if self.kind.is_unix() && self.kind.has_records() {
+            set(door, self.socket.get_ref(), &mark_records())?;
         }
         let made = Made {
             kind: self.kind,

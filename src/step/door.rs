@@ -17,6 +17,8 @@ pub struct Door {
     started: Instant,
     /// A bit for each kind of event that someone will see.
     wanted: u64,
+    /// A bit for each kind that changes how others are shown, though nobody may see it.
+    heeded: u64,
     inner: Mutex<Inner>,
     /// Whether the audience had more to write than it should, when last asked.
     full: AtomicBool,
@@ -43,10 +45,13 @@ impl Door {
     /// whoever writes, when there is room again.
     #[must_use]
     pub fn new(started: Instant, audience: Box<dyn Audience>, drained: Arc<Notify>) -> Self {
-        let wanted = Kind::ALL.iter().filter(|kind| audience.wants(**kind)).fold(0, |bits, kind| bits | bit(*kind));
+        let bits = |has: &dyn Fn(Kind) -> bool| {
+            Kind::ALL.iter().filter(|kind| has(**kind)).fold(0, |bits, kind| bits | bit(*kind))
+        };
         Self {
             started,
-            wanted,
+            wanted: bits(&|kind| audience.wants(kind)),
+            heeded: bits(&|kind| audience.wants(kind) || audience.heeds(kind)),
             inner: Mutex::new(Inner {
                 audience: Some(audience),
                 last: Duration::ZERO,
@@ -89,7 +94,11 @@ impl Door {
         // Nobody sees the time of any other event that nobody sees: a clock less to be read.
         let time = if is_dated { SystemTime::now() } else { SystemTime::UNIX_EPOCH };
         let Some(audience) = &mut inner.audience else { return };
-        audience.hear(Stamp { time, elapsed }, &event);
+        let stamp = Stamp { time, elapsed };
+        match self.heeded & bit(event.kind()) != 0 {
+            true => audience.hear(stamp, &event),
+            false => audience.add(stamp, &event, false),
+        }
         if is_wanted && audience.is_full() {
             self.full.store(true, Ordering::Relaxed);
         }

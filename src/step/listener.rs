@@ -22,7 +22,7 @@ use crate::address::Address;
 use crate::args::SocketOptions;
 use crate::error::{Error, Step};
 use crate::event::{self, Kind};
-use crate::socket::options::{Role, pass_credentials};
+use crate::socket::options::{Role, mark_records};
 use crate::socket::{self, SocketKind, unix};
 use crate::sys::{self, Credentials};
 
@@ -188,7 +188,7 @@ impl Connection {
         // It tells an empty record from the peer's end.
         if kind.is_unix()
             && kind.has_records()
-            && let Err(failed) = set(&door, &socket, &pass_credentials())
+            && let Err(failed) = set(&door, &socket, &mark_records())
         {
             Self { door, socket, kind, conn, peer, opened }.close(event::Reason::Local);
             return Err(failed);

@@ -39,13 +39,15 @@ pub struct Message {
     /// Whether the kernel has dropped some that came with it, for want of room among ours
     /// (MSG_CTRUNC; there is room for all that one message may carry).
     pub has_dropped: bool,
-    /// Who sent it, where SO_PASSCRED is on. The end of a stream of records has none: so it is told
-    /// apart from an empty record.
+    /// Who sent it, where SO_PASSCRED is on.
     pub credentials: Option<Credentials>,
+    /// Whether it has a time of receipt, where SO_TIMESTAMP is on: the end of a stream of records has
+    /// none, and so is told apart from an empty record.
+    pub has_time: bool,
 }
 
-/// Room for what a message may carry besides its bytes: 253 descriptors (SCM_MAX_FD) and one set
-/// of credentials, aligned as control messages are.
+/// Room for what a message may carry besides its bytes: 253 descriptors (SCM_MAX_FD) one set
+/// of credentials and a time, aligned as control messages are.
 type Control = [MaybeUninit<u64>; 144];
 
 /// Which of the flags of recvmsg(2) are wanted.
@@ -108,6 +110,7 @@ pub fn recv_message(socket: BorrowedFd<'_>, buffer: &mut [u8], wanted: Wanted) -
         descriptors: Vec::new(),
         has_dropped: header.msg_flags & libc::MSG_CTRUNC != 0,
         credentials: None,
+        has_time: false,
     };
     if header.msg_controllen > 0 {
         // SAFETY: the header is what the kernel has filled in, and its control buffer still lives.
@@ -142,6 +145,7 @@ unsafe fn read_control(header: &libc::msghdr, message: &mut Message) {
                 message.credentials =
                     Some(Credentials { pid: credentials.pid, uid: credentials.uid, gid: credentials.gid });
             }
+            (libc::SOL_SOCKET, libc::SCM_TIMESTAMP) => message.has_time = true,
             _ => {}
         }
         // SAFETY: as above; it answers null at the end.

@@ -99,7 +99,15 @@ impl Text {
         is_result || self.tells(kind) || self.is_line(kind) || (is_drawn && self.charts.is_some())
     }
 
-    /// Takes one event. Those that are not wanted matter too: they end an answer.
+    /// Returns whether events of this kind matter though they are not shown: they end an answer, say. Of those
+    /// that come by the hundred thousand it is only said where something is made of them.
+    #[must_use]
+    pub fn heeds(&self, kind: Kind) -> bool {
+        let is_bulk = matches!(kind, Kind::Send | Kind::Recv | Kind::Reply);
+        !is_bulk || self.settings.results == Results::Peer || self.settings.hex_dump || self.charts.is_some()
+    }
+
+    /// Takes one event.
     pub fn hear(&mut self, stamp: Stamp, event: &Event<'_>) {
         let kind = event.kind();
         self.end_answer(kind);

@@ -25,11 +25,11 @@ impl Stream {
             self.foreign(&message, &from, &buffer[..bytes]);
             return Err(io::ErrorKind::Interrupted.into());
         }
-        // A stream ends with 0 bytes; a record of 0 bytes has its sender's credentials, the end of
-        // a stream of records has none; datagrams have no end.
+        // A stream ends with 0 bytes; a record of 0 bytes has a time, the end of a stream of records has
+        // none; datagrams have no end.
         let is_end = bytes == 0
             && match has_records {
-                true => self.kind.has_connections() && message.credentials.is_none(),
+                true => self.kind.has_connections() && !message.has_time,
                 false => !buffer.is_empty(),
             };
         if is_end {
@@ -64,29 +64,10 @@ impl Stream {
 
     /// Receives one message of a unix socket.
     fn message(&self, socket: &Socket, buffer: &mut [u8]) -> io::Result<Message> {
-        let fd = socket.as_fd();
         // A server's datagrams may have come before it had one peer.
         let from = self.is_accepted && !self.kind.has_connections();
         let wanted = Wanted { true_length: self.kind.has_records(), from, ..Wanted::default() };
-        if !self.is_client_of_records() {
-            return sys::recv_message(fd, buffer, wanted);
-        }
-        // Credentials tell an empty record from the end. Switched on for good they would give our
-        // unnamed socket a name at its next send (unix(7), "Autobind"), so only for this question.
-        let peeked = sys::recv_message(fd, &mut [], Wanted { peek: true, ..wanted })?;
-        if peeked.true_bytes > 0 {
-            return sys::recv_message(fd, buffer, wanted);
-        }
-        socket::unix::pass_credentials(socket, true)?;
-        let message = sys::recv_message(fd, buffer, wanted);
-        socket::unix::pass_credentials(socket, false)?;
-        message
-    }
-
-    /// Returns whether it is our end of a connection of records: a server's end has credentials
-    /// switched on when it is accepted.
-    fn is_client_of_records(&self) -> bool {
-        self.kind.has_records() && self.kind.has_connections() && !self.is_accepted
+        sys::recv_message(socket.as_fd(), buffer, wanted)
     }
 }
 
