@@ -6,7 +6,7 @@ use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 
 use crate::harness::events::{Close, Error, NotSent, Reason, Recv, Reply, Send, Timeout, Warning};
-use crate::harness::net::{Net, TempDir};
+use crate::harness::net::{Net, TempDir, inside};
 use crate::harness::process::{PATIENCE, Stdin};
 use crate::harness::stamp::STAMP;
 use crate::harness::{Family, Peer, Sockeye, require, udp};
@@ -141,4 +141,29 @@ fn a_wait_in_vain_is_of_its_connection() {
     let run = Sockeye::new(format!("udp-send 127.0.0.1 {port} a --wait 10ms --json")).run().exits(8);
     assert_eq!(run.one::<Timeout>().conn, Some(1));
     assert_eq!(run.one::<Close>().reason, Reason::Local);
+}
+
+#[test]
+fn answers_that_cannot_be_sent_are_explained_once_and_counted() {
+    let net = Net::isolated().with("ip link set lo mtu 1500");
+    let listener = Sockeye::new("udp-listen 127.0.0.1:0 --echo --dont-fragment --count 20 --json").under(net.prefix());
+    let listener = listener.start();
+    let port = udp::port_of(&listener);
+    let send = format!("udp-send 127.0.0.1 {port} --size 3000 --count 20 --interval 1ms --json -q");
+    Sockeye::new(send).under(inside(listener.pid())).run().exits(0);
+    let run = listener.finish_by_itself().exits(0);
+    let error = run.one::<Error>();
+    assert_eq!(error.errno.as_deref(), Some("EMSGSIZE"), "{}", run.dump());
+    let apart: Vec<_> = run.all::<NotSent>().into_iter().map(|told| told.errno.as_str()).collect();
+    assert_eq!(apart, ["EMSGSIZE"; 19], "{}", run.dump());
+}
+
+#[test]
+fn the_wait_for_an_answer_is_told_as_it_was_measured() {
+    let peer = reflector("server.recv(9)\ntold()");
+    let run = Sockeye::new(format!("udp-send 127.0.0.1 {} x --rate 100/s --count 1 --wait 50ms --json", peer.port))
+        .run()
+        .exits(8);
+    let after = run.one::<Timeout>().after_ns;
+    assert!(after > 50_000_000, "{after}");
 }

@@ -90,7 +90,17 @@ async fn walk(send: UdpSend, udp: Udp, run: &Run) -> ExitCode {
     let walked = step::on_thread(&run.door, &run.stop, Step::Send, move |halt| {
         let patience = send.answer_within();
         let mut sending = Sending::new(&udp, &send.load, !send.no_gso && !is_slow(&send), patience);
-        let mut walk = Walk { send: &send, udp: &udp, halt, sent: 0, came: 0, errors: 0, unanswered: 0, looked: now() };
+        let mut walk = Walk {
+            send: &send,
+            udp: &udp,
+            halt,
+            sent: 0,
+            came: 0,
+            errors: 0,
+            unanswered: 0,
+            lingered: Duration::ZERO,
+            looked: now(),
+        };
         let result = walk.run(&mut sending);
         sending.give_up();
         let code = walk.code(&sending, result);
@@ -124,6 +134,8 @@ struct Walk<'a> {
     /// Datagrams that were refused, or that nobody answered within `--wait`, each waited for by
     /// itself.
     unanswered: u64,
+    /// How long was waited after the last send.
+    lingered: Duration,
     /// When it was last looked at what came back.
     looked: Instant,
 }
@@ -266,9 +278,11 @@ impl Walk<'_> {
             _ if self.is_lockstep() => Duration::ZERO,
             wait => wait.unwrap_or(LINGER),
         };
-        let until = now() + bound;
+        let began = now();
+        let until = began + bound;
         loop {
             self.look(sending, receiver)?;
+            self.lingered = since(began);
             let is_done = match self.send.wait {
                 _ if self.send.measures() => sending.is_settled(),
                 // Something else may answer as well, but no more than this was asked for.
@@ -292,7 +306,7 @@ impl Walk<'_> {
         match (self.halt.is_set(), self.is_lockstep()) {
             (true, _) => ExitCode::NoAnswer,
             (false, true) => self.udp.no_answer(self.send.answer_within()).code,
-            (false, false) => self.udp.timed_out(self.send.answer_within()).code,
+            (false, false) => self.udp.timed_out(self.lingered).code,
         }
     }
 
