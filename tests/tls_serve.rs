@@ -395,3 +395,136 @@ fn bytes_that_we_are_sent_without_end_are_sent_over_it() {
     assert!((0..3 << 20).filter(|n| n % 74 < 72).all(|n| run.stdout()[n] == line(n)));
     server.finish().exits(0);
 }
+
+#[test]
+fn a_client_that_must_show_a_certificate_shows_it_each_time() {
+    let authority = Authority::new();
+    let Pair { cert, key } = authority.issue("client", &["me"], NOW);
+    let ca = authority.cert();
+    for version in ["TLSv1_2", "TLSv1_3"] {
+        let (server, port, _) = quiet(&authority, &format!("--count 2 --client-ca {}", ca.display()));
+        // Whose certificate has expired or was taken back would come in by its old session.
+        let script = r"
+import ssl
+ca, port, cert, key, version = sys.argv[1:6]
+context = ssl.create_default_context(cafile=ca)
+context.load_cert_chain(cert, key)
+context.minimum_version = context.maximum_version = getattr(ssl.TLSVersion, version)
+session = None
+for _ in range(2):
+    tls = context.wrap_socket(dial('127.0.0.1', port), server_hostname='localhost', session=session)
+    tls.sendall(b'hello')
+    tls.recv(5)
+    session = tls.session
+    say(tls.session_reused)
+    tls.unwrap()
+";
+        let path = |path: &Path| path.to_str().unwrap().to_owned();
+        let lines = Peer::python(script, &[&path(&ca), &port, &path(&cert), &path(&key), version]).lines();
+        assert_eq!(lines, ["False", "False"], "{version}");
+        server.finish().exits(0);
+    }
+}
+
+/// A handshake by hand, whose last flight goes with what comes after it in one segment.
+const BY_HAND: &str = r"
+import ssl
+came, goes = ssl.MemoryBIO(), ssl.MemoryBIO()
+def shake(tls, peer):
+    while True:
+        try:
+            return tls.do_handshake()
+        except ssl.SSLWantReadError:
+            if goes.pending:
+                peer.sendall(goes.read())
+            came.write(peer.recv(65536))
+def leave(tls, peer, message):
+    if message:
+        tls.write(message)
+    try:
+        tls.unwrap()
+    except ssl.SSLWantReadError:
+        pass
+    peer.sendall(goes.read())
+    peer.shutdown(socket.SHUT_WR)
+    all_of(peer)
+";
+
+#[test]
+fn a_farewell_in_the_segment_of_the_handshake_is_heard() {
+    let dir = TempDir::new();
+    for message in ["", "hello"] {
+        let (server, port, _) = self_signed(&dir, "--count 1");
+        let script = format!(
+            "{BY_HAND}context = ssl._create_unverified_context()\npeer = dial('127.0.0.1', sys.argv[1])\ntls = \
+             context.wrap_bio(came, goes)\nshake(tls, peer)\nleave(tls, peer, b'{message}')"
+        );
+        Peer::python(&script, &[&port]).finish();
+        let run = server.finish().exits(0);
+        assert_eq!(run.all::<Warning>().len(), 0, "{}", run.dump());
+        let close = run.one::<Close>();
+        // What we said last may not have been acknowledged yet.
+        assert_ne!(close.clean, Some(false), "{}", run.dump());
+        assert_eq!(close.bytes_received, message.len() as u64, "{}", run.dump());
+        assert_eq!((run.all::<Eof>().len(), close.reason), (1, Reason::Eof), "{}", run.dump());
+    }
+    // A server of TLS 1.2 has the last word in the handshake.
+    let authority = Authority::new();
+    let Pair { cert, key } = authority.issue("server", &["localhost"], NOW);
+    let script = format!(
+        "{BY_HAND}context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)\ncontext.load_cert_chain(*sys.argv[1:3])\ncontext.\
+         maximum_version = ssl.TLSVersion.TLSv1_2\nserver = listen('127.0.0.1')\nsay(server.getsockname()[1])\npeer = \
+         server.accept()[0]\ntls = context.wrap_bio(came, goes, server_side=True)\nshake(tls, peer)\nleave(tls, peer, \
+         b'hello')"
+    );
+    let path = |path: &Path| path.to_str().unwrap().to_owned();
+    let server = Peer::python_server(&script, &[&path(&cert), &path(&key)]);
+    let ca = authority.cert();
+    let line = format!("connect localhost {} --tls --ca {} --json", server.port, ca.display());
+    let run = Sockeye::new(line).run().exits(0);
+    assert_eq!(run.all::<Warning>().len(), 0, "{}", run.dump());
+    assert_ne!(run.one::<Close>().clean, Some(false), "{}", run.dump());
+    assert_eq!(run.one::<Recv>().bytes, 5, "{}", run.dump());
+}
+
+#[test]
+fn a_client_of_an_old_version_is_told_so() {
+    let authority = Authority::new();
+    // TLS 1.0 has no extension that would say more.
+    let (mut hello, mut body) = (Vec::new(), vec![3, 1]);
+    body.extend_from_slice(&[7; 32]);
+    body.extend_from_slice(&[0, 0, 2, 0, 0x2f, 1, 0]);
+    hello.extend_from_slice(&[22, 3, 1, 0, body.len() as u8 + 4, 1, 0, 0, body.len() as u8]);
+    hello.extend(body);
+    let Pair { cert, key } = authority.issue("server", &["localhost"], NOW);
+    let files = format!("--tls-cert {} --tls-key {}", cert.display(), key.display());
+    let server = Sockeye::new(format!("serve 127.0.0.1:0 --json --count 1 {files}")).start();
+    let mut peer = TcpStream::connect(("127.0.0.1", server.port())).unwrap();
+    peer.write_all(&hello).unwrap();
+    let mut alert = Vec::new();
+    peer.read_to_end(&mut alert).unwrap();
+    // protocol_version (RFC 8446, 6.2).
+    assert_eq!(alert.get(5..7), Some(&[2, 70][..]), "{alert:?}");
+    let run = server.finish().exits(0);
+    let error = run.one::<Error>();
+    assert_eq!(error.name.as_deref(), Some("no-shared-version"), "{error:?}");
+    assert!(error.hint.is_some(), "{error:?}");
+}
+
+#[test]
+fn a_file_with_what_is_no_certificate_is_named() {
+    let authority = Authority::new();
+    let Pair { key, .. } = authority.issue("server", &["localhost"], NOW);
+    let bad = authority.dir().join("bad.pem");
+    std::fs::write(&bad, "-----BEGIN CERTIFICATE-----\nMAMCAQE=\n-----END CERTIFICATE-----\n").unwrap();
+    let (bad, key) = (bad.display(), key.display());
+    for line in [
+        format!("connect 127.0.0.1 1 --tls --ca {bad}"),
+        format!("connect 127.0.0.1 1 --tls --client-cert {bad} --client-key {key}"),
+        format!("serve 0 --tls-cert {bad} --tls-key {key}"),
+        format!("serve 0 --tls-self-signed --client-ca {bad}"),
+    ] {
+        let run = Sockeye::new(format!("{line} --json")).run().exits(6);
+        assert!(run.one::<Error>().message.contains("bad.pem"), "{}", run.dump());
+    }
+}

@@ -8,14 +8,16 @@ use std::time::{Duration, Instant, SystemTime};
 
 use rustls::pki_types::{ServerName, UnixTime};
 use rustls::server::Acceptor;
-use rustls::{ClientConnection, Connection, HandshakeKind, ProtocolVersion, ServerConnection};
+use rustls::{
+    ClientConnection, Connection, Error as TlsError, HandshakeKind, PeerIncompatible, ProtocolVersion, ServerConnection,
+};
 use socket2::Socket;
 use tokio::io::unix::AsyncFd;
 
 use super::certificate::described;
 use super::failure::{Broken, may_be_tls, not_tls, of_tls};
 use super::trust::{Verdict, take_verdict};
-use super::{ClientTls, ServerTls, Session};
+use super::{Came, ClientTls, End, ServerTls, Session};
 use crate::args::{Host, Target};
 use crate::error::{Error, ExitCode, Step};
 use crate::event::{self, Certificate, Reason};
@@ -27,6 +29,10 @@ const FIRST: usize = 256;
 /// The alert that says that a message cannot be read (RFC 8446, 6): rustls has none for what is not
 /// even the head of a ClientHello.
 const DECODE_ERROR: [u8; 7] = [21, 3, 3, 0, 2, 2, 50];
+
+/// The alert to a client that speaks no version of ours: rustls says of one before TLS 1.2 only that it
+/// lacks an extension.
+const PROTOCOL_VERSION: [u8; 7] = [21, 3, 3, 0, 2, 2, 70];
 
 /// What is seen of a peer in a handshake.
 #[derive(Default)]
@@ -106,7 +112,7 @@ impl Stream {
         let shaken = Box::pin(within(Some(bound), self.shake(tls, name, &mut seen))).await;
         let terms = Terms { versions: &tls.versions, is_client: true, judges: true };
         match shaken {
-            Some(Ok((connection, waiting))) => {
+            Some(Ok((connection, came))) => {
                 let chain = self.report_tls(&seen, terms, began);
                 let days = chain.first().and_then(|own| own.days_left);
                 let expires_soon = tls.min_days.is_some_and(|least| days.is_none_or(|days| days < i64::from(least)));
@@ -116,7 +122,7 @@ impl Stream {
                         format!("{left} days are left of the server's certificate, fewer than --min-days {least}");
                     self.door().warn("min-days-unmet", &message);
                 }
-                self.goes_on_with(Session::new(connection, waiting, expires_soon));
+                self.goes_on_with(Session::new(connection, came, expires_soon));
                 Ok(self)
             }
             Some(Err(broken)) => Err(self.broke_off(broken, &seen, terms, began)),
@@ -134,9 +140,9 @@ impl Stream {
         let shaken = Box::pin(within(Some(tls.bound), self.shake_accepted(tls, &mut seen))).await;
         let terms = Terms { versions: &tls.versions, is_client: false, judges: tls.asks };
         match shaken {
-            Some(Ok((connection, waiting))) => {
+            Some(Ok((connection, came))) => {
                 self.report_tls(&seen, terms, began);
-                self.goes_on_with(Session::new(connection, waiting, false));
+                self.goes_on_with(Session::new(connection, came, false));
                 Ok(Some(self))
             }
             Some(Err(Broken::OnPurpose)) => {
@@ -148,13 +154,13 @@ impl Stream {
         }
     }
 
-    /// Does the handshake of a client; returns how many bytes came after it, too.
+    /// Does the handshake of a client; returns what came after it, too.
     async fn shake(
         &self,
         tls: &ClientTls,
         name: ServerName<'static>,
         seen: &mut Seen,
-    ) -> Result<(Connection, usize), Broken> {
+    ) -> Result<(Connection, Came), Broken> {
         let mut config = Arc::clone(&tls.config);
         if seen.sni.is_none() {
             // Its address is not sent in any case (RFC 6066, 3); the name of a unix socket is none.
@@ -162,21 +168,25 @@ impl Stream {
         }
         let connection = ClientConnection::new(config, name.clone()).map_err(Broken::Tls)?;
         let mut connection = Connection::Client(connection);
-        let waiting = self.drive(&mut connection, seen).await?;
+        let came = self.drive(&mut connection, seen).await?;
         if seen.verdict.is_none() {
             seen.verdict = tls.judge_again(&connection, &name)?;
         }
-        Ok((connection, waiting))
+        Ok((connection, came))
     }
 
     /// Does the handshake of a server, likewise.
-    async fn shake_accepted(&self, tls: &ServerTls, seen: &mut Seen) -> Result<(Connection, usize), Broken> {
+    async fn shake_accepted(&self, tls: &ServerTls, seen: &mut Seen) -> Result<(Connection, Came), Broken> {
         let mut acceptor = Acceptor::default();
         let accepted = loop {
             self.fill(&mut seen.first, |tap| acceptor.read_tls(tap)).await?;
             match acceptor.accept() {
                 Ok(Some(accepted)) => break accepted,
                 Ok(None) => {}
+                Err(_) if is_old(&seen.first) => {
+                    let error = TlsError::PeerIncompatible(PeerIncompatible::Tls12NotOffered);
+                    return Err(self.refuse(error, |mut socket| socket.write_all(&PROTOCOL_VERSION)));
+                }
                 Err((error, mut alert)) => {
                     let mut told = Vec::new();
                     alert.write_all(&mut told).map_err(Broken::Io)?;
@@ -208,8 +218,8 @@ impl Stream {
             }
             return Err(Broken::OnPurpose);
         }
-        let waiting = self.drive(&mut connection, seen).await?;
-        Ok((connection, waiting))
+        let came = self.drive(&mut connection, seen).await?;
+        Ok((connection, came))
     }
 
     /// Tells the peer why it is refused, as far as that goes at once.
@@ -220,16 +230,16 @@ impl Stream {
         Broken::Tls(error)
     }
 
-    /// Goes on with a handshake to its end; returns how many bytes came after it.
-    async fn drive(&self, tls: &mut Connection, seen: &mut Seen) -> Result<usize, Broken> {
-        let mut waiting = 0;
+    /// Goes on with a handshake to its end; returns what came after it.
+    async fn drive(&self, tls: &mut Connection, seen: &mut Seen) -> Result<Came, Broken> {
+        let mut after = Came { waiting: 0, end: End::Open };
         loop {
             while tls.wants_write() {
                 self.drain(|mut socket| tls.write_tls(&mut socket)).await?;
             }
             if !tls.is_handshaking() {
                 seen.note(tls);
-                return Ok(waiting);
+                return Ok(after);
             }
             self.fill(&mut seen.first, |tap| tls.read_tls(tap)).await?;
             let came = tls.process_new_packets();
@@ -237,7 +247,10 @@ impl Stream {
                 seen.verdict = Some(verdict);
             }
             match came {
-                Ok(came) => waiting = came.plaintext_bytes_to_read(),
+                Ok(came) => {
+                    let end = if came.peer_has_closed() { End::Said } else { End::Open };
+                    after = Came { waiting: came.plaintext_bytes_to_read(), end };
+                }
                 Err(error) => {
                     seen.note(tls);
                     return Err(self.refuse(error, |mut socket| {
@@ -405,13 +418,13 @@ impl Seen {
         self.group = tls.negotiated_key_exchange_group().map(|group| format!("{:?}", group.name()));
         self.alpn = tls.alpn_protocol().map(|name| String::from_utf8_lossy(name).into_owned());
         self.resumed = tls.handshake_kind().map(|kind| kind == HandshakeKind::Resumed);
-        if self.verdict.is_none()
-            && let (Connection::Server(_), Some(chain)) = (tls, tls.peer_certificates())
-        {
-            // Of a session that is resumed: it was judged when that began.
-            self.verdict = Some(Verdict { chain: chain.to_vec(), ..Verdict::default() });
-        }
     }
+}
+
+/// Returns whether the first bytes of a client are a ClientHello of a version before TLS 1.2 (RFC 5246,
+/// 7.4.1.2): a later one has 1.2 there, whatever it offers beside it.
+fn is_old(first: &[u8]) -> bool {
+    matches!(first, [22, _, _, _, _, 1, _, _, _, major, minor, ..] if (*major, *minor) < (3, 3))
 }
 
 /// Returns the guard of a socket that is readable.

@@ -14,7 +14,7 @@ use rustls::crypto::CryptoProvider;
 use rustls::crypto::ring::default_provider;
 use rustls::pki_types::pem::{Error as PemError, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::server::WebPkiClientVerifier;
+use rustls::server::{NoServerSessionStorage, ParsedCertificate, WebPkiClientVerifier};
 use rustls::{ClientConfig, RootCertStore, ServerConfig, SupportedProtocolVersion, version};
 
 use super::certificate::{described, seconds};
@@ -68,6 +68,9 @@ impl ClientTls {
                 named = certificates(door, file)?;
                 // One that is no authority's may still be the server's own.
                 let _how_many = roots.add_parsable_certificates(named.iter().cloned());
+                if let Some(error) = named.iter().find_map(|named| ParsedCertificate::try_from(named).err()) {
+                    return Err(malformed(door, file, &format!("a certificate in it cannot be read: {error}")));
+                }
             }
             None => {
                 let system = rustls_native_certs::load_native_certs();
@@ -107,7 +110,7 @@ impl ClientTls {
                 let chain = certificates(door, file)?;
                 let key_file = words.client_key.as_ref().unwrap_or(file);
                 let key = private_key(door, key_file)?;
-                config.with_client_auth_cert(chain, key).map_err(|error| unfit(door, key_file, &error))?
+                config.with_client_auth_cert(chain, key).map_err(|error| unfit(door, file, key_file, &error))?
             }
         };
         config.alpn_protocols = words.terms.alpn.iter().map(|name| name.clone().into_bytes()).collect();
@@ -157,10 +160,16 @@ impl ServerTls {
             None => config.with_no_client_auth(),
             Some(file) => config.with_client_cert_verifier(Arc::new(doorkeeper(door, file, provider)?)),
         };
-        let key_file = words.tls_key.as_ref().or(words.tls_cert.as_ref()).map(PathBuf::as_path);
-        let mut config = config
-            .with_single_cert(chain.clone(), key)
-            .map_err(|error| unfit(door, key_file.unwrap_or(Path::new("its own")), &error))?;
+        let own = |file: Option<&PathBuf>| file.map_or_else(|| PathBuf::from("its own"), PathBuf::clone);
+        let (cert, key_file) = (own(words.tls_cert.as_ref()), own(words.tls_key.as_ref().or(words.tls_cert.as_ref())));
+        let mut config =
+            config.with_single_cert(chain.clone(), key).map_err(|error| unfit(door, &cert, &key_file, &error))?;
+        if words.client_ca.is_some() {
+            // rustls judges a client when its session begins and not when it is resumed: so each time is the
+            // first.
+            config.session_storage = Arc::new(NoServerSessionStorage {});
+            config.send_tls13_tickets = 0;
+        }
         config.alpn_protocols = words.terms.alpn.iter().map(|name| name.clone().into_bytes()).collect();
         door.emit(event::OwnCertificate { certificates: &told, throw_away: pem.is_some(), pem: pem.as_deref() });
         Ok(Self {
@@ -233,11 +242,14 @@ fn malformed(door: &Door, file: &Path, what: &str) -> Failed {
     door.fail(&Error::of_kind(Step::Read, ExitCode::File, format!("read {}: {what}", file.display())))
 }
 
-/// Reports that a key does not fit.
-fn unfit(door: &Door, file: &Path, error: &rustls::Error) -> Failed {
+/// Reports that a certificate and its key do not fit, by the file that is at fault.
+fn unfit(door: &Door, cert: &Path, key: &Path, error: &rustls::Error) -> Failed {
     match error {
-        rustls::Error::InconsistentKeys(_) => malformed(door, file, "the private key is not that of the certificate"),
-        other => malformed(door, file, &format!("the certificate or its key cannot be used: {other}")),
+        rustls::Error::InconsistentKeys(_) => malformed(door, key, "the private key is not that of the certificate"),
+        rustls::Error::InvalidCertificate(what) => {
+            malformed(door, cert, &format!("the certificate in it cannot be read: {what:?}"))
+        }
+        other => malformed(door, key, &format!("the private key cannot be used: {other}")),
     }
 }
 

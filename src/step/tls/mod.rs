@@ -41,6 +41,14 @@ struct State {
     is_broken: bool,
 }
 
+/// What came in the segments of a handshake behind it.
+#[derive(Clone, Copy)]
+struct Came {
+    /// Bytes that are not read yet.
+    waiting: usize,
+    end: End,
+}
+
 /// How the peer has ended its side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum End {
@@ -62,8 +70,9 @@ pub(super) struct Leavings {
 }
 
 impl Session {
-    fn new(tls: Connection, waiting: usize, expires_soon: bool) -> Self {
-        let state = State { tls, waiting, owed: 0, end: End::Open, has_ended: false, is_broken: false };
+    fn new(tls: Connection, came: Came, expires_soon: bool) -> Self {
+        let Came { waiting, end } = came;
+        let state = State { tls, waiting, owed: 0, end, has_ended: false, is_broken: false };
         Self { state: Mutex::new(state), expires_soon }
     }
 
