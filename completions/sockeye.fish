@@ -81,7 +81,7 @@ complete -c sockeye -n "__fish_sockeye_using_subcommand serve" -l events -d 'Wri
 complete -c sockeye -n "__fish_sockeye_using_subcommand serve" -l color -d 'Colour the text' -r -f -a "auto\t'On terminals, unless NO_COLOR is set'
 always\t'Always'
 never\t'Never'"
-complete -c sockeye -n "__fish_sockeye_using_subcommand serve" -l deadline -d 'End the whole run after this long' -r
+complete -c sockeye -n "__fish_sockeye_using_subcommand serve" -l deadline -d 'End the whole run after this long (5s, 200ms, 1m 30s; a bare number is seconds)' -r
 complete -c sockeye -n "__fish_sockeye_using_subcommand serve" -l echo -d 'Send back what came (the default of serve and unix-serve)'
 complete -c sockeye -n "__fish_sockeye_using_subcommand serve" -l discard -d 'Read and drop what comes'
 complete -c sockeye -n "__fish_sockeye_using_subcommand serve" -l crlf -d 'End each text that is sent with CR LF'
@@ -164,7 +164,7 @@ complete -c sockeye -n "__fish_sockeye_using_subcommand connect" -l events -d 'W
 complete -c sockeye -n "__fish_sockeye_using_subcommand connect" -l color -d 'Colour the text' -r -f -a "auto\t'On terminals, unless NO_COLOR is set'
 always\t'Always'
 never\t'Never'"
-complete -c sockeye -n "__fish_sockeye_using_subcommand connect" -l deadline -d 'End the whole run after this long' -r
+complete -c sockeye -n "__fish_sockeye_using_subcommand connect" -l deadline -d 'End the whole run after this long (5s, 200ms, 1m 30s; a bare number is seconds)' -r
 complete -c sockeye -n "__fish_sockeye_using_subcommand connect" -l crlf -d 'End each text that is sent with CR LF'
 complete -c sockeye -n "__fish_sockeye_using_subcommand connect" -l lf -d 'End each text that is sent with LF'
 complete -c sockeye -n "__fish_sockeye_using_subcommand connect" -l escape -d 'Read \\r \\n \\t \\0 \\\\ and \\xNN in texts'
@@ -212,7 +212,7 @@ complete -c sockeye -n "__fish_sockeye_using_subcommand udp-send" -l events -d '
 complete -c sockeye -n "__fish_sockeye_using_subcommand udp-send" -l color -d 'Colour the text' -r -f -a "auto\t'On terminals, unless NO_COLOR is set'
 always\t'Always'
 never\t'Never'"
-complete -c sockeye -n "__fish_sockeye_using_subcommand udp-send" -l deadline -d 'End the whole run after this long' -r
+complete -c sockeye -n "__fish_sockeye_using_subcommand udp-send" -l deadline -d 'End the whole run after this long (5s, 200ms, 1m 30s; a bare number is seconds)' -r
 complete -c sockeye -n "__fish_sockeye_using_subcommand udp-send" -l send-buffer -d 'Send buffer in bytes (SO_SNDBUF; past the limit SO_SNDBUFFORCE where permitted) [default: the system\'s, with --rate or --flood 4MiB]' -r
 complete -c sockeye -n "__fish_sockeye_using_subcommand udp-send" -l recv-buffer -d 'Receive buffer in bytes (SO_RCVBUF; past the limit SO_RCVBUFFORCE where permitted) [default: with --measure 32MiB]' -r
 complete -c sockeye -n "__fish_sockeye_using_subcommand udp-send" -l crlf -d 'End each text that is sent with CR LF'
@@ -263,7 +263,7 @@ complete -c sockeye -n "__fish_sockeye_using_subcommand udp-listen" -l events -d
 complete -c sockeye -n "__fish_sockeye_using_subcommand udp-listen" -l color -d 'Colour the text' -r -f -a "auto\t'On terminals, unless NO_COLOR is set'
 always\t'Always'
 never\t'Never'"
-complete -c sockeye -n "__fish_sockeye_using_subcommand udp-listen" -l deadline -d 'End the whole run after this long' -r
+complete -c sockeye -n "__fish_sockeye_using_subcommand udp-listen" -l deadline -d 'End the whole run after this long (5s, 200ms, 1m 30s; a bare number is seconds)' -r
 complete -c sockeye -n "__fish_sockeye_using_subcommand udp-listen" -l recv-buffer -d 'Receive buffer in bytes (SO_RCVBUF; past the limit SO_RCVBUFFORCE where permitted) [default: 32MiB]' -r
 complete -c sockeye -n "__fish_sockeye_using_subcommand udp-listen" -l echo -d 'Send back what came (the default of serve and unix-serve)'
 complete -c sockeye -n "__fish_sockeye_using_subcommand udp-listen" -l discard -d 'Read and drop what comes'
@@ -326,7 +326,7 @@ complete -c sockeye -n "__fish_sockeye_using_subcommand raw-ping" -l report-ever
 complete -c sockeye -n "__fish_sockeye_using_subcommand raw-ping" -l source -d 'Use this address of ours' -r
 complete -c sockeye -n "__fish_sockeye_using_subcommand raw-ping" -s t -l ttl -d 'Time to live, or hop limit, of what is sent; with --trace the most hops that are looked at [default: the system\'s; with --trace 30]' -r
 complete -c sockeye -n "__fish_sockeye_using_subcommand raw-ping" -s I -l interface -d 'Keep to this interface (SO_BINDTODEVICE)' -r
-complete -c sockeye -n "__fish_sockeye_using_subcommand raw-ping" -s w -l deadline -d 'End the whole run after this long' -r
+complete -c sockeye -n "__fish_sockeye_using_subcommand raw-ping" -s w -l deadline -d 'End the whole run after this long (5s, 200ms, 1m 30s; a bare number is seconds)' -r
 complete -c sockeye -n "__fish_sockeye_using_subcommand raw-ping" -s f -l flood -d 'Send as fast as answers come, 64 probes in flight'
 complete -c sockeye -n "__fish_sockeye_using_subcommand raw-ping" -s A -l adaptive -d 'Send the next probe to a target when the last was answered'
 complete -c sockeye -n "__fish_sockeye_using_subcommand raw-ping" -l sweep -d 'One probe to each target, as fast as answers come, 1,000 in flight'
@@ -399,7 +399,7 @@ complete -c sockeye -n "__fish_sockeye_using_subcommand unix-serve" -l events -d
 complete -c sockeye -n "__fish_sockeye_using_subcommand unix-serve" -l color -d 'Colour the text' -r -f -a "auto\t'On terminals, unless NO_COLOR is set'
 always\t'Always'
 never\t'Never'"
-complete -c sockeye -n "__fish_sockeye_using_subcommand unix-serve" -l deadline -d 'End the whole run after this long' -r
+complete -c sockeye -n "__fish_sockeye_using_subcommand unix-serve" -l deadline -d 'End the whole run after this long (5s, 200ms, 1m 30s; a bare number is seconds)' -r
 complete -c sockeye -n "__fish_sockeye_using_subcommand unix-serve" -l echo -d 'Send back what came (the default of serve and unix-serve)'
 complete -c sockeye -n "__fish_sockeye_using_subcommand unix-serve" -l discard -d 'Read and drop what comes'
 complete -c sockeye -n "__fish_sockeye_using_subcommand unix-serve" -l crlf -d 'End each text that is sent with CR LF'
@@ -429,7 +429,7 @@ complete -c sockeye -n "__fish_sockeye_using_subcommand doctor" -l events -d 'Wr
 complete -c sockeye -n "__fish_sockeye_using_subcommand doctor" -l color -d 'Colour the text' -r -f -a "auto\t'On terminals, unless NO_COLOR is set'
 always\t'Always'
 never\t'Never'"
-complete -c sockeye -n "__fish_sockeye_using_subcommand doctor" -l deadline -d 'End the whole run after this long' -r
+complete -c sockeye -n "__fish_sockeye_using_subcommand doctor" -l deadline -d 'End the whole run after this long (5s, 200ms, 1m 30s; a bare number is seconds)' -r
 complete -c sockeye -n "__fish_sockeye_using_subcommand doctor" -s j -l json -d 'Report as JSON, one object a line'
 complete -c sockeye -n "__fish_sockeye_using_subcommand doctor" -s v -l verbose -d 'Report more: each setsockopt, sends of a relay, TCP figures'
 complete -c sockeye -n "__fish_sockeye_using_subcommand doctor" -s q -l quiet -d 'Report results and errors only'

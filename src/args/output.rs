@@ -58,7 +58,7 @@ pub struct Output {
     /// Numeric only: look no name up
     #[arg(short, long, help_heading = "Network")]
     pub numeric: bool,
-    /// End the whole run after this long
+    /// End the whole run after this long (5s, 200ms, 1m 30s; a bare number is seconds)
     #[arg(long, value_name = "D", value_parser = value::patience, allow_negative_numbers = true, help_heading = "Limits")]
     pub deadline: Option<Duration>,
 }

@@ -1,6 +1,6 @@
 //! The socket options that every subcommand shares. `socket::options` has the call of each.
 
-use clap::Args;
+use clap::{Arg, Args};
 
 use super::port::Port;
 use super::target::{self, Host};
@@ -83,6 +83,24 @@ pub struct SocketOptions {
     pub busy_poll: Option<u32>,
 }
 
+/// The long names of the options that only TCP has.
+const OF_TCP: [&str; 7] = ["keepalive", "no-delay", "mss", "congestion", "user-timeout", "fast-open", "mptcp"];
+/// Those that, besides these, only IP has.
+const OF_IP: [&str; 8] =
+    ["source", "interface", "ttl", "dscp", "mark", "reuse-port", "dont-fragment", "busy-poll"];
+
+/// Leaves out of the help what only TCP has: it is refused, and why is said.
+pub(super) fn without_tcp(arg: Arg) -> Arg {
+    let is_of_tcp = arg.get_long().is_some_and(|long| OF_TCP.contains(&long));
+    if is_of_tcp { arg.hide(true) } else { arg }
+}
+
+/// Leaves out of the help what only IP has, likewise.
+pub(super) fn without_ip(arg: Arg) -> Arg {
+    let is_of_ip = arg.get_long().is_some_and(|long| OF_IP.contains(&long));
+    if is_of_ip { arg.hide(true) } else { without_tcp(arg) }
+}
+
 impl SocketOptions {
     /// Refuses the options that UDP does not have.
     pub(super) fn check_udp(&self) -> Result<(), String> {
@@ -132,5 +150,35 @@ impl SocketOptions {
         ]
         .into_iter()
         .find_map(|(is_given, name)| is_given.then_some(name))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use crate::args::{Cli, Command};
+
+    /// The help leaves out what is refused, and nothing else.
+    #[test]
+    fn what_is_refused_is_not_in_the_help() {
+        for (name, target) in [("udp-send", "localhost:9"), ("udp-listen", "9"), ("unix-serve", "@x")] {
+            let clap = Cli::command();
+            let options = clap.find_subcommand(name).unwrap().get_arguments();
+            let options = options.filter(|arg| arg.get_help_heading() == Some("Socket options"));
+            for arg in options {
+                let long = arg.get_long().unwrap();
+                let value = match long {
+                    "source" => Some("127.0.0.1"),
+                    "interface" => Some("lo"),
+                    "congestion" => Some("cubic"),
+                    _ => arg.get_action().takes_values().then_some("60"),
+                };
+                let words = ["sockeye", name, target, &format!("--{long}")].map(str::to_owned);
+                let words = words.into_iter().chain(value.map(str::to_owned)).map(Into::into);
+                let refused = Command::parse(words);
+                assert_eq!(refused.is_err(), arg.is_hide_set(), "{name} --{long}: {refused:?}");
+            }
+        }
     }
 }

@@ -11,7 +11,7 @@ use super::join::Join;
 use super::listen_address::ListenAddress;
 use super::output::Output;
 use super::series::Series;
-use super::socket_options::SocketOptions;
+use super::socket_options::{self, SocketOptions};
 use super::target::Host;
 use super::value;
 
@@ -63,6 +63,7 @@ this host's kernel dropped, because the receive buffer was full, is told apart f
 datagrams with --no-gro, --measure or --count, else in buffers, of which the kernel may make one of many datagrams. \
 --timeout, --count and --deadline end it, and so does Ctrl-C, all with exit 0 and the totals; Ctrl-\\ (SIGQUIT) \
 prints the totals so far.")]
+#[command(mut_args(socket_options::without_tcp))]
 #[command(mut_arg("recv_buffer", |arg| arg.help(
     "Receive buffer in bytes (SO_RCVBUF; past the limit SO_RCVBUFFORCE where permitted) [default: 32MiB]"
 )))]

@@ -9,7 +9,7 @@ use super::connect;
 use super::message::Encoding;
 use super::output::Output;
 use super::series::Series;
-use super::socket_options::SocketOptions;
+use super::socket_options::{self, SocketOptions};
 use super::target::{Host, Target};
 use super::value::{self, Rate};
 use crate::packet::stamp;
@@ -69,6 +69,7 @@ exit 7. With --wait, 0 when all are answered, 1 when some are, 8 when none is; w
 machine wakes later than that), so from some 10,000/s on a whole core is busy. `cpu_ns` in the JSON summary says how \
 much it was, `send_lateness` how well it went. What cannot be made up for within 100 ms is not sent later as a burst. \
 Ctrl-\\ (SIGQUIT) prints the totals so far.")]
+#[command(mut_args(socket_options::without_tcp))]
 #[command(mut_arg("send_buffer", |arg| arg.help(
     "Send buffer in bytes (SO_SNDBUF; past the limit SO_SNDBUFFORCE where permitted) [default: the system's, with \
      --rate or --flood 4MiB]"

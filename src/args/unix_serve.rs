@@ -11,7 +11,7 @@ use super::fault::Fault;
 use super::output::Output;
 use super::series::Series;
 use super::service::Service;
-use super::socket_options::SocketOptions;
+use super::socket_options::{self, SocketOptions};
 use super::target::{self, UnixType};
 use crate::address::Address;
 
@@ -28,6 +28,7 @@ A socket file that nobody listens on (a connect to it is refused) is replaced; a
 file, is never touched. At the end, by a signal too, the file is removed if it is still ours. Credentials are those \
 of connect(2), of a datagram those of its sender. Descriptors that a peer passes are reported and closed. The run ends \
 by Ctrl-C, --count or --deadline, with exit code 0; Ctrl-\\ (SIGQUIT) prints the totals so far.")]
+#[command(mut_args(socket_options::without_ip))]
 #[command(override_usage = "sockeye unix-serve [OPTIONS] PATH
        sockeye unix-serve [OPTIONS] @NAME")]
 pub struct UnixServe {
