@@ -75,7 +75,8 @@ impl Pinger {
             size: words.size,
             many: words.many,
             counts_losses: words.counts_losses,
-            keeps_refusals: words.seeks_mtu,
+            keeps_fates: words.seeks_mtu,
+            is_vague: words.kind == ProbeKind::Udp,
             waits_for_room: words.is_windowed,
             expected: words.expected,
             has_nonce,
@@ -97,6 +98,7 @@ impl Pinger {
             waits_for_room: words.is_windowed,
             numbered: Vec::new(),
             has_sent: true,
+            missed: 0,
             interface: words.options.interface,
         })
     }
