@@ -1,6 +1,6 @@
 //! The sockets of one family: probes go by one of them, and what comes back is read of all.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::net::{IpAddr, Ipv6Addr};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -30,6 +30,9 @@ pub(super) const BATCH: usize = 64;
 
 /// Most ICMP errors of one call, where they come to a socket of their own.
 const ERRORS: usize = 16;
+
+/// Of so many targets it is known by which address of ours a SYN goes there.
+const SOURCES: usize = 1 << 12;
 
 /// The most that a quote is looked at of.
 const QUOTE: usize = 1_200;
@@ -74,8 +77,8 @@ pub(super) struct Lane {
     sends: SendBatch,
     packets: Vec<Vec<u8>>,
     addresses: Vec<SockAddr>,
-    /// The addresses of ours that SYNs to the last target go from.
-    source: Option<(IpAddr, IpAddr)>,
+    /// The addresses of ours that SYNs go from, by where they go.
+    sources: HashMap<IpAddr, IpAddr>,
     /// The probes whose departure the kernel has yet to tell, and the number of its stamp for the first;
     /// `None` where it is not asked.
     stamps: Option<Stamps>,
@@ -136,7 +139,7 @@ impl Lane {
             sends: SendBatch::default(),
             packets: Vec::new(),
             addresses: Vec::new(),
-            source: None,
+            sources: HashMap::new(),
             stamps: stamps.then(Stamps::default),
             drops: [Drops::new(), Drops::new()],
             local: Address::Ip(unspecified, 0),
@@ -212,8 +215,8 @@ impl Lane {
     /// Returns our address on the way to a target, and its own: what the checksum of TCP covers.
     fn source_of(&mut self, target: u32, book: &Book) -> Result<(IpAddr, IpAddr), Errno> {
         let (to, _) = book.targets.ip(target);
-        if let Some(known) = self.source.filter(|(_, known)| *known == to) {
-            return Ok(known);
+        if let Some(from) = self.sources.get(&to) {
+            return Ok((*from, to));
         }
         let bound = self
             .sockets
@@ -223,7 +226,11 @@ impl Lane {
             .filter(|local| local.as_socket().is_some_and(|local| !local.ip().is_unspecified()));
         let to_address = book.targets.sockaddr(target, self.port);
         let from = super::source_to(&to_address, bound, self.interface.as_deref())?;
-        self.source = Some((from, to));
+        // Of a sweep each is asked for but once.
+        if self.sources.len() == SOURCES {
+            self.sources.clear();
+        }
+        self.sources.insert(to, from);
         Ok((from, to))
     }
 
@@ -467,25 +474,17 @@ impl Lane {
             }
             _ => return,
         };
-        let (mut labels, mut interface) = (Vec::new(), None);
+        let mut labels = Vec::new();
         for object in error.objects.clone() {
-            match object {
-                Object::Mpls(stack) => {
-                    labels.extend(stack.iter().map(|label| Label {
-                        label: label.label,
-                        class: label.class,
-                        ttl: label.ttl,
-                    }));
-                }
-                Object::Interface { name, address, index, .. } => {
-                    interface = name
-                        .or_else(|| address.map(|address| address.to_string()))
-                        .or_else(|| index.map(|index| index.to_string()))
-                        .or(interface);
-                }
-                Object::Other { .. } => {}
+            if let Object::Mpls(stack) = object {
+                labels.extend(stack.iter().map(|label| Label {
+                    label: label.label,
+                    class: label.class,
+                    ttl: label.ttl,
+                }));
             }
         }
+        let interface = error.objects.interface();
         let refusal = Refusal {
             is_v6: self.is_v6,
             kind: error.kind,

@@ -84,13 +84,15 @@ impl Pinger {
             seed: words.seed,
         };
         let book = Book::new(door, targets, opening);
-        let mut lanes = Vec::new();
+        let mut lanes: Vec<Lane> = Vec::new();
         for family in [Family::V4, Family::V6] {
             if book.targets.has(family == Family::V6) {
                 lanes.push(lane(door, family, &words, book.token())?);
             }
         }
         std::thread::sleep(WARM_UP);
+        // From now on it is known whether any is dropped.
+        lanes.iter_mut().for_each(|lane| lane.tell_drops(door));
         Ok(Self {
             door: Arc::clone(door),
             lanes,
