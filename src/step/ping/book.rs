@@ -558,11 +558,11 @@ impl Book {
         self.tell(event::Lost { target: &target, sequence: flight.sequence, after, number: flight.target });
     }
 
-    /// Says which probes have waited too long, and `longer` beyond that.
-    pub(super) fn expire(&mut self, now: Instant, longer: Duration) {
+    /// Says which probes have waited too long.
+    pub(super) fn expire(&mut self, now: Instant) {
         while let Some((number, sent)) = self.oldest() {
             let after = now.saturating_duration_since(sent);
-            if after < self.patience + longer {
+            if after < self.patience {
                 return;
             }
             self.lose(number, after);

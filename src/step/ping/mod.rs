@@ -41,8 +41,8 @@ use lane::{BATCH, Lane, Refused};
 /// How long a send waits for room before its probe is not sent.
 const ROOM: Duration = Duration::from_millis(50);
 
-/// How far behind what comes this program may be before what it has not read counts as not there.
-const BEHIND: Duration = Duration::from_secs(1);
+/// So many batches are more than any receive buffer holds: what comes meanwhile is for another time.
+const BATCHES: usize = 1 << 14;
 
 /// Probes on their way, and the sockets that they go by.
 pub struct Pinger {
@@ -57,6 +57,8 @@ pub struct Pinger {
     has_sent: bool,
     /// Times of the schedule that passed unused, and are not told yet.
     missed: u64,
+    /// How many batches were taken since nothing was left.
+    undrained: usize,
     /// The interface that the run keeps to.
     interface: Option<String>,
 }
@@ -190,8 +192,6 @@ impl Pinger {
     /// # Errors
     /// As recvmmsg(2), reported.
     pub fn take_all(&mut self) -> Result<usize, Failed> {
-        /// More than any receive buffer holds: what comes meanwhile is for another time.
-        const BATCHES: usize = 1 << 14;
         let mut all = 0;
         for _ in 0..BATCHES {
             let (count, is_drained) = self.take_batch()?;
@@ -210,9 +210,13 @@ impl Pinger {
             all += count;
             is_drained &= is_all;
         }
-        // What came in time is no loss, though it is read late; but where others' packets come without end,
-        // nobody waits for theirs.
-        self.book.expire(Instant::now(), if is_drained { Duration::ZERO } else { BEHIND });
+        self.undrained = if is_drained { 0 } else { self.undrained + 1 };
+        // What came in time is no loss, though it is read late. Where more comes without end, what there was to
+        // read has been read after a while.
+        if is_drained || self.undrained > BATCHES {
+            self.undrained = 0;
+            self.book.expire(Instant::now());
+        }
         Ok((all, is_drained))
     }
 

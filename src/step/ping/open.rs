@@ -101,6 +101,7 @@ impl Pinger {
             numbered: Vec::new(),
             has_sent: true,
             missed: 0,
+            undrained: 0,
             interface: words.options.interface,
         })
     }
