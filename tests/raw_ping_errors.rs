@@ -234,13 +234,28 @@ over_both_families! {
 
 #[test]
 fn a_redirect_is_no_end_of_a_probe() {
-    let network = Network::new(|seen: &Seen| match seen.nth {
-        0 => vec![refuse(5, 1).from(router(Family::V4, 1)), reply().after(ms(20))],
-        1 => vec![refuse(5, 0).from(router(Family::V4, 1))],
-        _ => vec![reply()],
-    });
-    let run = Pinged::of(ping(&network, "10.9.0.1 --count 3 --interval 50ms").run().exits(0));
-    assert_eq!((run.total("received"), run.total("lost"), run.total("refused")), (2, 1, 0));
-    run.is_sound();
-    drop(network);
+    // A datagram socket gets to know of them, though they are filtered out of a raw one.
+    for unprivileged in KINDS {
+        let network = Network::builder().permitting_ping_sockets().start(|seen: &Seen| match seen.nth {
+            0 => vec![refuse(5, 1).from(router(Family::V4, 1)), reply().after(ms(20))],
+            1 => vec![refuse(5, 0).from(router(Family::V4, 1))],
+            2 => vec![refuse(4, 0).from(router(Family::V4, 1)), reply().after(ms(20))],
+            _ => vec![reply()],
+        });
+        let ping = if unprivileged { ping_unprivileged } else { ping };
+        let run = Pinged::of(ping(&network, "10.9.0.1 --count 4 --interval 50ms").run().exits(0));
+        let totals = ["received", "lost", "refused", "icmp_errors"].map(|name| run.total(name));
+        assert_eq!(totals, [3, 1, 0, 0], "{}", run.run.dump());
+        run.is_sound();
+        drop(network);
+    }
+}
+
+#[test]
+fn a_redirect_is_no_limit_of_the_way() {
+    let network = Network::builder()
+        .permitting_ping_sockets()
+        .start(|_: &Seen| vec![refuse(5, 1).from(router(Family::V4, 1)), reply().after(ms(20))]);
+    let run = Pinged::of(ping_unprivileged(&network, "10.9.0.1 --path-mtu").run().exits(0));
+    assert_eq!(run.total("path_mtu"), 1500, "{}", run.run.dump());
 }

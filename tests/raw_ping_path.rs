@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::harness::Family;
 use crate::harness::net::over_both_families;
-use crate::harness::pinged::{Pinged, TIMEOUT, address, ms, number, ping};
+use crate::harness::pinged::{Pinged, TIMEOUT, address, ms, number, ping, ping_unprivileged};
 use crate::harness::tun::{
     Act, Body, Entry, Network, Seen, What, answer, host, refuse, reply, router, too_big, ttl_exceeded,
 };
@@ -158,6 +158,53 @@ over_both_families! {
         assert!(run.summary()["path_mtu"].is_null(), "{}", run.summary());
     }
 
+    fn an_error_of_another_kind_is_no_limit_of_the_way(family) {
+        let network = Network::new(move |seen: &Seen| match seen.packet.bytes.len() {
+            1001.. if family == Family::V4 => vec![refuse(3, 13).from(router(family, 2))],
+            1001.. => vec![refuse(1, 1).from(router(family, 2))],
+            _ => vec![reply()],
+        });
+        let run = Pinged::of(ping(&network, &format!("{} --path-mtu", host(family, 1))).run().exits(0));
+        assert!(run.summary()["path_mtu"].is_null(), "{}", run.run.dump());
+        assert_eq!(run.all("warning")[0]["name"], "path-mtu-unknown", "{}", run.run.dump());
+        assert_eq!(network.finish().len(), 4, "a small one, then three tries");
+    }
+
+    fn an_error_that_does_not_last_changes_no_mtu(family) {
+        let network = Network::new(move |seen: &Seen| match seen.nth {
+            1 if family == Family::V4 => vec![refuse(3, 1).from(router(family, 2))],
+            1 => vec![refuse(1, 3).from(router(family, 2))],
+            _ => vec![reply()],
+        });
+        let run = Pinged::of(ping(&network, &format!("{} --path-mtu", host(family, 1))).run().exits(0));
+        finds(&run, &network.finish(), 1500);
+    }
+
+    fn an_answer_that_is_late_is_none_of_its_hop(family) {
+        let network = Network::new(|_: &Seen| vec![reply().after(ms(200))]);
+        let words = format!("{} --trace --ttl 1 --count 2 --interval 300ms --timeout 100ms", host(family, 1));
+        let run = Pinged::of(ping(&network, &words).run().exits(0));
+        drop(network);
+        let hop = run.all("hop")[0];
+        assert_eq!((run.total("late"), run.total("received")), (1, 0), "{}", run.run.dump());
+        assert_eq!((number(hop, "sent"), number(hop, "received")), (2, 0), "{hop}");
+        assert!(hop["rtt"].is_null(), "{hop}");
+    }
+
+    fn a_packet_that_was_not_put_together_has_gone_no_further(family) {
+        let over = move || refuse(if family == Family::V4 { 11 } else { 3 }, 1);
+        let network = Network::new(move |seen: &Seen| match seen.packet.ttl {
+            1 => vec![ttl_exceeded(family).from(router(family, 1))],
+            2 => vec![over().from(router(family, 2))],
+            _ => vec![],
+        });
+        let words = format!("{} --trace --ttl 4 --count 2 --interval 200ms --timeout 300ms", host(family, 1));
+        let run = Pinged::of(ping(&network, &words).run().exits(9));
+        let behind = network.finish().iter().filter(|entry| entry.seen.packet.ttl > 2).count();
+        assert!(run.all("hop").len() == 2 && behind <= 2, "{behind} went further: {}", run.run.dump());
+        assert_eq!(run.all("hop")[1]["errors"][0], "reassembly-time-exceeded");
+    }
+
     fn a_syn_is_answered_by_either_flag(family) {
         let network = Network::new(|seen: &Seen| match seen.packet.body {
             Body::Syn { port: 80, .. } => vec![reply().after(ms(2))],
@@ -243,6 +290,50 @@ over_both_families! {
         run.agrees(&network.finish(), TIMEOUT);
         assert_eq!((run.sequences("lost"), run.sequences("duplicate")), (vec![1], vec![2]));
     }
+}
+
+/// A filter of this host, by which what is larger than this may not go.
+fn filter_beyond(bytes: u16) -> String {
+    format!(
+        "nft add table ip t && nft 'add chain ip t o {{ type filter hook output priority 0; }}' && \
+         nft add rule ip t o ip length '>' {bytes} drop"
+    )
+}
+
+#[test]
+fn a_send_that_this_host_forbids_is_no_limit_of_the_way() {
+    crate::harness::require(&["nft"]);
+    for unprivileged in [false, true] {
+        let network =
+            Network::builder().permitting_ping_sockets().setup(&filter_beyond(200)).start(|_: &Seen| vec![reply()]);
+        let ping = if unprivileged { ping_unprivileged } else { ping };
+        let run = Pinged::of(ping(&network, "10.9.0.1 --path-mtu").run().exits(4));
+        assert!(run.summary()["path_mtu"].is_null(), "{}", run.run.dump());
+        assert_eq!(run.all("error")[0]["errno"], "EPERM");
+    }
+}
+
+#[test]
+fn a_target_that_may_not_be_sent_to_keeps_no_other_from_its_mtu() {
+    crate::harness::require(&["nft"]);
+    let network = Network::builder()
+        .setup(&filter_beyond(2000))
+        .setup("nft add rule ip t o ip daddr 10.9.0.1 drop")
+        .start(|_: &Seen| vec![reply()]);
+    let run = Pinged::of(ping(&network, "10.9.0.1 10.9.0.2 --path-mtu").run().exits(4));
+    let found = run.all("path-mtu");
+    assert_eq!((found.len(), found[0]["target"].as_str(), number(found[0], "path_mtu")), (1, Some("10.9.0.2"), 1500));
+}
+
+#[test]
+fn a_device_that_takes_no_more_than_the_smallest_leaves_nothing_to_look_for() {
+    // The next try of the same size was refused each time, and so without end.
+    let network = Network::builder().setup("ip link set sim0 mtu 84").start(|seen: &Seen| match seen.nth {
+        0 => vec![reply()],
+        _ => vec![too_big(Family::V4, 0).from(router(Family::V4, 1))],
+    });
+    let run = Pinged::of(ping(&network, "10.9.0.1 --path-mtu --deadline 2s").run().exits(0));
+    assert_eq!((run.total("path_mtu"), run.total("sent")), (84, 1), "{}", run.summary());
 }
 
 /// Checks that this is the MTU which was found: the largest packet that was answered, whole on its way.

@@ -25,6 +25,14 @@ fn answers_are_read_as_fast_as_probes_go() {
 }
 
 #[test]
+fn an_answer_that_names_no_probe_is_found_without_a_search() {
+    // All that was known was gone through for each: more than a minute, where a second is enough.
+    let run = on_loopback("127.0.0.1 --with udp --size 0 --flood --count 60000 --json -q").exits(0);
+    assert_eq!(totals(&run), [60_000, 60_000, 0], "{}", run.dump());
+    assert!(run.elapsed() < ms(20_000), "{:?}", run.elapsed());
+}
+
+#[test]
 fn what_lies_in_the_socket_at_the_end_is_no_loss() {
     let run = on_loopback("127.0.0.0/17 --adaptive --count 0 --deadline 300ms --json -q");
     let [sent, received, lost] = totals(&run);

@@ -217,6 +217,33 @@ fn a_sweep_of_thousands_loses_nothing_by_itself() {
 }
 
 #[test]
+fn an_address_of_ours_is_of_the_family_of_every_target() {
+    let network = Network::new(|_: &Seen| vec![reply()]);
+    let dir = TempDir::new();
+    let list = dir.path().join("hosts");
+    for (source, targets) in [
+        ("10.8.0.1", "10.9.0.1\nfd00:9::1\n"),
+        ("10.8.0.1", "fd00:9::100/125"),
+        ("fd00:8::1", "10.9.0.1-10.9.0.2"),
+        ("fd00:8::1", "10.9.1.0/30"),
+    ] {
+        std::fs::write(&list, targets).unwrap();
+        let run = ping(&network, &format!("@{} --source {source} --count 1 -q", list.display())).run().exits(6);
+        let run = Pinged::of(run);
+        let message = run.all("error")[0]["message"].as_str().unwrap().to_owned();
+        assert!(message.contains(&format!("--source {source} and ")), "{message}");
+        assert!(message.contains("are of two families"), "{message}");
+        for target in targets.lines().filter(|target| target.contains('.') == source.contains(':')) {
+            let run = ping(&network, &format!("{target} --source {source} --count 1 -q")).run().exits(2);
+            assert!(run.stderr().contains("are of two families"), "{}", run.stderr());
+        }
+    }
+    std::fs::write(&list, "10.9.0.1").unwrap();
+    ping(&network, &format!("@{} --source 10.8.0.1 --count 1 -q", list.display())).run().exits(0);
+    assert!(network.finish().iter().all(|entry| entry.seen.packet.to == host(Family::V4, 1)));
+}
+
+#[test]
 fn what_is_no_network_or_range_is_refused_at_once() {
     let network = Network::new(|_: &Seen| vec![reply()]);
     for words in [

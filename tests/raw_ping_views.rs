@@ -26,6 +26,18 @@ fn a_line_an_answer_and_statistics_at_the_end() {
 }
 
 #[test]
+fn where_nothing_was_sent_there_are_no_statistics() {
+    let run = Sockeye::new("raw-ping 127.0.0.1 @no-such-file").under(Net::isolated().prefix()).run().exits(6);
+    assert_eq!(String::from_utf8_lossy(run.stdout()), "nothing sent, 1 error\n");
+}
+
+#[test]
+fn a_limit_is_told_to_the_nanosecond_and_no_further() {
+    let run = Sockeye::new("raw-ping 127.0.0.1 --count 1 --max-rtt 1ns").under(Net::isolated().prefix()).run().exits(1);
+    assert!(run.stderr().contains("--max-rtt 0.000001 ms is exceeded"), "{}", run.stderr());
+}
+
+#[test]
 fn a_plot_fits_into_the_width_that_there_is() {
     let told = text("127.0.0.1 ::1 --count 20 --interval 5ms --plot -q");
     assert_eq!(told.matches("RTT by time").count(), 2, "one a target:\n{told}");

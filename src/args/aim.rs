@@ -1,7 +1,7 @@
 //! Whom `raw-ping` probes: hosts, addresses, networks, ranges, and lists of them.
 
 use std::ffi::OsStr;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
@@ -83,6 +83,22 @@ impl Aim {
         }
     }
 
+    /// Returns the first address of a row that it is, and how many hosts are in that: of an IPv4 network
+    /// neither the first nor the last address is a host's, unless these are to be taken too.
+    #[must_use]
+    pub fn hosts(&self, include_broadcast: bool) -> Option<(IpAddr, u32)> {
+        let count = u32::try_from(self.addresses()).unwrap_or(u32::MAX);
+        match self {
+            // RFC 3021: of two addresses both are hosts'.
+            Self::Net(IpNet::V4(net)) if net.prefix_len() < 31 && !include_broadcast => {
+                Some((Ipv4Addr::from(u32::from(net.addr()) + 1).into(), count - 2))
+            }
+            Self::Net(net) => Some((net.addr(), count)),
+            Self::Range(first, _) => Some((*first, count)),
+            Self::Host(_) | Self::File(_) | Self::Stdin => None,
+        }
+    }
+
     /// Returns an address that it names, where it names any by itself.
     #[must_use]
     pub fn ip(&self) -> Option<IpAddr> {
@@ -147,6 +163,21 @@ mod tests {
             assert_eq!(listed(word).addresses(), addresses, "{word}");
         }
         assert_eq!(listed("10.0.0.7/24").ip(), Some("10.0.0.0".parse().unwrap()));
+    }
+
+    #[test]
+    fn a_network_has_fewer_hosts_than_addresses() {
+        for (word, include_broadcast, first, count) in [
+            ("10.0.0.7/29", false, "10.0.0.1", 6),
+            ("10.0.0.7/29", true, "10.0.0.0", 8),
+            ("10.0.0.2/31", false, "10.0.0.2", 2),
+            ("10.0.0.2/32", false, "10.0.0.2", 1),
+            ("fd00::/125", false, "fd00::", 8),
+            ("10.0.0.0-10.0.0.3", false, "10.0.0.0", 4),
+        ] {
+            assert_eq!(listed(word).hosts(include_broadcast), Some((first.parse().unwrap(), count)), "{word}");
+        }
+        assert_eq!(listed("10.0.0.1").hosts(true), None);
     }
 
     #[test]

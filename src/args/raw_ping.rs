@@ -11,12 +11,12 @@ use super::aim::{Aim, MOST};
 use super::output::{Format, Output};
 use super::port::Port;
 use super::series::Series;
-use super::socket_options::SocketOptions;
+use super::socket_options::{SocketOptions, Source};
 use super::target::{Family, Host};
 use super::value::{self, Rate};
 
 /// The most data of an echo request over IPv4: 65,535 bytes less two headers (RFC 791, RFC 792).
-const MOST_DATA: usize = 65_507;
+pub const MOST_DATA: usize = 65_507;
 
 /// The size of a pattern's data that tells it from others: a nonce.
 pub const NONCE: usize = 8;
@@ -371,11 +371,7 @@ impl RawPing {
         }
         let mut addresses = 0;
         for aim in &self.targets {
-            match aim {
-                Aim::Host(host) => self.output.check_host(host)?,
-                Aim::Net(_) | Aim::Range(..) => self.check_family(aim)?,
-                Aim::File(_) | Aim::Stdin => {}
-            }
+            self.check_aim(aim)?;
             addresses += aim.addresses();
         }
         if addresses > MOST {
@@ -389,10 +385,6 @@ impl RawPing {
                 return Err("--source takes an address alone: a probe has no port of its own choice".to_owned());
             }
             self.output.check_host(&source.host)?;
-            let is_v4 = matches!(source.host, Host::Ip(IpAddr::V4(_), _));
-            if let Some(ip) = self.targets.iter().filter_map(Aim::ip).find(|ip| ip.is_ipv4() != is_v4) {
-                return Err(format!("--source {} and {ip} are of two families", source.host));
-            }
         }
         if !self.sweep && (self.retry > 0 || self.backoff != 1.0) {
             return Err("--retry and --backoff are for --sweep".to_owned());
@@ -426,8 +418,23 @@ impl RawPing {
         Ok(())
     }
 
+    /// Checks that a target is of the family that the run keeps to, and of that of our address.
+    fn check_aim(&self, aim: &Aim) -> Result<(), String> {
+        match aim {
+            Aim::Host(host) => self.output.check_host(host)?,
+            Aim::Net(_) | Aim::Range(..) => self.check_family(aim)?,
+            Aim::File(_) | Aim::Stdin => {}
+        }
+        match (&self.options.source, aim.ip()) {
+            (Some(Source { host: Host::Ip(source, _), .. }), Some(ip)) if source.is_ipv4() != ip.is_ipv4() => {
+                Err(format!("--source {source} and {ip} are of two families"))
+            }
+            _ => Ok(()),
+        }
+    }
+
     fn check_family(&self, aim: &Aim) -> Result<(), String> {
-        match (aim.ip().map(|ip| ip.is_ipv4()), self.family()) {
+        match (aim.ip().map(|ip| ip.is_ipv4()), self.output.family()) {
             (Some(true), Some(Family::V6)) => Err("an IPv4 network is not of the family that -6 keeps to".to_owned()),
             (Some(false), Some(Family::V4)) => Err("an IPv6 network is not of the family that -4 keeps to".to_owned()),
             _ => Ok(()),
@@ -440,10 +447,7 @@ impl RawPing {
     /// It is no target, or not of the family that the run keeps to; in words.
     pub fn listed(&self, word: &str) -> Result<Aim, String> {
         let aim = Aim::parse_listed(word)?;
-        match &aim {
-            Aim::Host(host @ (Host::Ip(..) | Host::Name(_))) => self.output.check_host(host)?,
-            _ => self.check_family(&aim)?,
-        }
+        self.check_aim(&aim)?;
         Ok(aim)
     }
 }

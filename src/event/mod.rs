@@ -25,8 +25,8 @@ pub use probe::{
 };
 pub use proxy::{Proxy, ProxyProtocol, ResolvedBy, Tlv};
 pub use step::{
-    Accept, Bind, Close, Connect, Descriptor, Eof, How, IcmpError, Label, Lateness, Listen, OptionValue, Reason, Recv,
-    Resolve, Send, Setsockopt, Shutdown, Side, Socket, SynRetransmit, Timeout, Unlink, UnlinkReason,
+    AboutProbe, Accept, Bind, Close, Connect, Descriptor, Eof, How, IcmpError, Label, Lateness, Listen, OptionValue,
+    Reason, Recv, Resolve, Send, Setsockopt, Shutdown, Side, Socket, SynRetransmit, Timeout, Unlink, UnlinkReason,
 };
 pub use tcp::{FastOpen, HeldBack, Mptcp, Queue, Tcp, TcpFigures};
 pub use tls::{Certificate, OwnCertificate, Tls};

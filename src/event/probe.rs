@@ -91,7 +91,8 @@ pub struct Legs {
     pub came: u64,
 }
 
-/// Fields of `late`: an answer after it was said to be lost.
+/// Fields of `late`: an answer after the time that was given to it, whether the probe was said to be lost or
+/// an ICMP error had refused it.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 #[serde(transparent)]
 pub struct Late<'a>(pub Reply<'a>);
@@ -126,7 +127,8 @@ pub struct Stray<'a> {
     /// Whose clock that is of.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub clock: Option<Clock>,
-    /// What is wrong with it: `checksum`, `length`, `payload`, `sequence`; `address`, `id`, `nonce`.
+    /// What is wrong with it: `checksum`, `length`, `payload`, `sequence`; `address`, `id`, `nonce`, of UDP
+    /// `port`.
     pub wrong: &'a str,
     /// The number of the target among the others.
     #[serde(skip)]
@@ -239,6 +241,9 @@ pub struct KernelDrops<'a> {
     /// The receive buffer that was asked for, in bytes (`--recv-buffer`).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub recv_buffer_asked: Option<u64>,
+    /// Which it is of the sockets that have this address, from 0.
+    #[serde(skip)]
+    pub nth: usize,
 }
 
 /// A numbered datagram that came in a session of `udp-listen --measure`.

@@ -542,9 +542,20 @@ pub struct IcmpError<'a> {
     /// Whether it is the end of the datagram or probe.
     #[serde(skip)]
     pub refuses: bool,
-    /// A probe: the number of its target among the others, and how many hops it was to go.
+    /// The probe that it is about.
     #[serde(skip)]
-    pub probe: Option<(u32, Option<u8>)>,
+    pub probe: Option<AboutProbe>,
+}
+
+/// The probe that an ICMP error is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AboutProbe {
+    /// The number of its target among the others.
+    pub number: u32,
+    /// `--trace`: how many hops it was to go.
+    pub hops: Option<u8>,
+    /// Whether nobody is behind who says so: it is not what every hop on the way says.
+    pub is_end: bool,
 }
 
 /// An MPLS label (RFC 3032, RFC 4950).

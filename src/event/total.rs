@@ -35,7 +35,7 @@ pub struct Distribution {
     /// 99.9th percentile.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub p999_ns: Option<u64>,
-    /// Interarrival jitter (RFC 3550, 6.4.1); absent for one sample.
+    /// Interarrival jitter (RFC 3550, 6.4.1); absent for one sample, and of several targets together.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub jitter_ns: Option<u64>,
 }
@@ -45,6 +45,13 @@ impl Distribution {
     #[must_use]
     pub fn of_one(self) -> Self {
         Self { p50_ns: None, p90_ns: None, p99_ns: None, p999_ns: None, ..self }
+    }
+
+    /// Returns the figures of probes to several targets: from one of them to another the delay does not vary,
+    /// it is another.
+    #[must_use]
+    pub fn of_several(self) -> Self {
+        Self { jitter_ns: None, ..self }
     }
 }
 
@@ -120,7 +127,7 @@ pub struct Totals {
     /// Connections that were reset.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub resets: Option<u64>,
-    /// Datagrams that were sent.
+    /// Datagrams or probes that were sent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sent: Option<u64>,
     /// Datagrams that were received, those that were not let in among them.
@@ -132,7 +139,7 @@ pub struct Totals {
     /// Datagrams that could not be sent: the kernel did not take them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub not_sent: Option<u64>,
-    /// Datagrams about which an ICMP error said that nobody takes them.
+    /// Datagrams or probes that an ICMP error was the end of.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub refused: Option<u64>,
     /// ICMP errors that came back.
@@ -173,8 +180,8 @@ pub struct Totals {
     /// `raw-ping --path-mtu`: the largest packet that passes whole, in bytes, its IP header among them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub path_mtu: Option<u64>,
-    /// `--measure`: datagrams that were sent and not answered in time, those that were answered later
-    /// or refused apart (RFC 6673); of `udp-listen` numbers below the highest that came which did not
+    /// `raw-ping`, `--measure`: probes or datagrams that were sent and not answered in time, those that were
+    /// answered later or refused apart (RFC 6673); of `udp-listen` numbers below the highest that came which did not
     /// come (RFC 7680).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lost: Option<u64>,
@@ -186,16 +193,16 @@ pub struct Totals {
     /// stateless reflector, which has no numbers of its own, all.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lost_back: Option<u64>,
-    /// `--measure`: answers that came after their datagram was said to be lost.
+    /// `raw-ping`, `--measure`: answers that came after the time that was given to them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub late: Option<u64>,
-    /// (lost + late) / sent, of `udp-listen` lost / (lost + received once) (RFC 7680, 4.1).
+    /// (lost + late) / sent, so that what was refused is no loss; of `udp-listen` lost / (lost + received once) (RFC 7680, 4.1).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub loss_ratio: Option<f64>,
-    /// `--measure`: further copies of what had come (RFC 5560).
+    /// `raw-ping`, `--measure`: further copies of what had come (RFC 5560).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub duplicates: Option<u64>,
-    /// `--measure`: datagrams or answers that came after one with a greater number (RFC 4737, 3.3).
+    /// `raw-ping`, `--measure`: datagrams or answers that came after one with a greater number (RFC 4737, 3.3).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reordered: Option<u64>,
     /// `--measure`: `reordered` by what came once (RFC 4737, 4.1).
@@ -219,13 +226,13 @@ pub struct Totals {
     /// Events that nobody was told of, because their reader was too slow; they are in the totals.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub events_dropped: Option<u64>,
-    /// `udp-send`: datagrams a second that were asked for.
+    /// `udp-send`, `raw-ping`: datagrams or probes a second that were asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rate_asked: Option<f64>,
-    /// `udp-send`: datagrams a second that the kernel took, from the first to the last.
+    /// `udp-send`, `raw-ping`: datagrams or probes a second that the kernel took, from the first to the last.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rate_achieved: Option<f64>,
-    /// `udp-send`: processor time of this program.
+    /// `udp-send`, `raw-ping`: processor time of this program.
     #[serde(rename = "cpu_ns", serialize_with = "some_nanoseconds", skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "duration")]
     pub cpu: Option<Duration>,
@@ -299,8 +306,8 @@ pub struct Totals {
     /// `--measure`: the same of the answers' way back.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub delay_variation_back: Option<Distribution>,
-    /// `udp-send`: how long after its time each datagram was given to the kernel, where each has a
-    /// time.
+    /// `udp-send`, `raw-ping`: how long after its time each datagram or probe was given to the kernel, where
+    /// each has a time.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub send_lateness: Option<Distribution>,
 }

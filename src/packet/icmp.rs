@@ -1,6 +1,39 @@
 //! ICMP errors by name: RFC 792, 1108, 1122, 1812 for IPv4, RFC 4443, 6554, 7112, 8754 and 8883 for
 //! IPv6.
 
+/// Returns the name of an ICMP error of either family; `icmp-error` where none was given to it.
+#[must_use]
+pub fn name(is_v6: bool, kind: u8, code: u8) -> &'static str {
+    if is_v6 { name_v6(kind, code) } else { name_v4(kind, code) }
+}
+
+/// Returns whether an error of this type says that a packet went no further. Of IPv4 a redirect is about one
+/// that was passed on, and a source quench is to be ignored (RFC 6633).
+#[must_use]
+pub fn ends(is_v6: bool, kind: u8) -> bool {
+    is_v6 || !matches!(kind, 4 | 5)
+}
+
+/// Returns whether an error says that the packet had gone as many hops as it was to: every router on the way
+/// says so. That fragments did not come together has the same type, and is said where they were to.
+#[must_use]
+pub fn is_exceeded_in_transit(is_v6: bool, kind: u8, code: u8) -> bool {
+    (kind, code) == if is_v6 { (3, 0) } else { (11, 0) }
+}
+
+/// Returns whether an error says that the packet was larger than the next link takes (RFC 1191; RFC 4443, 3.2,
+/// where the code is to be ignored).
+#[must_use]
+pub fn is_too_big(is_v6: bool, kind: u8, code: u8) -> bool {
+    if is_v6 { kind == 2 } else { (kind, code) == (3, 4) }
+}
+
+/// Returns whether an error says that nobody listens at a port.
+#[must_use]
+pub fn is_port_unreachable(is_v6: bool, kind: u8, code: u8) -> bool {
+    (kind, code) == if is_v6 { (1, 4) } else { (3, 3) }
+}
+
 /// Returns the name of an ICMP error for IPv4 (IANA, "ICMP Type Numbers"); `icmp-error` where
 /// none was given to it.
 #[must_use]
@@ -83,5 +116,28 @@ mod tests {
         assert_eq!(name_v6(4, 0), "parameter-problem");
         assert_eq!(name_v6(4, 2), "unrecognized-option");
         assert_eq!(name_v6(200, 1), "icmp-error");
+        assert_eq!([name(false, 3, 1), name(true, 3, 1)], ["host-unreachable", "reassembly-time-exceeded"]);
+    }
+
+    #[test]
+    fn what_is_said_of_a_packet_that_went_on_is_no_end() {
+        assert_eq!([3, 4, 5, 11, 12].map(|kind| ends(false, kind)), [true, false, false, true, true]);
+        assert!((1..128).all(|kind| ends(true, kind)));
+    }
+
+    #[test]
+    fn each_family_has_its_own_numbers() {
+        for is_v6 in [false, true] {
+            let all = (0..=255).flat_map(|kind| (0..=255).map(move |code| (kind, code)));
+            let named = |is: fn(bool, u8, u8) -> bool| {
+                let names = all.clone().filter(|(kind, code)| is(is_v6, *kind, *code));
+                names.map(|(kind, code)| name(is_v6, kind, code)).collect::<std::collections::BTreeSet<_>>()
+            };
+            let over = if is_v6 { "hop-limit-exceeded" } else { "ttl-exceeded" };
+            assert_eq!(named(is_exceeded_in_transit), [over].into());
+            let too_big = if is_v6 { "packet-too-big" } else { "fragmentation-needed" };
+            assert_eq!(named(is_too_big), [too_big].into());
+            assert_eq!(named(is_port_unreachable), ["port-unreachable"].into());
+        }
     }
 }

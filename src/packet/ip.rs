@@ -10,10 +10,6 @@ use pnet::packet::ipv4::Ipv4Packet;
 pub struct IpHeader {
     /// The TTL that it came with.
     pub hops: u8,
-    /// The type of service: DSCP and ECN (RFC 2474, RFC 3168).
-    pub class: u8,
-    /// Who sent it.
-    pub from: Ipv4Addr,
     /// Whom it was sent to.
     pub to: Ipv4Addr,
 }
@@ -39,12 +35,7 @@ pub(super) fn open(bytes: &[u8]) -> Option<Opened<'_>> {
     }
     let end = bytes.len().min(packet.get_total_length().into());
     Some(Opened {
-        header: IpHeader {
-            hops: packet.get_ttl(),
-            class: (packet.get_dscp() << 2) | packet.get_ecn(),
-            from: packet.get_source(),
-            to: packet.get_destination(),
-        },
+        header: IpHeader { hops: packet.get_ttl(), to: packet.get_destination() },
         protocol: packet.get_next_level_protocol(),
         is_beginning: packet.get_fragment_offset() == 0,
         body: bytes.get(header..end)?,
@@ -69,8 +60,7 @@ mod tests {
     #[test]
     fn a_header_tells_its_fields() {
         let opened = open(&PACKET).unwrap();
-        let (from, to) = (Ipv4Addr::new(192, 0, 2, 1), Ipv4Addr::new(198, 51, 100, 2));
-        assert_eq!(opened.header, IpHeader { hops: 57, class: 0xb9, from, to });
+        assert_eq!(opened.header, IpHeader { hops: 57, to: Ipv4Addr::new(198, 51, 100, 2) });
         assert_eq!(opened.protocol, IpNextHeaderProtocols::Icmp);
         assert!(opened.is_beginning);
         assert_eq!(opened.body, [1, 2, 3, 4]);

@@ -216,8 +216,7 @@ mod tests {
         let message = [0, 0, 0xc9, 0xff, 0x12, 0x34, 0, 7, b'a', b'b', b'a', b'b', b'a'];
         let ip = [0x45, 0x00, 0x00, 33, 0, 0, 0, 0, 57, 1, 0, 0, 192, 0, 2, 1, 198, 51, 100, 2];
         let packet = [&ip[..], &message].concat();
-        let header =
-            IpHeader { hops: 57, class: 0, from: Ipv4Addr::new(192, 0, 2, 1), to: Ipv4Addr::new(198, 51, 100, 2) };
+        let header = IpHeader { hops: 57, to: Ipv4Addr::new(198, 51, 100, 2) };
         let reply = EchoReply { id: 0x1234, sequence: 7, data: b"ababa", is_sound: true };
         assert_eq!(read_v4(&packet), Some((header, Message::Reply(reply))));
         // Cut short by the one who took it in.
@@ -287,7 +286,7 @@ mod tests {
 
     #[test]
     fn the_length_of_a_quote_is_in_words_of_its_family() {
-        let labels = [Object::Mpls(vec![Label { label: 24015, class: 0, is_bottom: true, ttl: 1 }])];
+        let labels = [Object::Mpls(vec![Label { label: 24015, class: 0, ttl: 1 }])];
         let filled = [&QUOTE[..], &[0; 100]].concat();
         for kind in [3, 11, 12] {
             let message = v4(kind, 0, [0, 32, 0, 0], &[&filled, &STRUCTURE]);

@@ -30,8 +30,6 @@ pub enum Object {
         address: Option<IpAddr>,
         /// Its name as the router gives it: text from the network.
         name: Option<String>,
-        /// Its MTU.
-        mtu: Option<u32>,
     },
     /// An object that is none of these, or is not whole.
     Other {
@@ -51,8 +49,6 @@ pub struct Label {
     pub label: u32,
     /// The traffic class, of 3 bits (RFC 5462).
     pub class: u8,
-    /// Whether it is the last of the stack.
-    pub is_bottom: bool,
     /// The TTL.
     pub ttl: u8,
 }
@@ -89,6 +85,24 @@ impl Iterator for Objects<'_> {
     }
 }
 
+impl Objects<'_> {
+    /// Returns the interface that the packet came in by, else the first that is told: its name, else its
+    /// address, else its number.
+    #[must_use]
+    pub fn interface(&self) -> Option<String> {
+        let mut found = None;
+        for object in self.clone() {
+            let Object::Interface { role, index, address, name } = object else { continue };
+            let told = name.or_else(|| Some(address?.to_string())).or_else(|| Some(index?.to_string()));
+            if role == Role::Incoming && told.is_some() {
+                return told;
+            }
+            found = found.or(told);
+        }
+        found
+    }
+}
+
 impl Object {
     /// Reads what an object of a class and kind says.
     fn read(class: u8, kind: u8, data: &[u8]) -> Self {
@@ -106,7 +120,7 @@ fn read_labels(data: &[u8]) -> Option<Object> {
     let (entries, []) = data.as_chunks::<4>() else { return None };
     let label = |entry: &[u8; 4]| {
         let bits = u32::from_be_bytes(*entry);
-        Label { label: bits >> 12, class: (bits >> 9 & 0b111) as u8, is_bottom: bits & 0x100 != 0, ttl: bits as u8 }
+        Label { label: bits >> 12, class: (bits >> 9 & 0b111) as u8, ttl: bits as u8 }
     };
     (!entries.is_empty()).then(|| Object::Mpls(entries.iter().map(label).collect()))
 }
@@ -124,8 +138,11 @@ fn read_interface(kind: u8, mut data: &[u8]) -> Option<Object> {
     let index = if has(0x08) { Some(u32::from_be_bytes(take(&mut data)?)) } else { None };
     let address = if has(0x04) { Some(take_address(&mut data)?) } else { None };
     let name = if has(0x02) { Some(take_name(&mut data)?) } else { None };
-    let mtu = if has(0x01) { Some(u32::from_be_bytes(take(&mut data)?)) } else { None };
-    Some(Object::Interface { role, index, address, name, mtu })
+    // Its MTU, which nobody asks for, ends the object.
+    if has(0x01) {
+        let _mtu: [u8; 4] = take(&mut data)?;
+    }
+    Some(Object::Interface { role, index, address, name })
 }
 
 /// Takes so many octets from the beginning.
@@ -216,10 +233,7 @@ mod tests {
     }
 
     fn labels() -> Object {
-        Object::Mpls(vec![
-            Label { label: 24015, class: 0, is_bottom: false, ttl: 1 },
-            Label { label: 16, class: 5, is_bottom: true, ttl: 2 },
-        ])
+        Object::Mpls(vec![Label { label: 24015, class: 0, ttl: 1 }, Label { label: 16, class: 5, ttl: 2 }])
     }
 
     fn interface() -> Object {
@@ -228,7 +242,6 @@ mod tests {
             index: Some(7),
             address: Some(Ipv4Addr::new(192, 0, 2, 9).into()),
             name: Some("eth0".to_owned()),
-            mtu: Some(1500),
         }
     }
 
@@ -242,7 +255,7 @@ mod tests {
 
     #[test]
     fn an_interface_tells_what_its_kind_says() {
-        let none = |role| Object::Interface { role, index: None, address: None, name: None, mtu: None };
+        let none = |role| Object::Interface { role, index: None, address: None, name: None };
         assert_eq!(told(&[&[0, 4, 2, 0x00]]), [none(Role::Incoming)]);
         assert_eq!(told(&[&[0, 4, 2, 0x40]]), [none(Role::IncomingPart)]);
         assert_eq!(told(&[&[0, 4, 2, 0x80]]), [none(Role::Outgoing)]);
@@ -255,9 +268,19 @@ mod tests {
             index: None,
             address: Some(Ipv6Addr::LOCALHOST.into()),
             name: None,
-            mtu: None,
         };
         assert_eq!(told(&[&octets]), [expected]);
+    }
+
+    #[test]
+    fn the_interface_that_a_packet_came_in_by_is_preferred() {
+        let of = |objects: &[&[u8]]| part(&body(128, &structure(objects)), 128).1.interface();
+        let numbered = |kind: u8, index: u8| [0, 8, 2, kind | 0x08, 0, 0, 0, index];
+        let [outgoing, nameless] = [numbered(0x80, 3), [0, 4, 2, 0x00].repeat(2).try_into().unwrap()];
+        assert_eq!(of(&[&outgoing, &INTERFACE, &numbered(0xc0, 4)]).as_deref(), Some("eth0"));
+        assert_eq!(of(&[&LABELS, &outgoing, &numbered(0xc0, 4)]).as_deref(), Some("3"));
+        assert_eq!(of(&[&nameless, &outgoing]).as_deref(), Some("3"));
+        assert_eq!(of(&[&LABELS]), None);
     }
 
     #[test]

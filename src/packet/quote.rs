@@ -8,7 +8,6 @@ use pnet::packet::icmpv6::{self, Icmpv6Code, Icmpv6Types};
 use pnet::packet::ip::{IpNextHeaderProtocol, IpNextHeaderProtocols};
 use pnet::packet::ipv6::{ExtensionPacket, FragmentPacket, Ipv6Packet};
 use pnet::packet::tcp::TcpPacket;
-use pnet::packet::udp::UdpPacket;
 
 use super::echo::HEADER;
 use super::ip;
@@ -22,12 +21,6 @@ const LEAST: usize = 8;
 pub struct Quote<'a> {
     /// Whom it was sent to: the target.
     pub to: IpAddr,
-    /// Who sent it; behind a NAT that does not translate quotes, not us.
-    pub from: IpAddr,
-    /// The TTL or hop limit that it had where the error arose.
-    pub hops: u8,
-    /// The type of service or traffic class that it had there: DSCP and ECN.
-    pub class: u8,
     /// What it carried.
     pub what: Quoted<'a>,
 }
@@ -41,15 +34,6 @@ pub enum Quoted<'a> {
         id: u16,
         /// Its sequence number.
         sequence: u16,
-        /// The beginning of its data.
-        data: &'a [u8],
-    },
-    /// A UDP datagram.
-    Udp {
-        /// The port it was sent from.
-        source: u16,
-        /// The port it was sent to.
-        destination: u16,
         /// The beginning of its data.
         data: &'a [u8],
     },
@@ -98,8 +82,7 @@ pub fn read_echo(bytes: &[u8], is_v6: bool) -> Option<Quoted<'_>> {
 fn read_v4(bytes: &[u8]) -> Option<Quote<'_>> {
     let quoted = ip::open(bytes)?;
     let what = if quoted.is_beginning { carried(quoted.protocol, quoted.body, false) } else { Quoted::Unknown };
-    let ip::IpHeader { hops, class, from, to } = quoted.header;
-    Some(Quote { to: to.into(), from: from.into(), hops, class, what })
+    Some(Quote { to: quoted.header.to.into(), what })
 }
 
 /// Reads a quote from its IPv6 header on (RFC 8200, 3).
@@ -109,13 +92,7 @@ fn read_v6(bytes: &[u8]) -> Option<Quote<'_>> {
     let body = body.get(..packet.get_payload_length().into()).unwrap_or(body);
     let what = behind_extensions(packet.get_next_header(), body)
         .map_or(Quoted::Unknown, |(protocol, body)| carried(protocol, body, true));
-    Some(Quote {
-        to: packet.get_destination().into(),
-        from: packet.get_source().into(),
-        hops: packet.get_hop_limit(),
-        class: packet.get_traffic_class(),
-        what,
-    })
+    Some(Quote { to: packet.get_destination().into(), what })
 }
 
 /// Walks the extension headers of IPv6 (RFC 8200, 4) to what is behind them; `None` where one is
@@ -146,19 +123,10 @@ fn carried(protocol: IpNextHeaderProtocol, body: &[u8], is_v6: bool) -> Quoted<'
     let known = match protocol {
         IpNextHeaderProtocols::Icmp if !is_v6 => read_echo(body, false),
         IpNextHeaderProtocols::Icmpv6 if is_v6 => read_echo(body, true),
-        IpNextHeaderProtocols::Udp => read_udp(body),
         IpNextHeaderProtocols::Tcp => read_tcp(body),
         _ => None,
     };
     known.unwrap_or(Quoted::Unknown)
-}
-
-/// Reads the beginning of a UDP datagram; `None` where its header is not whole or its length is
-/// less than that.
-fn read_udp(body: &[u8]) -> Option<Quoted<'_>> {
-    let datagram = UdpPacket::new(body)?;
-    let data = body.get(LEAST..body.len().min(datagram.get_length().into()))?;
-    Some(Quoted::Udp { source: datagram.get_source(), destination: datagram.get_destination(), data })
 }
 
 /// Reads the beginning of a TCP segment, of which an error need not quote the whole header; `None`
@@ -199,7 +167,6 @@ mod tests {
     const TCP: [u8; 8] = [0x9c, 0x40, 0x01, 0xbb, 1, 2, 3, 4];
 
     const IS_ECHO: Quoted<'_> = Quoted::Echo { id: 0x1234, sequence: 7, data: b"data" };
-    const IS_UDP: Quoted<'_> = Quoted::Udp { source: 40000, destination: 33435, data: b"data" };
     const IS_TCP: Quoted<'_> = Quoted::Tcp { source: 40000, destination: 443, sequence: 0x0102_0304 };
 
     /// Makes a quote of an IPv4 packet that carries something.
@@ -223,41 +190,28 @@ mod tests {
 
     #[test]
     fn a_quote_tells_what_was_sent() {
-        let expected = Quote {
-            to: Ipv4Addr::new(192, 0, 2, 1).into(),
-            from: Ipv4Addr::new(198, 51, 100, 2).into(),
-            hops: 1,
-            class: 0x48,
-            what: IS_ECHO,
-        };
+        let expected = Quote { to: Ipv4Addr::new(192, 0, 2, 1).into(), what: IS_ECHO };
         assert_eq!(read(&v4(1, &ECHO), false), Some(expected));
-        assert_eq!(what(&v4(17, &UDP), false), IS_UDP);
+        // The error queue tells of datagrams.
+        assert_eq!(what(&v4(17, &UDP), false), Quoted::Unknown);
         assert_eq!(what(&v4(6, &TCP), false), IS_TCP);
     }
 
     #[test]
     fn a_quote_of_ipv6_tells_what_was_sent() {
-        let expected = Quote {
-            to: Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1).into(),
-            from: Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 2).into(),
-            hops: 1,
-            class: 0xb8,
-            what: IS_ECHO,
-        };
+        let expected = Quote { to: Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1).into(), what: IS_ECHO };
         assert_eq!(read(&v6(58, &[&ECHO_V6]), true), Some(expected));
-        assert_eq!(what(&v6(17, &[&UDP]), true), IS_UDP);
         assert_eq!(what(&v6(6, &[&TCP]), true), IS_TCP);
     }
 
     #[test]
     fn eight_octets_are_enough_and_fewer_are_not() {
-        let [echo, udp] = [v4(1, &ECHO), v4(17, &UDP)];
+        let echo = v4(1, &ECHO);
         assert_eq!(what(&echo[..28], false), Quoted::Echo { id: 0x1234, sequence: 7, data: b"" });
-        assert_eq!(what(&udp[..28], false), Quoted::Udp { source: 40000, destination: 33435, data: b"" });
-        for (protocol, body) in [(1, &ECHO[..7]), (17, &UDP[..7]), (6, &TCP[..7]), (1, &[])] {
+        for (protocol, body) in [(1, &ECHO[..7]), (6, &TCP[..7]), (1, &[])] {
             assert_eq!(what(&v4(protocol, body), false), Quoted::Unknown);
         }
-        for (protocol, body) in [(58, &ECHO_V6[..7]), (17, &UDP[..7]), (6, &TCP[..7]), (58, &[])] {
+        for (protocol, body) in [(58, &ECHO_V6[..7]), (6, &TCP[..7]), (58, &[])] {
             assert_eq!(what(&v6(protocol, &[body]), true), Quoted::Unknown);
         }
     }
@@ -326,11 +280,6 @@ mod tests {
         assert_eq!(what(&quote, true), Quoted::Echo { id: 0x1234, sequence: 7, data: b"da" });
         quote[5] = 0;
         assert_eq!(what(&quote, true), Quoted::Unknown);
-        let mut udp = UDP;
-        udp[5] = 9;
-        assert_eq!(what(&v4(17, &udp), false), Quoted::Udp { source: 40000, destination: 33435, data: b"d" });
-        udp[5] = 7;
-        assert_eq!(what(&v4(17, &udp), false), Quoted::Unknown);
     }
 
     #[test]

@@ -24,7 +24,7 @@ pub(super) struct Pings {
     counts: Counts,
     rtt: Distribution,
     names: BTreeMap<&'static str, u64>,
-    answers: BTreeMap<String, u64>,
+    answers: BTreeMap<&'static str, u64>,
     /// Names that did not resolve.
     unresolved: u64,
     runs: u64,
@@ -41,8 +41,8 @@ pub(super) struct Pings {
     /// After how many hops a target was reached.
     reached: BTreeMap<u32, u8>,
     path_mtu: Option<u64>,
-    /// By the socket: its drops.
-    drops: BTreeMap<String, u64>,
+    /// By the socket, as far as it was looked: its drops.
+    drops: BTreeMap<(String, usize), u64>,
     bytes_sent: u64,
     bytes_received: u64,
     dropped_events: u64,
@@ -88,7 +88,7 @@ struct Target {
     /// The name that was looked up for it.
     looked_up: Option<String>,
     names: BTreeMap<&'static str, u64>,
-    answers: BTreeMap<String, u64>,
+    answers: BTreeMap<&'static str, u64>,
     run: Run,
     path_mtu: Option<u64>,
 }
@@ -183,14 +183,14 @@ impl Pings {
             Event::NotSent(not) => {
                 self.counts.not_sent += not.datagrams;
                 self.see(not.number, false);
-                self.to(not.number, not.target, |counts, _| counts.not_sent += not.datagrams);
+                self.to(not.number, not.target, |counts| counts.not_sent += not.datagrams);
             }
             Event::Reply(reply) => self.answer(reply, false),
             Event::Late(event::Late(reply)) => self.answer(reply, true),
             Event::Duplicate(event::Duplicate(reply)) => {
                 self.bytes_received += reply.bytes;
                 self.counts.duplicates += 1;
-                self.to(reply.number, reply.target, |counts, _| counts.duplicates += 1);
+                self.to(reply.number, reply.target, |counts| counts.duplicates += 1);
             }
             Event::Corrupted(event::Corrupted(stray)) => self.stray(stray, true),
             Event::Foreign(event::Foreign(stray)) => self.stray(stray, false),
@@ -198,7 +198,7 @@ impl Pings {
             Event::Error(error) => self.unresolved += u64::from(error.step == Step::Resolve),
             Event::IcmpError(error) => self.refuse(error),
             Event::KernelDrops(drops) => {
-                self.drops.insert(drops.local.to_string(), drops.kernel_drops.unwrap_or(0));
+                self.drops.insert((drops.local.to_string(), drops.nth), drops.kernel_drops.unwrap_or(0));
             }
             Event::PathMtu(found) => {
                 self.path_mtu = Some(self.path_mtu.map_or(found.path_mtu, |before| before.min(found.path_mtu)));
@@ -217,9 +217,13 @@ impl Pings {
 
     fn send(&mut self, elapsed: Duration, send: &event::Send<'_>) {
         let (Some((number, hops)), Some(address)) = (send.probe, send.peer) else { return };
+        self.counts.slots_missed += send.missed;
+        // It tells of no more than that.
+        if send.datagrams == 0 {
+            return;
+        }
         self.span = Some((self.span.map_or(elapsed, |(first, _)| first), elapsed));
         self.counts.sent += send.datagrams;
-        self.counts.slots_missed += send.missed;
         self.bytes_sent += send.bytes;
         if let Some(late) = send.lateness {
             for index in 0..usize::try_from(send.datagrams).unwrap_or(usize::MAX) {
@@ -232,7 +236,7 @@ impl Pings {
         {
             target.looked_up = Some(name.to_owned());
         }
-        self.to(number, address, |counts, _| counts.sent += send.datagrams);
+        self.to(number, address, |counts| counts.sent += send.datagrams);
         if let Some(hops) = hops {
             self.hops.entry((number, hops)).or_default().sent += send.datagrams;
         }
@@ -242,25 +246,25 @@ impl Pings {
         self.bytes_received += reply.bytes;
         self.counts.answer(reply, is_late);
         self.see(reply.number, true);
-        if let Some(answer) = reply.answer {
-            *self.answers.entry(answer.to_owned()).or_default() += 1;
+        if let Some(answer) = reply.answer.and_then(kind_of_answer) {
+            *self.answers.entry(answer).or_default() += 1;
             if let Some(target) = self.target(reply.number, reply.target) {
-                *target.answers.entry(answer.to_owned()).or_default() += 1;
+                *target.answers.entry(answer).or_default() += 1;
             }
         }
         // What is late counts as infinite (RFC 2681).
         if !is_late {
             self.rtt.record(reply.rtt);
         }
-        self.to(reply.number, reply.target, |counts, rtt| {
-            counts.answer(reply, is_late);
-            if let (Some(rtt), false) = (rtt, is_late) {
-                rtt.record(reply.rtt);
-            }
-        });
-        // An error of that hop has been counted.
-        if let Some(hops) = reply.hops.filter(|_| !reply.was_refused) {
-            self.at_hop(reply.number, hops, reply.from.ip(), reply.rtt, true);
+        let rtt = (!is_late).then_some(reply.rtt);
+        self.add_to(reply.number, reply.target, rtt, |counts| counts.answer(reply, is_late));
+        match reply.hops {
+            // An error of that hop has been counted.
+            Some(_) if reply.was_refused => {}
+            // Too late for the figures, but who is there is there.
+            Some(hops) if is_late => self.reach(reply.number, hops),
+            Some(hops) => self.at_hop(reply.number, hops, reply.from.ip(), reply.rtt, true),
+            None => {}
         }
     }
 
@@ -271,13 +275,13 @@ impl Pings {
         };
         add(&mut self.counts);
         if let (Some(number), Some(target)) = (stray.number, stray.target) {
-            self.to(number, target, |counts, _| add(counts));
+            self.to(number, target, |counts| add(counts));
         }
     }
 
     fn lose(&mut self, elapsed: Duration, lost: &event::Lost<'_>) {
         self.counts.lost += 1;
-        self.to(lost.number, lost.target, |counts, _| counts.lost += 1);
+        self.to(lost.number, lost.target, |counts| counts.lost += 1);
         // The numbers of a trace go over all hops.
         if !self.hops.is_empty() {
             return;
@@ -325,12 +329,12 @@ impl Pings {
     }
 
     fn refuse(&mut self, error: &event::IcmpError<'_>) {
-        let Some((number, hops)) = error.probe else { return };
+        let Some(event::AboutProbe { number, hops, is_end }) = error.probe else { return };
         let (name, refused) = (error.name, u64::from(error.refuses));
         self.counts.icmp_errors += 1;
         self.counts.refused += refused;
         *self.names.entry(name).or_default() += 1;
-        self.to(number, error.target, |counts, _| {
+        self.to(number, error.target, |counts| {
             counts.icmp_errors += 1;
             counts.refused += refused;
         });
@@ -338,7 +342,6 @@ impl Pings {
             *target.names.entry(name).or_default() += 1;
         }
         if let (Some(hops), Some(after), true) = (hops, error.after, error.refuses) {
-            let is_end = !matches!(name, "ttl-exceeded" | "hop-limit-exceeded");
             let errors = &mut self.hops.entry((number, hops)).or_default().errors;
             if is_end && !errors.contains(&name) {
                 errors.push(name);
@@ -356,13 +359,23 @@ impl Pings {
             seen.from.push(from);
         }
         if is_end {
-            let fewest = self.reached.entry(number).or_insert(hops);
-            *fewest = hops.min(*fewest);
+            self.reach(number, hops);
         }
     }
 
-    /// Adds to the totals of one target.
-    fn to(&mut self, number: u32, address: &Address, add: impl FnOnce(&mut Counts, Option<&mut Distribution>)) {
+    /// Takes note that nobody is behind a hop.
+    fn reach(&mut self, number: u32, hops: u8) {
+        let fewest = self.reached.entry(number).or_insert(hops);
+        *fewest = hops.min(*fewest);
+    }
+
+    /// Adds to the numbers of one target.
+    fn to(&mut self, number: u32, address: &Address, add: impl FnOnce(&mut Counts)) {
+        self.add_to(number, address, None, add);
+    }
+
+    /// Adds likewise, and a round-trip time where there is one.
+    fn add_to(&mut self, number: u32, address: &Address, rtt: Option<Duration>, add: impl FnOnce(&mut Counts)) {
         match self.each {
             Each::Nothing => {}
             Each::Brief => {
@@ -371,11 +384,14 @@ impl Pings {
                     self.briefs.resize(index + 1, None);
                 }
                 let brief = self.briefs[index].get_or_insert_with(|| Brief::new(address));
-                brief.add(add);
+                brief.add(rtt, add);
             }
             Each::Whole => {
                 if let Some(target) = self.target(number, address) {
-                    add(&mut target.counts, Some(&mut target.rtt));
+                    add(&mut target.counts);
+                    if let Some(rtt) = rtt {
+                        target.rtt.record(rtt);
+                    }
                 }
             }
         }
@@ -416,15 +432,18 @@ impl Pings {
 
     /// Returns what all probes add up to.
     pub(super) fn totals(&self, every: Totals) -> Totals {
-        let drops: u64 = self.drops.values().sum();
         let achieved = self.span.and_then(|(first, last)| {
             let seconds = last.saturating_sub(first).as_secs_f64();
             (self.counts.sent > 1 && seconds > 0.0).then(|| (self.counts.sent - 1) as f64 / seconds)
         });
+        let probed = self.seen.iter().filter(|(probed, _)| *probed).count() as u64;
+        let totals = self.with_runs(self.counts.add_totals(&self.rtt, every));
+        // From an answer of one target to that of another the delay does not vary: it is another.
+        let rtt = if probed > 1 { totals.rtt.map(event::Distribution::of_several) } else { totals.rtt };
         Totals {
-            targets: Some(self.seen.iter().filter(|(probed, _)| *probed).count() as u64 + self.unresolved),
+            targets: Some(probed + self.unresolved),
             targets_answered: Some(self.seen.iter().filter(|(_, answered)| *answered).count() as u64),
-            kernel_drops: Some(drops),
+            kernel_drops: (!self.drops.is_empty()).then(|| self.drops.values().sum()),
             events_dropped: (self.dropped_events > 0).then_some(self.dropped_events),
             slots_missed: Some(self.counts.slots_missed),
             rate_achieved: achieved,
@@ -432,9 +451,10 @@ impl Pings {
             bytes_sent: Some(self.bytes_sent),
             bytes_received: Some(self.bytes_received),
             icmp_errors_by_name: named(&self.names),
-            answers_by_name: answers(&self.answers),
+            answers_by_name: named(&self.answers),
             path_mtu: self.path_mtu,
-            ..self.with_runs(self.counts.add_totals(&self.rtt, every))
+            rtt,
+            ..totals
         }
     }
 
@@ -460,7 +480,7 @@ impl Pings {
                 loss_runs: Some(target.run.runs),
                 loss_run_max: Some(target.run.longest),
                 icmp_errors_by_name: named(&target.names),
-                answers_by_name: answers(&target.answers),
+                answers_by_name: named(&target.answers),
                 path_mtu: target.path_mtu,
                 rtt,
                 ..totals
@@ -497,11 +517,9 @@ fn named(names: &BTreeMap<&'static str, u64>) -> Option<Vec<Named>> {
     (!names.is_empty()).then(|| names.iter().map(|(name, count)| Named { name, count: *count }).collect())
 }
 
-/// Returns the kinds of answers and how many there were of each; `None` where they have no kinds.
-fn answers(answers: &BTreeMap<String, u64>) -> Option<Vec<Named>> {
-    let known = ["datagram", "port-unreachable", "rst", "syn-ack"];
-    let of = |name: &&'static str| answers.get(*name).map(|count| Named { name, count: *count });
-    (!answers.is_empty()).then(|| known.iter().filter_map(of).collect())
+/// Returns the name of a kind of answer that outlives the event.
+fn kind_of_answer(answer: &str) -> Option<&'static str> {
+    ["datagram", "port-unreachable", "rst", "syn-ack"].into_iter().find(|known| *known == answer)
 }
 
 impl Brief {
@@ -539,9 +557,9 @@ impl Brief {
     }
 
     /// Adds what a whole target would be added.
-    fn add(&mut self, add: impl FnOnce(&mut Counts, Option<&mut Distribution>)) {
-        let (mut counts, mut rtt) = (self.counts(), Distribution::default());
-        add(&mut counts, Some(&mut rtt));
+    fn add(&mut self, rtt: Option<Duration>, add: impl FnOnce(&mut Counts)) {
+        let mut counts = self.counts();
+        add(&mut counts);
         let few = |number: u64| u16::try_from(number).unwrap_or(u16::MAX);
         self.sent = few(counts.sent);
         self.lost = few(counts.lost);
@@ -551,8 +569,8 @@ impl Brief {
         self.strays = [few(counts.corrupted), few(counts.foreign)];
         self.icmp_errors = few(counts.icmp_errors);
         (self.received, self.late) = (few(counts.received), few(counts.late));
-        if let Some(figures) = rtt.figures() {
-            self.rtt = figures.max_ns;
+        if let Some(rtt) = rtt {
+            self.rtt = u64::try_from(rtt.as_nanos()).unwrap_or(u64::MAX);
         }
     }
 

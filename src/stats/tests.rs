@@ -225,3 +225,90 @@ fn the_summary_takes_its_outcome_from_the_code() {
     assert_eq!(outcome(ExitCode::Refused), Outcome::Error);
     assert_eq!(stats.summary(ExitCode::Refused, &totals).exit_code, 7);
 }
+
+/// Returns the fold of a pinger that keeps everything of each target.
+fn pinger() -> Stats {
+    Stats::new(Tally::Pinger { each: Each::Whole, explores: false })
+}
+
+fn probe(peer: &Address, number: u32, sequence: u64) -> event::Send<'_> {
+    let send = event::Send::on(None, 64, &[]);
+    event::Send { peer: Some(peer), sequence: Some(sequence), probe: Some((number, None)), ..send }
+}
+
+fn answer(peer: &Address, number: u32, sequence: u64, micros: u64) -> Event<'_> {
+    event::Reply {
+        target: peer,
+        from: peer,
+        sequence,
+        bytes: 64,
+        ttl: None,
+        rtt: Duration::from_micros(micros),
+        queued: None,
+        reflector: None,
+        reflector_sequence: None,
+        answer: None,
+        clock: event::Clock::Kernel,
+        number,
+        hops: None,
+        arrival: None,
+        reached_twice: false,
+        was_refused: false,
+        legs: None,
+    }
+    .into()
+}
+
+#[test]
+fn from_one_target_to_another_the_delay_does_not_vary() {
+    let (near, far) = (address(), Address::from(SocketAddr::from(([127, 0, 0, 2], 80))));
+    let (mut one, mut two) = (pinger(), pinger());
+    for round in 0..4 {
+        for (number, peer, micros) in [(0, &near, 10), (1, &far, 90_000)] {
+            for stats in [Some(&mut one).filter(|_| number == 0), Some(&mut two)].into_iter().flatten() {
+                stats.record(stamp(round), &probe(peer, number, round).into());
+                stats.record(stamp(round), &answer(peer, number, round, micros + round));
+            }
+        }
+    }
+    let jitter = |stats: &Stats| stats.totals().rtt.unwrap().jitter_ns;
+    assert_eq!((jitter(&one), jitter(&two)), (Some(176), None));
+    let mut each = Vec::new();
+    two.each_target(|event| {
+        if let Event::TargetSummary(target) = event {
+            each.push(target.totals.rtt.as_ref().unwrap().jitter_ns);
+        }
+    });
+    assert_eq!(each, [Some(176), Some(176)]);
+    // The percentiles are those of all.
+    assert_eq!(two.totals().rtt.unwrap().p50_ns, Some(13_000));
+}
+
+#[test]
+fn drops_of_each_socket_add_up_and_what_was_not_looked_at_is_absent() {
+    let local = address();
+    let mut stats = pinger();
+    assert_eq!(stats.totals().kernel_drops, None);
+    for (nth, total) in [(0, 0), (1, 2), (0, 3), (1, 5)] {
+        let drops = event::KernelDrops {
+            local: &local,
+            kernel_drops: Some(total),
+            kernel_drop_buffers: None,
+            recv_buffer: None,
+            recv_buffer_asked: None,
+            nth,
+        };
+        stats.record(stamp(1), &drops.into());
+    }
+    assert_eq!(stats.totals().kernel_drops, Some(8));
+}
+
+#[test]
+fn times_that_no_probe_used_are_counted_without_one() {
+    let peer = address();
+    let mut stats = pinger();
+    stats.record(stamp(1), &event::Send { missed: 2, ..probe(&peer, 0, 0) }.into());
+    stats.record(stamp(2), &event::Send { missed: 3, datagrams: 0, bytes: 0, ..probe(&peer, 0, 0) }.into());
+    let totals = stats.totals();
+    assert_eq!((totals.slots_missed, totals.sent, totals.rate_achieved), (Some(5), Some(1), None));
+}

@@ -19,6 +19,7 @@ mod attempt;
 mod close;
 mod datagram;
 mod door;
+mod drops;
 mod fail;
 mod fast_open;
 mod fault;

@@ -2,7 +2,6 @@
 
 use std::net::IpAddr;
 
-use ipnet::IpNet;
 use tokio::task::JoinSet;
 
 use super::super::{Results, Run};
@@ -31,33 +30,24 @@ pub(super) async fn targets(
                     addresses.iter().take(most).for_each(|ip| targets.push_named(&Address::Ip(*ip, 0), name));
                 }
                 Some(Err(failed)) => unresolved.add(failed.code),
-                None => unresolved.add(ExitCode::Local),
+                None => {
+                    let message = format!("resolve {name}: the look-up broke off");
+                    let error = Error::of_kind(Step::Resolve, ExitCode::Local, message).with_target(name);
+                    unresolved.add(run.door.fail(&error).code);
+                }
             },
             Aim::Host(host) => match step::resolve_host(&run.door, host, 0, None, ping.resolve_timeout).await {
                 Ok(addresses) => addresses.iter().for_each(|address| targets.push(address)),
                 Err(failed) => unresolved.add(failed.code),
             },
-            Aim::Net(net) => {
-                let (first, count) = row(net, ping.include_broadcast);
-                targets.push_row(first, count);
+            Aim::Net(_) | Aim::Range(..) | Aim::File(_) | Aim::Stdin => {
+                if let Some((first, count)) = aim.hosts(ping.include_broadcast) {
+                    targets.push_row(first, count);
+                }
             }
-            Aim::Range(first, _) => targets.push_row(*first, u32::try_from(aim.addresses()).unwrap_or(u32::MAX)),
-            Aim::File(_) | Aim::Stdin => {}
         }
     }
     Ok((targets, unresolved))
-}
-
-/// Returns the addresses of a network that hosts have: the first, and how many follow.
-fn row(net: &IpNet, include_broadcast: bool) -> (IpAddr, u32) {
-    let count = u32::try_from(Aim::Net(*net).addresses()).unwrap_or(u32::MAX);
-    match net {
-        // RFC 3021: of two addresses both are hosts'.
-        IpNet::V4(v4) if v4.prefix_len() < 31 && !include_broadcast => {
-            (std::net::Ipv4Addr::from(u32::from(v4.addr()) + 1).into(), count - 2)
-        }
-        net => (net.addr(), count),
-    }
 }
 
 /// Returns the words, those of lists in the place of their list.
@@ -148,6 +138,7 @@ async fn look_up(ping: &RawPing, names: Vec<String>, run: &Run) -> Vec<Option<Re
         }
         match running.join_next().await {
             Some(Ok((at, result))) => found[at] = Some(result),
+            // Of that name nothing was found, and it is told as such.
             Some(Err(_)) => {}
             None => return found,
         }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::udp_listen::RECV_BUFFER;
 use super::{Results, Run};
+use crate::args::raw_ping::MOST_DATA;
 use crate::args::{Quest, RawPing, SocketOptions, Tempo};
 use crate::error::{ExitCode, Step};
 use crate::step::{self, Door, Failed, Halt, Keys, PingWords, Pinger, Woken};
@@ -19,9 +20,6 @@ const SLOW: f64 = 20_000.0;
 
 /// The send buffer that is asked for where probes go as fast as answers come, in bytes.
 const SEND_BUFFER: u32 = 4 << 20;
-
-/// The most data of a probe that looks for a path's MTU.
-const MOST_DATA: usize = 65_507;
 
 /// Walks a pinger through its life.
 pub async fn run(ping: RawPing, mut run: Run) -> ExitCode {
@@ -59,13 +57,8 @@ pub async fn run(ping: RawPing, mut run: Run) -> ExitCode {
     let walked = walked.await;
     drop(keys);
     match walked {
-        Ok((Ok(code), cause)) => {
-            let code = if unresolved.ended > 0 { unresolved.code().and(code) } else { code };
-            match cause {
-                Some(_) => code,
-                _ => code,
-            }
-        }
+        Ok((Ok(code), _)) if unresolved.ended > 0 => unresolved.code().and(code),
+        Ok((Ok(code), _)) => code,
         Ok((Err(failed), _)) | Err(failed) => failed.code,
     }
 }
@@ -150,7 +143,7 @@ fn code(ping: &RawPing, pinger: &Pinger, door: &Door, result: Result<(), Failed>
     let mut is_exceeded = false;
     if let Some(most) = ping.max_rtt.filter(|most| pinger.longest() > *most) {
         is_exceeded = true;
-        let (longest, most) = (pinger.longest().as_secs_f64() * 1e3, most.as_secs_f64() * 1e3);
+        let (longest, most) = (pinger.longest().as_secs_f64() * 1e3, milliseconds(most));
         door.warn("max-rtt", &format!("--max-rtt {most} ms is exceeded: a round trip took {longest:.4} ms"));
     }
     if let (Some(most), Some((target, loss))) = (ping.max_loss, pinger.greatest_loss())
@@ -167,9 +160,26 @@ fn code(ping: &RawPing, pinger: &Pinger, door: &Door, result: Result<(), Failed>
     }
 }
 
+/// Returns a duration in milliseconds, to the nanosecond and no further.
+fn milliseconds(duration: Duration) -> String {
+    let (whole, rest) = (duration.as_millis(), duration.subsec_nanos() % 1_000_000);
+    format!("{whole}.{rest:06}").trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
 /// Returns a time-out that was multiplied with each try.
 fn backed_off(timeout: Duration, factor: f64, tries: u32) -> Duration {
     /// Nobody waits longer.
     const MOST: f64 = 1e9;
     Duration::from_secs_f64((timeout.as_secs_f64() * factor.powi(tries.cast_signed())).min(MOST))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_limit_is_told_as_it_was_given() {
+        let told = [1, 999_999, 1_000_000, 50_000_000, 1_500_000_000, 10_000_000_001].map(Duration::from_nanos);
+        assert_eq!(told.map(milliseconds), ["0.000001", "0.999999", "1", "50", "1500", "10000.000001"]);
+    }
 }

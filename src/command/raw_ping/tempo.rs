@@ -64,7 +64,7 @@ impl Rounds {
     fn new(ping: &RawPing, targets: u32) -> Self {
         let hops = if ping.quest() == Quest::Trace { ping.hops() } else { 0 };
         let sent = if hops > 0 { vec![0; targets as usize] } else { Vec::new() };
-        Self { targets, hops, size: size(ping), count: ping.count().unwrap_or(u64::MAX), slot: 0, sent }
+        Self { targets, hops, size: ping.size(), count: ping.count().unwrap_or(u64::MAX), slot: 0, sent }
     }
 
     /// Returns how many probes a round has.
@@ -96,10 +96,6 @@ impl Rounds {
         let sequence = std::mem::replace(sent, *sent + 1);
         Some(Due { target, sequence, hops: Some(hops), size: self.size })
     }
-}
-
-fn size(ping: &RawPing) -> usize {
-    ping.size()
 }
 
 /// Sends each probe at its time.
@@ -257,7 +253,7 @@ fn sweep(pinger: &mut Pinger, halt: &Halt, round: u32) -> Result<(), Failed> {
 /// The same at a rate.
 fn paced_round(ping: &RawPing, pinger: &mut Pinger, halt: &Halt, rate: f64, round: u32) -> Result<(), Failed> {
     let mut times = Times::new(ping.schedule, rate);
-    let (mut target, count, size) = (0, pinger.targets().len(), size(ping));
+    let (mut target, count, size) = (0, pinger.targets().len(), ping.size());
     let mut dues = Vec::new();
     while target < count {
         if !pinger.is_silent(target) {
@@ -282,7 +278,7 @@ fn paced_round(ping: &RawPing, pinger: &mut Pinger, halt: &Halt, rate: f64, roun
 
 /// Sends the next probe to a target when the last has its end.
 fn adaptive(ping: &RawPing, pinger: &mut Pinger, halt: &Halt) -> Result<(), Failed> {
-    let (count, size) = (ping.count().unwrap_or(u64::MAX), size(ping));
+    let (count, size) = (ping.count().unwrap_or(u64::MAX), ping.size());
     // Of each target the number of its last probe, and how many went.
     let mut last: Vec<(u64, u64)> = vec![(0, 0); pinger.targets().len() as usize];
     let mut idle = now();
@@ -301,7 +297,7 @@ fn adaptive(ping: &RawPing, pinger: &mut Pinger, halt: &Halt) -> Result<(), Fail
                 *number = pinger.send(&[due], None, 0, halt);
                 *sent += 1;
                 has_sent = true;
-                went |= pinger.fate(*number) != ProbeFate::NotSent;
+                went |= !matches!(pinger.fate(*number), ProbeFate::NotSent(_));
                 // Answers come while others are asked.
                 if target % AT_ONCE as u32 == AT_ONCE as u32 - 1 {
                     if halt.is_set() {

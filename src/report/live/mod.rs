@@ -49,6 +49,8 @@ enum Outcome {
     Answered(Duration),
     Lost,
     Refused,
+    /// It did not leave this host.
+    NotSent,
 }
 
 impl Live {
@@ -68,9 +70,10 @@ impl Live {
         self.row(target).sent += 1;
     }
 
-    /// Adds an answer.
-    pub fn answered(&mut self, target: u32, rtt: Duration) {
+    /// Adds an answer; `was_refused` where an ICMP error had come to the probe before.
+    pub fn answered(&mut self, target: u32, rtt: Duration, was_refused: bool) {
         let row = self.row(target);
+        row.refused = row.refused.saturating_sub(u64::from(was_refused));
         row.rtts.record(rtt);
         row.note(Outcome::Answered(rtt));
     }
@@ -82,10 +85,11 @@ impl Live {
         row.note(Outcome::Lost);
     }
 
-    /// Adds an answer to a probe that was lost: in the loss it stays, its round-trip time counts.
-    pub fn late(&mut self, target: u32, rtt: Duration) {
+    /// Adds an answer to a probe that was lost, or refused: in the loss it is, and its round-trip time counts.
+    pub fn late(&mut self, target: u32, rtt: Duration, was_refused: bool) {
         let row = self.row(target);
-        row.lost = row.lost.saturating_sub(1);
+        let before = if was_refused { &mut row.refused } else { &mut row.lost };
+        *before = before.saturating_sub(1);
         row.late += 1;
         row.rtts.record(rtt);
     }
@@ -95,6 +99,11 @@ impl Live {
         let row = self.row(target);
         row.refused += 1;
         row.note(Outcome::Refused);
+    }
+
+    /// Adds a probe that the kernel did not take: it says nothing of the target.
+    pub fn not_sent(&mut self, target: u32) {
+        self.row(target).note(Outcome::NotSent);
     }
 
     /// Returns a whole screen: at most `rows` lines, each at most `columns` wide, without a newline

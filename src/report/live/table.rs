@@ -187,6 +187,7 @@ impl View<'_> {
                 Some(Outcome::Answered(rtt)) => (None, short(*rtt)),
                 Some(Outcome::Lost) => (Some(Tone::Error), "lost".to_owned()),
                 Some(Outcome::Refused) => (Some(Tone::Warning), "refused".to_owned()),
+                Some(Outcome::NotSent) => (Some(Tone::Warning), "unsent".to_owned()),
             },
             Column::Min => or(row.rtts.min(), "-"),
             Column::P50 => or(row.percentile(50), infinite),
@@ -213,6 +214,7 @@ impl View<'_> {
             }
             Outcome::Lost => 'x',
             Outcome::Refused => '!',
+            Outcome::NotSent => '?',
         };
         line.push(b' ');
         for alike in latest.chunk_by(|one, other| one.tone() == other.tone()) {
@@ -233,7 +235,7 @@ impl Outcome {
     fn rtt(self) -> Option<Duration> {
         match self {
             Self::Answered(rtt) => Some(rtt),
-            Self::Lost | Self::Refused => None,
+            Self::Lost | Self::Refused | Self::NotSent => None,
         }
     }
 
@@ -241,7 +243,7 @@ impl Outcome {
         match self {
             Self::Answered(_) => None,
             Self::Lost => Some(Tone::Error),
-            Self::Refused => Some(Tone::Warning),
+            Self::Refused | Self::NotSent => Some(Tone::Warning),
         }
     }
 }

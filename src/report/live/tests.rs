@@ -21,11 +21,11 @@ fn usual(glyphs: Glyphs) -> Live {
     (0..).zip(names).for_each(|(target, name)| live.name(target, name));
     for number in 0..40_u64 {
         (0..4).for_each(|target| live.sent(target));
-        live.answered(0, Duration::from_nanos(38_000 + number * 7919 % 9000));
+        live.answered(0, Duration::from_nanos(38_000 + number * 7919 % 9000), false);
         match number {
             11 | 30 => live.lost(1),
-            25 => live.answered(1, Duration::from_millis(84)),
-            _ => live.answered(1, Duration::from_micros(11_000 + number * 104_729 % 7000)),
+            25 => live.answered(1, Duration::from_millis(84), false),
+            _ => live.answered(1, Duration::from_micros(11_000 + number * 104_729 % 7000), false),
         }
         live.lost(2);
         live.refused(3);
@@ -110,7 +110,7 @@ fn a_screen_in_ascii() {
 fn colours_mark_what_is_not_well() {
     let mut live = Live::new(Glyphs::Unicode, true);
     live.name(1, "192.0.2.1");
-    live.answered(1, Duration::from_millis(2));
+    live.answered(1, Duration::from_millis(2), false);
     live.lost(1);
     live.refused(1);
     let frame = live.frame(60, 9, "t");
@@ -126,7 +126,7 @@ fn of_too_many_targets_the_worst_are_shown() {
     let mut live = Live::new(Glyphs::Unicode, false);
     for target in 0..40 {
         live.name(target, &format!("192.0.2.{target}"));
-        live.answered(target, Duration::from_millis(1 + u64::from(target) * 7 % 40));
+        live.answered(target, Duration::from_millis(1 + u64::from(target) * 7 % 40), false);
     }
     live.lost(33);
     live.refused(12);
@@ -163,7 +163,7 @@ fn what_comes_late_stays_in_the_loss_and_has_its_round_trip_time() {
     let mut live = Live::default();
     live.sent(1);
     live.lost(1);
-    live.late(1, Duration::from_secs(2));
+    live.late(1, Duration::from_secs(2), false);
     check(
         &live,
         70,
@@ -204,7 +204,7 @@ fn a_frame_is_drawn_over_the_last() {
 #[test]
 fn memory_does_not_grow_with_the_run() {
     let mut live = Live::default();
-    (0..100_000_u64).for_each(|number| live.answered(1, Duration::from_nanos(number * number)));
+    (0..100_000_u64).for_each(|number| live.answered(1, Duration::from_nanos(number * number), false));
     let row = &live.rows[&1];
     assert_eq!((row.latest.len(), row.rtts.count()), (LATEST, 100_000));
     assert!(row.latest.capacity() <= 2 * LATEST);
@@ -228,9 +228,9 @@ proptest! {
                 0 => live.sent(target),
                 1 => live.lost(target),
                 2 => live.refused(target),
-                3 => live.late(target, Duration::from_nanos(nanos >> shift)),
-                4 => live.answered(target, Duration::MAX),
-                _ => live.answered(target, Duration::from_nanos(nanos >> shift)),
+                3 => live.late(target, Duration::from_nanos(nanos >> shift), false),
+                4 => live.answered(target, Duration::MAX, false),
+                _ => live.answered(target, Duration::from_nanos(nanos >> shift), false),
             }
         }
         let frame = live.frame(columns, rows, &title);

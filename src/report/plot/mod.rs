@@ -86,7 +86,7 @@ impl Plot {
         self.add(at, &Cell { lost: 1, ..Cell::default() });
     }
 
-    /// Adds an answer to a probe of which [`lost`](Self::lost) was told before.
+    /// Adds an answer to a probe of which [`lost`](Self::lost) was told before, with the same `at`.
     pub fn late(&mut self, at: Duration, rtt: Duration) {
         self.lost = self.lost.saturating_sub(1);
         if let Some(cell) = self.cells.get_mut(&self.begin(nanos(at))) {

@@ -299,6 +299,7 @@ fn with_examples(mut check: impl FnMut(&Event<'_>)) {
         kernel_drop_buffers: None,
         recv_buffer: Some(1),
         recv_buffer_asked: Some(1),
+        nth: 0,
     };
     let round = event::Round {
         target: "localhost:80",

@@ -1,7 +1,7 @@
 //! What `raw-ping` draws: round-trip times as a time line and a histogram at the end, or one screen that
 //! is drawn again and again while the run goes on.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::Duration;
 
 use super::say;
@@ -33,6 +33,9 @@ pub enum Chart {
 /// More targets than this share one plot.
 const MOST_PLOTS: usize = 16;
 
+/// Of so many lost probes it is known when they were sent, in case that they are answered after all.
+const MOST_LOSSES: usize = 1 << 16;
+
 /// The least time between two screens.
 const FRAME: Duration = Duration::from_millis(50);
 
@@ -41,6 +44,7 @@ const FRAME: Duration = Duration::from_millis(50);
 pub(super) struct Charts {
     chart: Chart,
     plots: BTreeMap<u32, (String, Plot)>,
+    losses: Losses,
     live: Live,
     drawn: Option<Duration>,
     /// Lines that wait for the screen to be left.
@@ -51,7 +55,7 @@ impl Charts {
     pub(super) fn new(chart: Chart, color: bool) -> Self {
         let (Chart::Plot(canvas) | Chart::Live(canvas)) = chart;
         let live = Live::new(canvas.glyphs, color);
-        Self { chart, plots: BTreeMap::new(), live, drawn: None, held: Vec::new() }
+        Self { chart, plots: BTreeMap::new(), losses: Losses::default(), live, drawn: None, held: Vec::new() }
     }
 
     pub(super) fn is_live(&self) -> bool {
@@ -63,18 +67,29 @@ impl Charts {
         let at = |since: Duration| stamp.elapsed.saturating_sub(since);
         match self.chart {
             Chart::Plot(_) => match event {
-                Event::Reply(reply) => self.plot(reply.number, reply.target).answered(at(reply.rtt), reply.rtt),
-                Event::Late(Late(reply)) => self.plot(reply.number, reply.target).late(at(reply.rtt), reply.rtt),
-                Event::Lost(lost) => self.plot(lost.number, lost.target).lost(at(lost.after)),
+                Event::Reply(reply) if !reply.was_refused => {
+                    self.plot(reply.number, reply.target).answered(at(reply.rtt), reply.rtt);
+                }
+                Event::Reply(reply) | Event::Late(Late(reply)) => {
+                    // By the clock that it was lost by, not by that of its answer: there its mark is.
+                    let lost = self.losses.take((reply.number, reply.sequence));
+                    self.plot(reply.number, reply.target).late(lost.unwrap_or_else(|| at(reply.rtt)), reply.rtt);
+                }
+                Event::Lost(lost) => self.lose(lost.number, lost.sequence, lost.target, at(lost.after)),
                 Event::IcmpError(error) if error.refuses => {
-                    if let (Some((number, _)), Some(after)) = (error.probe, error.after) {
-                        self.plot(number, error.target).lost(at(after));
+                    if let (Some(about), Some(sequence), Some(after)) = (error.probe, error.sequence, error.after) {
+                        self.lose(about.number, sequence, error.target, at(after));
                     }
                 }
                 _ => {}
             },
             Chart::Live(_) => self.live(event),
         }
+    }
+
+    fn lose(&mut self, number: u32, sequence: u64, target: &Address, sent: Duration) {
+        self.losses.add((number, sequence), sent);
+        self.plot(number, target).lost(sent);
     }
 
     fn plot(&mut self, number: u32, target: &Address) -> &mut Plot {
@@ -96,14 +111,14 @@ impl Charts {
             }
             Event::NotSent(not) => {
                 live.name(not.number, &not.target.to_string());
-                live.refused(not.number);
+                live.not_sent(not.number);
             }
-            Event::Reply(reply) => live.answered(reply.number, reply.rtt),
-            Event::Late(Late(reply)) => live.late(reply.number, reply.rtt),
+            Event::Reply(reply) => live.answered(reply.number, reply.rtt, reply.was_refused),
+            Event::Late(Late(reply)) => live.late(reply.number, reply.rtt, reply.was_refused),
             Event::Lost(lost) => live.lost(lost.number),
             Event::IcmpError(error) if error.refuses => {
-                if let Some((number, _)) = error.probe {
-                    live.refused(number);
+                if let Some(about) = error.probe {
+                    live.refused(about.number);
                 }
             }
             _ => {}
@@ -139,5 +154,197 @@ impl Charts {
             buffer.extend_from_slice(plot.render(canvas.columns, canvas.glyphs).as_bytes());
             buffer.push(b'\n');
         }
+    }
+}
+
+/// When probes were sent that were lost, by the number of their target and their own: the latest of them.
+#[derive(Debug, Default)]
+struct Losses {
+    sent: HashMap<(u32, u64), Duration>,
+    /// In the order in which they were added; some are no longer there.
+    order: VecDeque<(u32, u64)>,
+}
+
+impl Losses {
+    fn add(&mut self, probe: (u32, u64), sent: Duration) {
+        if self.order.len() == MOST_LOSSES
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.sent.remove(&oldest);
+        }
+        self.order.push_back(probe);
+        self.sent.insert(probe, sent);
+    }
+
+    /// Returns when a probe was sent, where it is known, and forgets it.
+    fn take(&mut self, probe: (u32, u64)) -> Option<Duration> {
+        self.sent.remove(&probe)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+    use std::time::UNIX_EPOCH;
+
+    use super::*;
+    use crate::event::{self, AboutProbe, Clock, IcmpError, Reply};
+
+    const CANVAS: Canvas = Canvas { columns: 60, rows: 10, glyphs: Glyphs::Ascii };
+
+    /// Returns what is drawn of events, each with its time in milliseconds.
+    fn drawn(chart: fn(Canvas) -> Chart, events: &[(u64, Event<'_>)]) -> String {
+        let mut charts = Charts::new(chart(CANVAS), false);
+        let mut stamp = Stamp { time: UNIX_EPOCH, elapsed: Duration::ZERO };
+        for (at, event) in events {
+            stamp.elapsed = ms(*at);
+            charts.hear(stamp, event);
+        }
+        let mut buffer = Vec::new();
+        match chart(CANVAS) {
+            Chart::Plot(_) => charts.end(&mut buffer),
+            Chart::Live(_) => buffer.extend(charts.live.frame(CANVAS.columns, CANVAS.rows, "").into_bytes()),
+        }
+        String::from_utf8(buffer).unwrap()
+    }
+
+    fn ms(millis: u64) -> Duration {
+        Duration::from_millis(millis)
+    }
+
+    fn target() -> Address {
+        Address::from(SocketAddr::from(([192, 0, 2, 1], 0))).without_port()
+    }
+
+    fn reply(target: &Address, sequence: u64, rtt: u64, was_refused: bool) -> Reply<'_> {
+        Reply {
+            target,
+            from: target,
+            sequence,
+            bytes: 64,
+            ttl: None,
+            rtt: ms(rtt),
+            queued: None,
+            reflector: None,
+            reflector_sequence: None,
+            answer: None,
+            clock: Clock::Kernel,
+            number: 0,
+            hops: None,
+            arrival: None,
+            reached_twice: false,
+            was_refused,
+            legs: None,
+        }
+    }
+
+    fn lost(target: &Address, sequence: u64, after: u64) -> Event<'_> {
+        event::Lost { target, sequence, after: ms(after), number: 0 }.into()
+    }
+
+    fn refused(target: &Address, sequence: u64, after: u64) -> Event<'_> {
+        IcmpError {
+            target,
+            from: target.ip().unwrap(),
+            kind: 3,
+            code: 1,
+            name: "host-unreachable",
+            mtu: None,
+            sequence: Some(sequence),
+            after: Some(ms(after)),
+            mpls: &[],
+            interface: None,
+            refuses: true,
+            probe: Some(AboutProbe { number: 0, hops: None, is_end: true }),
+        }
+        .into()
+    }
+
+    #[test]
+    fn a_probe_that_was_answered_after_all_has_no_mark_of_a_loss() {
+        let target = target();
+        // The answer's time is the kernel's, and was read later: by it the probe had gone 3 ms after.
+        let late = drawn(
+            Chart::Plot,
+            &[
+                (10, reply(&target, 0, 10, false).into()),
+                (1100, lost(&target, 1, 100)),
+                (1203, Late(reply(&target, 1, 200, false)).into()),
+                (2010, reply(&target, 2, 10, false).into()),
+            ],
+        );
+        assert!(!late.contains("lost") && late.contains("RTT of 3 probes"), "{late}");
+        let refused = drawn(
+            Chart::Plot,
+            &[
+                (10, reply(&target, 0, 10, false).into()),
+                (1005, refused(&target, 1, 4)),
+                (1020, reply(&target, 1, 20, true).into()),
+                (2010, reply(&target, 2, 10, false).into()),
+            ],
+        );
+        assert!(!refused.contains("lost") && refused.contains("RTT of 3 probes"), "{refused}");
+    }
+
+    #[test]
+    fn a_probe_that_nobody_answers_keeps_its_mark() {
+        let target = target();
+        let events = [
+            (10, reply(&target, 0, 10, false).into()),
+            (1100, lost(&target, 1, 100)),
+            (1200, lost(&target, 2, 100)),
+            (1300, Late(reply(&target, 2, 200, false)).into()),
+        ];
+        let drawn = drawn(Chart::Plot, &events);
+        let marks = drawn.lines().find(|line| line.trim_start().starts_with("lost |")).unwrap();
+        assert_eq!(marks.matches('x').count(), 1, "{drawn}");
+    }
+
+    #[test]
+    fn each_probe_is_counted_once_on_the_screen() {
+        let target = target();
+        let send = |sequence| {
+            let send = event::Send::on(None, 64, &[]);
+            Event::from(event::Send { peer: Some(&target), sequence: Some(sequence), probe: Some((0, None)), ..send })
+        };
+        let frame = drawn(
+            Chart::Live,
+            &[
+                (0, send(0)),
+                (1, refused(&target, 0, 1)),
+                (2, reply(&target, 0, 2, true).into()),
+                (
+                    3,
+                    event::NotSent { target: &target, sequence: Some(1), errno: "EPERM", datagrams: 1, number: 0 }
+                        .into(),
+                ),
+                (10, send(2)),
+                (11, refused(&target, 2, 1)),
+                (12, reply(&target, 2, 2, true).into()),
+            ],
+        );
+        let row = frame.lines().find(|line| line.starts_with("192.0.2.1")).unwrap();
+        assert!(!row.contains("inf") && row.contains("2.00 ms"), "{frame}");
+        // What is late of a refused one takes from the refused, and leaves the lost as they are.
+        let frame = drawn(
+            Chart::Live,
+            &[
+                (0, send(0)),
+                (0, send(1)),
+                (100, lost(&target, 0, 100)),
+                (101, refused(&target, 1, 1)),
+                (300, Late(reply(&target, 1, 300, true)).into()),
+            ],
+        );
+        let row = frame.lines().find(|line| line.starts_with("192.0.2.1")).unwrap();
+        assert!(row.contains(" 100%"), "{frame}");
+    }
+
+    #[test]
+    fn the_latest_losses_are_known() {
+        let mut losses = Losses::default();
+        (0..=MOST_LOSSES as u64).for_each(|sequence| losses.add((0, sequence), ms(sequence)));
+        assert_eq!((losses.take((0, 0)), losses.take((0, 1))), (None, Some(ms(1))));
+        assert_eq!((losses.take((0, 1)), losses.sent.len()), (None, MOST_LOSSES - 1));
     }
 }

@@ -131,7 +131,9 @@ pub(crate) fn append_pinger(buffer: &mut Vec<u8>, took: Duration, explores: bool
         say(buffer, format_args!("{answered} of {} answered: ", count(targets, "target")));
     }
     append_pings(buffer, explores, totals);
-    say(buffer, format_args!(", {}", duration(took)));
+    if !took.is_zero() {
+        say(buffer, format_args!(", {}", duration(took)));
+    }
     for (number, what) in [
         (totals.kernel_drops, "dropped by this host's kernel"),
         (totals.slots_missed, "slots of the schedule missed"),
@@ -156,7 +158,13 @@ pub(crate) fn append_pinger(buffer: &mut Vec<u8>, took: Duration, explores: bool
     for run in runs.iter().take(RUNS) {
         buffer.push(b'\n');
         let last = run.sequence + run.probes - 1;
-        say(buffer, format_args!("{} probes in a row lost: {} seq {} to {last}", run.probes, run.target, run.sequence));
+        say(
+            buffer,
+            format_args!(
+                "{} probes in a row not answered in time: {} seq {} to {last}",
+                run.probes, run.target, run.sequence
+            ),
+        );
     }
     if let Some(rest @ 1..) = runs.len().checked_sub(RUNS) {
         buffer.push(b'\n');
@@ -171,12 +179,17 @@ fn append_ping_rtt(buffer: &mut Vec<u8>, totals: &Totals) {
     let [least, mean, most] = [rtt.min_ns, rtt.mean_ns, rtt.max_ns].map(words);
     buffer.push(b'\n');
     say(buffer, format_args!("round trip min {least}, mean {mean}, max {most}"));
-    let further = [(rtt.p50_ns, "p50"), (rtt.p99_ns, "p99"), (rtt.stddev_ns, "stddev"), (rtt.jitter_ns, "jitter")];
-    let further: Vec<String> =
-        further.into_iter().filter_map(|(figure, name)| Some(format!("{name} {}", words(figure?)))).collect();
-    if rtt.count > 1 && !further.is_empty() {
+    // Over all that was sent: one that falls on a probe without an answer in time is no time at all.
+    let percentiles = [(rtt.p50_ns, "p50"), (rtt.p99_ns, "p99")]
+        .map(|(figure, name)| format!("{name} {}", figure.map_or_else(|| "unanswered".to_owned(), words)));
+    let spread = [(rtt.stddev_ns, "stddev"), (rtt.jitter_ns, "jitter")];
+    let spread = spread.into_iter().filter_map(|(figure, name)| Some(format!("{name} {}", words(figure?))));
+    if totals.sent > Some(1) {
         buffer.push(b'\n');
-        say(buffer, format_args!("           {}", further.join(", ")));
+        say(
+            buffer,
+            format_args!("           {}", percentiles.into_iter().chain(spread).collect::<Vec<_>>().join(", ")),
+        );
     }
 }
 
@@ -197,6 +210,9 @@ pub(crate) fn append_ping_target(buffer: &mut Vec<u8>, target: &TargetSummary<'_
             1 => say(buffer, format_args!(", round trip {mean}")),
             _ => say(buffer, format_args!(", min {least}, mean {mean}, max {most}")),
         }
+        if let Some(jitter) = rtt.jitter_ns {
+            say(buffer, format_args!(", jitter {}", words(jitter)));
+        }
     }
 }
 
@@ -206,18 +222,24 @@ fn append_pings(buffer: &mut Vec<u8>, explores: bool, totals: &Totals) {
     if explores {
         return say(buffer, format_args!("{} sent, the target answered {received}", count(sent, "probe")));
     }
-    say(buffer, format_args!("{sent} sent, {received} received"));
-    if sent > 0 {
-        // As ping(8) has it: all that was not answered in time.
-        let percent = format!("{:.4}", 100.0 - received as f64 / sent as f64 * 100.0);
+    match sent {
+        0 => say(buffer, format_args!("nothing sent")),
+        _ => say(buffer, format_args!("{sent} sent, {received} received")),
+    }
+    // A refusal is an answer, though not the one that was hoped for: it is told apart, and is no loss.
+    if let Some(refused @ 1..) = totals.refused {
+        say(buffer, format_args!(", {refused} refused, {} lost", totals.lost.unwrap_or(0)));
+    }
+    let is_whole = totals.refused == Some(0);
+    if let Some(ratio) = totals.loss_ratio.filter(|ratio| *ratio > 0.0 || is_whole) {
+        let percent = format!("{:.4}", ratio * 100.0);
         let percent = percent.trim_end_matches('0').trim_end_matches('.');
         say(buffer, format_args!(", {percent} % loss"));
     }
     for (number, what) in [
         (totals.late, "late"),
-        (totals.refused, "refused"),
         (totals.not_sent, "not sent"),
-        (totals.duplicates, "twice"),
+        (totals.duplicates, "duplicates"),
         (totals.corrupted, "corrupted"),
         (totals.foreign, "foreign"),
         (totals.reordered, "out of order"),
@@ -251,7 +273,7 @@ fn append_measured(buffer: &mut Vec<u8>, totals: &Totals) {
     }
     for (number, what) in [
         (totals.late, "late"),
-        (totals.duplicates, "twice"),
+        (totals.duplicates, "duplicates"),
         (totals.reordered, "out of order"),
         (totals.stale, "too old to tell"),
     ] {

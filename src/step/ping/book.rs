@@ -1,15 +1,17 @@
 //! What is known of every probe: when it went, whether it was answered, by whom, and what was wrong.
 
+use std::cell::OnceCell;
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::hear::Came;
-use super::targets::Targets;
+use super::targets::{Addresses, Targets};
 use nix::errno::Errno;
 
-use crate::error::{Error, ExitCode, Step};
+use crate::args::raw_ping::NONCE;
+use crate::error::{Error, ExitCode, Step, errno_name};
 use crate::event::{self, Clock, Event};
 use crate::step::trip::{Moment, Trip, trip};
 use crate::step::{Door, Failed};
@@ -29,9 +31,6 @@ const HOLD: Duration = Duration::from_millis(100);
 /// An odd number, by which numbers are scattered, and its inverse modulo 2^32.
 const SCATTER: u32 = 0x9E37_79B1;
 const GATHER: u32 = inverse(SCATTER);
-
-/// Where in the data the nonce ends.
-pub(super) const NONCE: usize = 8;
 
 /// Returns the inverse of an odd number modulo 2^32 (Newton's method: each step doubles the bits).
 const fn inverse(odd: u32) -> u32 {
@@ -71,7 +70,7 @@ pub(super) enum State {
 
 /// One probe as it is kept: 32 bytes, for a sweep has very many.
 #[derive(Clone, Copy, Debug)]
-struct Packed {
+pub(super) struct Packed {
     wall: u64,
     monotonic: u64,
     /// Its number among those of its target in 48 bits, its hops in 8, its state in 8.
@@ -88,7 +87,12 @@ impl Packed {
         Self { wall, monotonic, rest, target, left: 0 }
     }
 
-    fn flight(self) -> Flight {
+    /// Returns its sequence field: without all the rest, for this may be asked of very many.
+    pub(super) fn sequence(self) -> u16 {
+        (self.rest >> 16) as u16
+    }
+
+    pub(super) fn flight(self) -> Flight {
         let state = match self.rest as u8 {
             0 => State::Open,
             1 => State::Answered,
@@ -137,12 +141,12 @@ pub enum Fate {
     Open,
     /// It was answered in time.
     Answered,
-    /// An ICMP error was about it: who sent that, and the MTU that it tells.
-    Refused(Option<IpAddr>, Option<u32>),
+    /// An ICMP error was about it: where that says that it was too large, who does, and what would pass.
+    Refused(Option<(IpAddr, Option<u32>)>),
     /// Nobody answered in time.
     Lost,
-    /// The kernel did not take it.
-    NotSent,
+    /// The kernel did not take it, for this reason.
+    NotSent(Option<Errno>),
 }
 
 /// The book of a run.
@@ -151,11 +155,11 @@ pub(super) struct Book {
     pub(super) targets: Targets,
     pub(super) patience: Duration,
     opened: Instant,
-    flights: VecDeque<Packed>,
+    pub(super) flights: VecDeque<Packed>,
     /// The number of the first that is known.
     pub(super) first: u64,
     /// The first whose time has not run out.
-    waits: u64,
+    pub(super) waits: u64,
     /// How many have no end yet.
     open: u64,
     /// The first that still holds a place in flight, and how many do.
@@ -188,9 +192,16 @@ pub(super) struct Book {
     pub(super) unsent: Option<Failed>,
     /// Of the hops of a trace: the fewest after which each target answered.
     pub(super) reached: HashMap<u32, u8>,
-    /// Who refused what, where it is asked for each.
-    pub(super) refusals: HashMap<u64, (IpAddr, Option<u32>)>,
-    pub(super) keeps_refusals: bool,
+    /// What became of those that came to nothing, where it is asked for each.
+    pub(super) fates: HashMap<u64, Fate>,
+    pub(super) keeps_fates: bool,
+    /// Of each address the probes to it that have no end yet, the oldest first, where an answer need not tell
+    /// which it is about; some that have one are among them.
+    pub(super) waiting_to: Option<HashMap<IpAddr, VecDeque<u64>>>,
+    /// The addresses of all targets, once that was asked.
+    pub(super) probed: OnceCell<Addresses>,
+    /// Whether anybody may answer for one of them.
+    pub(super) has_group: OnceCell<bool>,
     /// Whether events wait for their reader: then none is dropped.
     waits_for_room: bool,
 }
@@ -203,7 +214,9 @@ pub(super) struct Opening {
     /// Whether each target gets more than one probe.
     pub(super) many: bool,
     pub(super) counts_losses: bool,
-    pub(super) keeps_refusals: bool,
+    pub(super) keeps_fates: bool,
+    /// Whether an answer need not tell which probe it is about.
+    pub(super) is_vague: bool,
     pub(super) waits_for_room: bool,
     /// How many probes there will be, where that is known.
     pub(super) expected: Option<usize>,
@@ -217,7 +230,7 @@ pub(super) struct Opening {
 
 impl Book {
     pub(super) fn new(door: &Arc<Door>, targets: Targets, opening: Opening) -> Self {
-        let Opening { patience, data, size, many, counts_losses, keeps_refusals, waits_for_room, .. } = opening;
+        let Opening { patience, data, size, many, counts_losses, keeps_fates, waits_for_room, .. } = opening;
         let count = targets.len() as usize;
         Self {
             door: Arc::clone(door),
@@ -244,8 +257,11 @@ impl Book {
             clock: None,
             unsent: None,
             reached: HashMap::new(),
-            refusals: HashMap::new(),
-            keeps_refusals,
+            fates: HashMap::new(),
+            keeps_fates,
+            waiting_to: opening.is_vague.then(HashMap::new),
+            probed: OnceCell::new(),
+            has_group: OnceCell::new(),
             waits_for_room,
             targets,
         }
@@ -325,10 +341,13 @@ impl Book {
         if due.size != self.size {
             self.sizes.insert(number, due.size);
         }
-        if self.by_sequence.is_some() {
+        if self.by_sequence.is_some() || self.waiting_to.is_some() {
             let (ip, _) = self.targets.ip(due.target);
             if let Some(by_sequence) = &mut self.by_sequence {
                 by_sequence.entry((ip, due.sequence as u16)).or_default().push(number);
+            }
+            if let Some(waiting_to) = &mut self.waiting_to {
+                waiting_to.entry(ip).or_default().push_back(number);
             }
         }
         number
@@ -361,11 +380,6 @@ impl Book {
         }
     }
 
-    /// Returns all probes that are known, the oldest first.
-    pub(super) fn known(&self) -> impl DoubleEndedIterator<Item = Flight> + ExactSizeIterator {
-        self.flights.iter().map(|packed| packed.flight())
-    }
-
     pub(super) fn flight(&self, number: u64) -> Option<Flight> {
         Some(self.flights.get(usize::try_from(number.checked_sub(self.first)?).ok()?)?.flight())
     }
@@ -386,6 +400,7 @@ impl Book {
             if number >= held_from {
                 self.held -= 1;
             }
+            self.unwait(number);
         }
         Some(before)
     }
@@ -414,13 +429,31 @@ impl Book {
     }
 
     /// Reports that the kernel did not take a probe, and what that comes to.
-    pub(super) fn not_sent(&mut self, number: u64, errno: &str, code: ExitCode) {
+    pub(super) fn not_sent(&mut self, number: u64, refused: &super::Refused) {
         let Some(flight) = self.flight(number) else { return };
         self.settle(number, State::NotSent);
-        self.ended(flight.target, code);
+        if self.keeps_fates {
+            self.fates.insert(number, Fate::NotSent(refused.errno()));
+        }
+        self.ended(flight.target, refused.code());
+        let errno = refused.errno().map(errno_name).unwrap_or_default();
+        let errno = errno.as_str();
         let target = self.targets.address(flight.target);
         let (sequence, number) = (Some(flight.sequence), flight.target);
         self.tell(event::NotSent { target: &target, sequence, errno, datagrams: 1, number });
+    }
+
+    /// Reports that so many times of the schedule passed unused behind the last probe.
+    pub(super) fn missed(&self, missed: u64) {
+        let Some(flight) = self.flights.back().map(|last| last.flight()) else { return };
+        let peer = self.targets.address(flight.target);
+        self.door.count(event::Send {
+            peer: Some(&peer),
+            probe: Some((flight.target, hops(flight.hops))),
+            missed,
+            datagrams: 0,
+            ..event::Send::on(None, 0, &[])
+        });
     }
 
     /// Reports that so many probes to one target went, where nobody sees an event for each.
@@ -591,11 +624,8 @@ impl Book {
         match self.flight(number).map(|flight| flight.state) {
             Some(State::Open) => Fate::Open,
             Some(State::Answered) => Fate::Answered,
-            Some(State::Refused) => {
-                let told = self.refusals.get(&number);
-                Fate::Refused(told.map(|(from, _)| *from), told.and_then(|(_, mtu)| *mtu))
-            }
-            Some(State::NotSent) => Fate::NotSent,
+            Some(State::Refused) => self.fates.get(&number).copied().unwrap_or(Fate::Refused(None)),
+            Some(State::NotSent) => self.fates.get(&number).copied().unwrap_or(Fate::NotSent(None)),
             Some(State::Lost) | None => Fate::Lost,
         }
     }

@@ -4,10 +4,11 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::book::{Book, ENOUGH, Flight, NONCE, State, hops};
+use super::book::{Book, Fate, Flight, State, hops};
 use crate::address::Address;
+use crate::args::raw_ping::NONCE;
 use crate::error::ExitCode;
-use crate::event::{self, Arrival, Clock, Label, Stray};
+use crate::event::{self, AboutProbe, Arrival, Clock, Label, Stray};
 use crate::packet::icmp;
 use crate::step::trip::Moment;
 
@@ -61,25 +62,7 @@ impl Book {
     /// Returns whether an address may answer for a target: of a group or broadcast address anybody.
     fn may_answer(&self, from: &Address, target: u32) -> bool {
         let (ip, _) = self.targets.ip(target);
-        let is_broadcast = || ip == IpAddr::V4(std::net::Ipv4Addr::BROADCAST) || self.broadcasts.contains(&ip);
-        from.ip() == Some(ip) || ip.is_multicast() || is_broadcast()
-    }
-
-    /// Returns the probe to an address that has a sequence field: the youngest.
-    fn by_sequence(&self, ip: IpAddr, sequence: u16) -> Option<u64> {
-        if let Some(by_sequence) = &self.by_sequence {
-            let numbers = by_sequence.get(&(ip, sequence))?;
-            // Of a host that is named twice each row has its answer.
-            let is_open = |number: &&u64| self.flight(**number).is_some_and(|flight| flight.state == State::Open);
-            return numbers.iter().find(is_open).or(numbers.last()).copied();
-        }
-        let is_it = |flight: Flight| {
-            flight.sequence as u16 == sequence
-                && flight.state != State::NotSent
-                && self.targets.ip(flight.target).0 == ip
-        };
-        let index = self.known().rev().take(ENOUGH).position(is_it)?;
-        Some(self.next_number() - 1 - index as u64)
+        from.ip() == Some(ip) || ip.is_multicast() || self.is_broadcast(ip)
     }
 
     /// Takes what looks like an answer to an echo request.
@@ -109,7 +92,7 @@ impl Book {
         let Some((number, flight)) =
             self.by_sequence(ip, echo.sequence).and_then(|number| Some((number, self.flight(number)?)))
         else {
-            return self.foreign(None, if self.has_ip(ip) { "nonce" } else { "address" }, came);
+            return self.foreign(None, if self.is_target(ip) { "nonce" } else { "address" }, came);
         };
         match self.damage(number, echo) {
             // It has no room for a nonce.
@@ -117,11 +100,6 @@ impl Book {
             Some("nonce") => self.foreign(None, "nonce", came),
             Some(wrong) => self.corrupted(&flight, wrong, came),
         }
-    }
-
-    /// Returns whether a recent probe went to an address.
-    fn has_ip(&self, ip: IpAddr) -> bool {
-        self.known().rev().take(ENOUGH).any(|flight| self.targets.ip(flight.target).0 == ip)
     }
 
     /// Returns what is wrong with an answer to a probe, by its checksum, its length and its bytes.
@@ -171,9 +149,8 @@ impl Book {
         if !is_of_port {
             return self.foreign(None, "port", came);
         }
-        let waits = |flight: Flight| flight.state == State::Open && self.may_answer(came.from, flight.target);
-        let oldest = self.known().position(waits).map(|index| self.first + index as u64);
-        match oldest {
+        let oldest = came.from.ip().and_then(|ip| self.oldest_to(ip));
+        match oldest.or_else(|| self.oldest_to_group()) {
             Some(number) => self.answer(number, came, Some("datagram")),
             None => self.foreign(None, "nonce", came),
         }
@@ -277,6 +254,11 @@ impl Book {
     /// Takes an ICMP error that quotes a packet to an address; what is not about a probe of ours is
     /// nobody's business here.
     pub(super) fn refusal(&mut self, refusal: &Refusal<'_>, to: IpAddr, clue: Clue<'_>, came: &Came<'_>) {
+        let Refusal { is_v6, kind, code, mtu, mpls, interface } = *refusal;
+        // The packet went on, and its answer may come: a datagram socket is told of that too.
+        if !icmp::ends(is_v6, kind) {
+            return;
+        }
         let Some((number, flight)) = self.quoted(to, clue).and_then(|number| Some((number, self.flight(number)?)))
         else {
             return;
@@ -290,67 +272,35 @@ impl Book {
                 false => self.lose(number, trip.took),
             }
         }
-        let Refusal { is_v6, kind, code, mtu, mpls, interface } = *refusal;
-        let name = if is_v6 { icmp::name_v6(kind, code) } else { icmp::name_v4(kind, code) };
+        // Every hop on the way says the one; what else is said ends the way there.
+        let is_on_the_way = icmp::is_exceeded_in_transit(is_v6, kind, code);
         let target = self.targets.address(flight.target);
         let event = event::IcmpError {
             target: &target,
             from,
             kind,
             code,
-            name,
+            name: icmp::name(is_v6, kind, code),
             mtu,
             sequence: Some(flight.sequence),
             after: Some(trip.took),
             mpls,
             interface,
             refuses: is_first,
-            probe: Some((flight.target, hops(flight.hops))),
+            probe: Some(AboutProbe { number: flight.target, hops: hops(flight.hops), is_end: !is_on_the_way }),
         };
         self.tell(event);
-        // An error from the target itself, or one that no hop on the way sends, ends the way there.
-        let is_on_the_way = (!is_v6 && kind == 11) || (is_v6 && kind == 3);
         if flight.hops == 0 || !is_on_the_way {
-            let is_port = (is_v6, kind, code) == (false, 3, 3) || (is_v6, kind, code) == (true, 1, 4);
+            let is_port = icmp::is_port_unreachable(is_v6, kind, code);
             self.refused(flight.target, if is_port { ExitCode::Refused } else { ExitCode::Unreachable });
         }
         if flight.hops > 0 && (!is_on_the_way || from == self.targets.ip(flight.target).0) {
             let fewest = self.reached.entry(flight.target).or_insert(flight.hops);
             *fewest = flight.hops.min(*fewest);
         }
-        if self.keeps_refusals && is_first {
-            self.refusals.insert(number, (from, mtu));
-        }
-    }
-
-    /// Returns the probe that a quoted packet was.
-    pub(super) fn quoted(&self, to: IpAddr, clue: Clue<'_>) -> Option<u64> {
-        let is_to = |number: &u64| self.flight(*number).is_some_and(|flight| self.targets.ip(flight.target).0 == to);
-        match clue {
-            Clue::Number(scattered) => self.gathered(scattered).filter(is_to),
-            Clue::Data(data) if data.len() >= NONCE => self.number_of(data).filter(is_to),
-            // Too little was quoted to tell which it was: the oldest that waits, where all went alike.
-            Clue::Data(_) => {
-                let waits = |flight: Flight| {
-                    flight.state == State::Open && flight.hops == 0 && self.targets.ip(flight.target).0 == to
-                };
-                self.known().position(waits).map(|index| self.first + index as u64)
-            }
-            // The nonce is quoted, and is not one of ours: neither is the packet.
-            Clue::Echo(sequence, data) if data.len() >= NONCE && self.by_sequence.is_none() => {
-                let is_it =
-                    |number: &u64| self.flight(*number).is_some_and(|flight| flight.sequence as u16 == sequence);
-                self.number_of(data).filter(is_to).filter(is_it)
-            }
-            Clue::Echo(sequence, data) => {
-                let number = self.by_sequence(to, sequence)?;
-                let (asked, nonce) = (self.data(self.size_of(number)), self.nonce(number));
-                let ours = asked.iter().enumerate().map(|(at, byte)| match asked.len() >= NONCE {
-                    true => nonce.get(at).unwrap_or(byte),
-                    false => byte,
-                });
-                data.iter().zip(ours).all(|(quoted, ours)| quoted == ours).then_some(number)
-            }
+        if self.keeps_fates && is_first {
+            let is_too_big = icmp::is_too_big(is_v6, kind, code);
+            self.fates.insert(number, Fate::Refused(is_too_big.then_some((from, mtu))));
         }
     }
 }

@@ -1,10 +1,9 @@
 //! The sockets of one family: probes go by one of them, and what comes back is read of all.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::net::{IpAddr, Ipv6Addr};
 use std::os::fd::{AsFd, BorrowedFd};
-use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use socket2::{SockAddr, Socket};
@@ -13,13 +12,14 @@ use super::book::{Book, Due};
 use super::hear::{Came, Clue, Echo, Refusal};
 use super::targets::shown;
 use crate::address::Address;
-use crate::error::{Error, ExitCode, Step, errno_name};
-use crate::event::{self, Label};
+use crate::error::{Error, ExitCode, Step};
+use crate::event::Label;
 use crate::packet::message::{IcmpError, Message, read_icmp, read_icmpv6, read_v4};
 use crate::packet::objects::Object;
 use crate::packet::quote::{self, Quoted};
-use crate::packet::{echo, syn};
+use crate::packet::{self, echo, syn};
 use crate::socket::{self, icmp};
+use crate::step::drops::{Drops, Hearer};
 use crate::step::trip::Moment;
 use crate::step::udp::is_of_icmp;
 use crate::step::{Door, Failed};
@@ -27,6 +27,12 @@ use crate::sys::{self, Outgoing, Queued, Received, RecvBatch, SendBatch};
 
 /// Most messages of one call.
 pub(super) const BATCH: usize = 64;
+
+/// Most ICMP errors of one call, where they come to a socket of their own.
+const ERRORS: usize = 16;
+
+/// Of so many targets it is known by which address of ours a SYN goes there.
+const SOURCES: usize = 1 << 12;
 
 /// The most that a quote is looked at of.
 const QUOTE: usize = 1_200;
@@ -71,12 +77,13 @@ pub(super) struct Lane {
     sends: SendBatch,
     packets: Vec<Vec<u8>>,
     addresses: Vec<SockAddr>,
-    /// The addresses of ours that SYNs to the last target go from.
-    source: Option<(IpAddr, IpAddr)>,
+    /// The addresses of ours that SYNs go from, by where they go.
+    sources: HashMap<IpAddr, IpAddr>,
     /// The probes whose departure the kernel has yet to tell, and the number of its stamp for the first;
     /// `None` where it is not asked.
     stamps: Option<Stamps>,
-    drops: Drops,
+    /// What this host dropped of the answers, and of the errors that come to a socket of their own.
+    drops: [Drops; 2],
     local: Address,
     recv_buffer: Option<u32>,
     interface: Option<String>,
@@ -87,13 +94,6 @@ pub(super) struct Lane {
 pub(super) struct Stamps {
     next: u32,
     waiting: VecDeque<u64>,
-}
-
-/// What this host dropped of the answers.
-#[derive(Debug)]
-struct Drops {
-    total: u64,
-    looked: Instant,
 }
 
 /// What a lane is made of.
@@ -112,7 +112,7 @@ pub(super) struct Making {
 /// Why a probe did not go.
 pub(super) enum Refused {
     /// There is no room for it now.
-    Full(String),
+    Full(Errno),
     /// For another reason.
     For(Box<Error>),
 }
@@ -135,13 +135,13 @@ impl Lane {
             port,
             batch: RecvBatch::new(slots, room, true),
             slots,
-            error_batch: sockets.errors.is_some().then(|| RecvBatch::new(4, LEAST, true)),
+            error_batch: sockets.errors.is_some().then(|| RecvBatch::new(ERRORS, LEAST, true)),
             sends: SendBatch::default(),
             packets: Vec::new(),
             addresses: Vec::new(),
-            source: None,
+            sources: HashMap::new(),
             stamps: stamps.then(Stamps::default),
-            drops: Drops { total: 0, looked: Instant::now() },
+            drops: [Drops::new(), Drops::new()],
             local: Address::Ip(unspecified, 0),
             recv_buffer,
             interface,
@@ -215,8 +215,8 @@ impl Lane {
     /// Returns our address on the way to a target, and its own: what the checksum of TCP covers.
     fn source_of(&mut self, target: u32, book: &Book) -> Result<(IpAddr, IpAddr), Errno> {
         let (to, _) = book.targets.ip(target);
-        if let Some(known) = self.source.filter(|(_, known)| *known == to) {
-            return Ok(known);
+        if let Some(from) = self.sources.get(&to) {
+            return Ok((*from, to));
         }
         let bound = self
             .sockets
@@ -226,7 +226,11 @@ impl Lane {
             .filter(|local| local.as_socket().is_some_and(|local| !local.ip().is_unspecified()));
         let to_address = book.targets.sockaddr(target, self.port);
         let from = super::source_to(&to_address, bound, self.interface.as_deref())?;
-        self.source = Some((from, to));
+        // Of a sweep each is asked for but once.
+        if self.sources.len() == SOURCES {
+            self.sources.clear();
+        }
+        self.sources.insert(to, from);
         Ok((from, to))
     }
 
@@ -268,7 +272,7 @@ impl Lane {
         // The kernel has numbered it or not: it begins anew, and so do we.
         self.restart_stamps();
         match error.raw_os_error().map(Errno::from_raw) {
-            Some(errno @ (Errno::EAGAIN | Errno::ENOBUFS)) => Refused::Full(errno_name(errno)),
+            Some(errno @ (Errno::EAGAIN | Errno::ENOBUFS)) => Refused::Full(errno),
             _ => Refused::For(Box::new(Error::of_io(Step::Send, error, ""))),
         }
     }
@@ -318,8 +322,7 @@ impl Lane {
                 _ => return,
             },
         };
-        let is_port = (error.is_v6, error.kind, error.code) == (false, 3, 3)
-            || (error.is_v6, error.kind, error.code) == (true, 1, 4);
+        let is_port = packet::icmp::is_port_unreachable(error.is_v6, error.kind, error.code);
         let from = Address::Ip(error.from, 0);
         let came = Came { from: &from, bytes: quoted.len(), ttl: None, kernel_time, read: Moment::now() };
         // Who says that nobody listens there is there.
@@ -347,7 +350,7 @@ impl Lane {
         if self.stamps.is_some() || matches!(self.speech, Speech::Dgram | Speech::Udp) {
             self.drain(book);
         }
-        let errors = self.take_errors(book);
+        let (errors, are_all) = self.take_errors(book);
         let count = loop {
             let hearer = self.sockets.hearer.as_ref().unwrap_or(&self.sockets.sender);
             match self.batch.recv(hearer.as_fd(), self.slots, false) {
@@ -355,7 +358,7 @@ impl Lane {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break 0,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 // An ICMP error that the error queue tells more of.
-                Err(error) if is_of_icmp(&error) => self.drain(book),
+                Err(error) if is_of_icmp(&error) || is_redirect(&error) => self.drain(book),
                 Err(error) => {
                     let error = Error::of_io(Step::Recv, &error, &self.local.to_string());
                     return Err(book.door.fail(&error.with_local(self.local.clone())));
@@ -368,23 +371,27 @@ impl Lane {
                 self.hear(book, &self.batch.get(index), read);
             }
         }
-        self.look_for_drops(book);
-        Ok((count + errors, count < self.slots))
+        if self.drops[0].is_due() {
+            self.tell_drops(&book.door);
+        }
+        Ok((count + errors, are_all && count < self.slots))
     }
 
-    /// Takes the ICMP errors that come to a socket of their own.
-    fn take_errors(&mut self, book: &mut Book) -> usize {
-        let (Some(errors), Some(mut batch)) = (self.sockets.errors.as_ref(), self.error_batch.take()) else { return 0 };
-        let mut all = 0;
-        while let Ok(count @ 1..) = batch.recv(errors.as_fd(), BATCH, false) {
-            all += count;
+    /// Takes the ICMP errors that come to a socket of their own, at most a batch: others on this host get them
+    /// too, and may come without end. Returns how many they were, and whether none is left.
+    fn take_errors(&mut self, book: &mut Book) -> (usize, bool) {
+        let (Some(errors), Some(mut batch)) = (self.sockets.errors.as_ref(), self.error_batch.take()) else {
+            return (0, true);
+        };
+        let count = batch.recv(errors.as_fd(), ERRORS, false).unwrap_or(0);
+        if count > 0 {
             let read = Moment::now();
             for index in 0..count {
                 self.hear_icmp(book, &batch.get(index), read);
             }
         }
         self.error_batch = Some(batch);
-        all
+        (count, count < ERRORS)
     }
 
     /// Takes one message.
@@ -467,25 +474,17 @@ impl Lane {
             }
             _ => return,
         };
-        let (mut labels, mut interface) = (Vec::new(), None);
+        let mut labels = Vec::new();
         for object in error.objects.clone() {
-            match object {
-                Object::Mpls(stack) => {
-                    labels.extend(stack.iter().map(|label| Label {
-                        label: label.label,
-                        class: label.class,
-                        ttl: label.ttl,
-                    }));
-                }
-                Object::Interface { name, address, index, .. } => {
-                    interface = name
-                        .or_else(|| address.map(|address| address.to_string()))
-                        .or_else(|| index.map(|index| index.to_string()))
-                        .or(interface);
-                }
-                Object::Other { .. } => {}
+            if let Object::Mpls(stack) = object {
+                labels.extend(stack.iter().map(|label| Label {
+                    label: label.label,
+                    class: label.class,
+                    ttl: label.ttl,
+                }));
             }
         }
+        let interface = error.objects.interface();
         let refusal = Refusal {
             is_v6: self.is_v6,
             kind: error.kind,
@@ -497,32 +496,16 @@ impl Lane {
         book.refusal(&refusal, quote.to, clue, came);
     }
 
-    /// Tells what this host dropped of the answers, at most each 100 ms.
-    fn look_for_drops(&mut self, book: &Book) {
-        const EVERY: Duration = Duration::from_millis(100);
-        if self.drops.looked.elapsed() >= EVERY {
-            self.tell_drops(&book.door);
-        }
-    }
-
-    /// Tells what this host dropped of the answers, where there are further ones.
+    /// Tells what this host dropped of what came, where there is more than was told.
     pub(super) fn tell_drops(&mut self, door: &Door) {
-        self.drops.looked = Instant::now();
-        let hearer = self.sockets.hearer.as_ref().unwrap_or(&self.sockets.sender);
-        let Ok(drops) = sys::drops(hearer.as_fd()) else { return };
-        if drops == self.drops.total {
-            return;
+        let Sockets { sender, hearer, errors, .. } = &self.sockets;
+        let hearers = [Some(hearer.as_ref().unwrap_or(sender)), errors.as_ref()];
+        for (nth, (drops, hearer)) in self.drops.iter_mut().zip(hearers).enumerate() {
+            let Some(hearer) = hearer else { continue };
+            let fd = hearer.as_fd();
+            let (local, recv_buffer_asked) = (&self.local, self.recv_buffer);
+            drops.look_at(Hearer { fd, local, nth, is_merged: false, recv_buffer_asked }, door);
         }
-        self.drops.total = drops;
-        door.emit(event::KernelDrops {
-            local: &self.local,
-            kernel_drops: Some(drops),
-            kernel_drop_buffers: None,
-            recv_buffer: sys::get_int(hearer.as_fd(), libc::SOL_SOCKET, libc::SO_RCVBUF)
-                .ok()
-                .and_then(|bytes| u64::try_from(bytes).ok()),
-            recv_buffer_asked: self.recv_buffer.map(u64::from),
-        });
     }
 }
 
@@ -550,12 +533,26 @@ impl Stamps {
 }
 
 impl Refused {
-    /// Returns the name of the errno, and what it comes to.
-    pub(super) fn told(&self) -> (String, ExitCode) {
+    /// Returns the errno, where there is one.
+    pub(super) fn errno(&self) -> Option<Errno> {
         match self {
-            // No room on this host: it is no matter of the target.
-            Self::Full(errno) => (errno.clone(), ExitCode::Local),
-            Self::For(error) => (error.errno.map(errno_name).unwrap_or_default(), error.exit_code()),
+            Self::Full(errno) => Some(*errno),
+            Self::For(error) => error.errno,
         }
     }
+
+    /// Returns what it comes to.
+    pub(super) fn code(&self) -> ExitCode {
+        match self {
+            // No room on this host: it is no matter of the target.
+            Self::Full(_) => ExitCode::Local,
+            Self::For(error) => error.exit_code(),
+        }
+    }
+}
+
+/// Returns whether an errno is the one that the kernel makes of a redirect, or a source quench, about an echo
+/// request of a datagram socket (ping_err in net/ipv4/ping.c).
+fn is_redirect(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(libc::EREMOTEIO)
 }

@@ -28,6 +28,7 @@ mod filter;
 mod hear;
 mod lane;
 mod open;
+mod seek;
 mod targets;
 
 pub use book::{Due, Fate as ProbeFate};
@@ -40,6 +41,9 @@ use lane::{BATCH, Lane, Refused};
 /// How long a send waits for room before its probe is not sent.
 const ROOM: Duration = Duration::from_millis(50);
 
+/// So many batches are more than any receive buffer holds: what comes meanwhile is for another time.
+const BATCHES: usize = 1 << 14;
+
 /// Probes on their way, and the sockets that they go by.
 pub struct Pinger {
     door: Arc<Door>,
@@ -51,6 +55,10 @@ pub struct Pinger {
     numbered: Vec<(u64, Due)>,
     /// Whether any of those that were to go last went.
     has_sent: bool,
+    /// Times of the schedule that passed unused, and are not told yet.
+    missed: u64,
+    /// How many batches were taken since nothing was left.
+    undrained: usize,
     /// The interface that the run keeps to.
     interface: Option<String>,
 }
@@ -84,7 +92,9 @@ impl Pinger {
                 "this program was held up: some times of the schedule passed unused, and no probe went as a burst";
             self.door.warn_once("slots-missed", message);
         }
-        let (mut missed, mut rest, mut index) = (missed, dues, 0);
+        // Those of before which no probe went are told with the next that does.
+        let mut missed = std::mem::take(&mut self.missed) + missed;
+        let (mut rest, mut index) = (dues, 0);
         while let Some(next) = rest.first() {
             let is_v6 = self.book.targets.ip(next.target).0.is_ipv6();
             let same = |due: &&Due| self.book.targets.ip(due.target).0.is_ipv6() == is_v6;
@@ -103,6 +113,7 @@ impl Pinger {
             index += count;
             self.numbered = numbered;
         }
+        self.missed = missed;
         first.unwrap_or_default()
     }
 
@@ -161,8 +172,7 @@ impl Pinger {
                 }
                 Refused::Full(_) | Refused::For(_) => {}
             }
-            let (errno, code) = refused.told();
-            self.book.not_sent(number, &errno, code);
+            self.book.not_sent(number, &refused);
             self.book.explain(number, &refused);
             (rest, asked, again) = (&rest[1..], None, false);
             index += 1;
@@ -182,8 +192,6 @@ impl Pinger {
     /// # Errors
     /// As recvmmsg(2), reported.
     pub fn take_all(&mut self) -> Result<usize, Failed> {
-        /// More than any receive buffer holds: what comes meanwhile is for another time.
-        const BATCHES: usize = 1 << 14;
         let mut all = 0;
         for _ in 0..BATCHES {
             let (count, is_drained) = self.take_batch()?;
@@ -202,8 +210,11 @@ impl Pinger {
             all += count;
             is_drained &= is_all;
         }
-        // What came in time is no loss, though it is read late.
-        if is_drained {
+        self.undrained = if is_drained { 0 } else { self.undrained + 1 };
+        // What came in time is no loss, though it is read late. Where more comes without end, what there was to
+        // read has been read after a while.
+        if is_drained || self.undrained > BATCHES {
+            self.undrained = 0;
             self.book.expire(Instant::now());
         }
         Ok((all, is_drained))
@@ -255,6 +266,9 @@ impl Pinger {
             self.door.warn_once("stopped", &message);
         }
         self.book.give_up(Instant::now());
+        if self.missed > 0 {
+            self.book.missed(std::mem::take(&mut self.missed));
+        }
         for lane in &mut self.lanes {
             lane.tell_drops(&self.door);
         }
@@ -334,11 +348,10 @@ impl Pinger {
         self.door.emit(event::PathMtu { target: &address, path_mtu, from, silent, number: target });
     }
 
-    /// Reports that a path's MTU cannot be found, for the target does not answer.
-    pub fn warn_of_no_mtu(&self, target: u32) {
+    /// Reports that a path's MTU cannot be found, and why.
+    pub fn warn_of_no_mtu(&self, target: u32, why: &str) {
         let target = self.book.targets.address(target);
-        self.door
-            .warn("path-mtu-unknown", &format!("{target} does not answer: nothing says what passes on the way to it"));
+        self.door.warn("path-mtu-unknown", &format!("{target} {why}: nothing says what passes on the way to it"));
     }
 
     /// Returns the MTU of the interface that leads to a target, in bytes: what is known of the way behind

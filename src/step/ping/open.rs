@@ -75,7 +75,8 @@ impl Pinger {
             size: words.size,
             many: words.many,
             counts_losses: words.counts_losses,
-            keeps_refusals: words.seeks_mtu,
+            keeps_fates: words.seeks_mtu,
+            is_vague: words.kind == ProbeKind::Udp,
             waits_for_room: words.is_windowed,
             expected: words.expected,
             has_nonce,
@@ -83,13 +84,15 @@ impl Pinger {
             seed: words.seed,
         };
         let book = Book::new(door, targets, opening);
-        let mut lanes = Vec::new();
+        let mut lanes: Vec<Lane> = Vec::new();
         for family in [Family::V4, Family::V6] {
             if book.targets.has(family == Family::V6) {
                 lanes.push(lane(door, family, &words, book.token())?);
             }
         }
         std::thread::sleep(WARM_UP);
+        // From now on it is known whether any is dropped.
+        lanes.iter_mut().for_each(|lane| lane.tell_drops(door));
         Ok(Self {
             door: Arc::clone(door),
             lanes,
@@ -97,6 +100,8 @@ impl Pinger {
             waits_for_room: words.is_windowed,
             numbered: Vec::new(),
             has_sent: true,
+            missed: 0,
+            undrained: 0,
             interface: words.options.interface,
         })
     }

@@ -114,10 +114,46 @@ impl Targets {
         }
     }
 
+    /// Returns all addresses.
+    pub(super) fn addresses(&self) -> Addresses {
+        let next = self.blocks.iter().skip(1).map(|block| block.first).chain([self.len]);
+        let mut rows: Vec<(IpAddr, IpAddr)> =
+            self.blocks.iter().zip(next).map(|(block, next)| (block.ip, self.ip(next.saturating_sub(1)).0)).collect();
+        rows.sort_unstable();
+        // Those that meet or overlap are one.
+        rows.dedup_by(|row, before| {
+            let is_in = row.0 <= before.1;
+            if is_in {
+                before.1 = before.1.max(row.1);
+            }
+            is_in
+        });
+        Addresses { rows }
+    }
+
     /// Returns where a probe to the target goes, at a port.
     pub(super) fn sockaddr(&self, number: u32, port: u16) -> SockAddr {
         let (ip, interface) = self.ip(number);
         SockAddr::from(socket_address(ip, interface, port))
+    }
+}
+
+/// The addresses of all targets: rows from one to another, in order, and none in two of them.
+#[derive(Clone, Debug)]
+pub(super) struct Addresses {
+    rows: Vec<(IpAddr, IpAddr)>,
+}
+
+impl Addresses {
+    /// Returns whether an address is among them.
+    pub(super) fn contains(&self, ip: IpAddr) -> bool {
+        let behind = self.rows.partition_point(|(first, _)| *first <= ip);
+        behind.checked_sub(1).and_then(|at| self.rows.get(at)).is_some_and(|(_, last)| ip <= *last)
+    }
+
+    /// Returns whether a group is among them.
+    pub(super) fn has_multicast(&self) -> bool {
+        self.rows.iter().any(|(first, last)| first.is_multicast() || last.is_multicast())
     }
 }
 
@@ -162,6 +198,28 @@ mod tests {
                 "127.0.0.1"
             ]
         );
+    }
+
+    #[test]
+    fn each_address_is_found_and_no_other() {
+        let mut targets = Targets::new(0);
+        let ip = |text: &str| -> IpAddr { text.parse().unwrap() };
+        targets.push(&Address::Ip(ip("10.9.0.9"), 0));
+        targets.push_row(ip("10.1.0.254"), 4);
+        targets.push_row(ip("10.1.0.255"), 1);
+        targets.push_row(ip("10.1.1.0"), 3);
+        targets.push_row(ip("fd00::fffe"), 3);
+        let all = targets.addresses();
+        for number in 0..targets.len() {
+            assert!(all.contains(targets.ip(number).0), "{number}");
+        }
+        for other in ["10.1.0.253", "10.1.1.3", "10.9.0.8", "10.9.0.10", "::", "fd00::fffd", "fd00::1:1", "0.0.0.0"] {
+            assert!(!all.contains(ip(other)), "{other}");
+        }
+        assert!(!Targets::new(0).addresses().contains(ip("0.0.0.0")));
+        assert!(!all.has_multicast());
+        targets.push_row(ip("223.255.255.255"), 2);
+        assert!(targets.addresses().has_multicast());
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Events into the bytes of both streams.
 
 mod datagrams;
+mod probes;
 mod steps;
 mod streams;
 
