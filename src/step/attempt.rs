@@ -277,7 +277,7 @@ impl Won {
         if let Some(setting) = icmp_errors_off(self.kind) {
             set(door, self.socket.get_ref(), &setting)?;
         }
-        if self.kind.is_unix() && self.kind.has_records() {
+        if self.kind.has_records() && self.kind.has_connections() {
             set(door, self.socket.get_ref(), &mark_records())?;
         }
         let made = Made {
