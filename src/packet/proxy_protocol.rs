@@ -183,7 +183,7 @@ impl Reader {
                 return Ok(bytes.len());
             }
             if bytes.len() >= LONGEST_LINE {
-                return Err(format!("its line has no end within {LONGEST_LINE} bytes: {}", quoted(bytes)));
+                return Err(format!("its line has no end within {LONGEST_LINE} bytes: {}", quoted(bytes, &[])));
             }
             return Ok(bytes.len() + 1);
         }
@@ -194,7 +194,7 @@ impl Reader {
             }
             return Ok(FIXED + usize::from(u16::from_be_bytes([bytes[14], bytes[15]])));
         }
-        Err(format!("what came is no header of the PROXY protocol: {}", quoted(bytes)))
+        Err(format!("what came is no header of the PROXY protocol: {}", quoted(bytes, &[])))
     }
 
     fn read(&self) -> Progress {
@@ -209,7 +209,7 @@ impl Reader {
 
 /// Reads a whole line (2.1).
 fn read_line(line: &[u8]) -> Result<Header, String> {
-    let broken = || format!("its line is not as the PROXY protocol has it: {}", quoted(line));
+    let broken = || format!("its line is not as the PROXY protocol has it: {}", quoted(line, &[]));
     let text = std::str::from_utf8(&line[WORD.len()..line.len() - 2]).map_err(|_| broken())?;
     let header =
         |command, ends| Ok(Header { version: Version::V1, command, ends, tlvs: Vec::new(), bytes: line.len() });
