@@ -396,3 +396,18 @@ fn unix_serve_reads_it_on_streams() {
     assert_eq!(server.finish().exits(0).one::<Timeout>().step, Step::ProxyProtocol);
     assert_eq!(silent.lines(), ["b''"]);
 }
+
+#[test]
+fn what_haproxy_sends_to_a_unix_socket_is_read() {
+    let dir = TempDir::new();
+    let path = dir.path().join("x.sock").display().to_string();
+    for (words, version) in [("send-proxy", 1), ("send-proxy-v2", 2)] {
+        let server = unix::serve(&path, "stream", "--proxy-protocol --count 1");
+        let proxy = haproxy(&dir, Family::V4, &format!("  bind 127.0.0.1:PORT\n  server s unix@{path} {words}"));
+        assert_eq!(ask(Family::V4, proxy.port, b"hello"), b"hello");
+        let run = server.finish().exits(0);
+        let read = run.one::<ProxyProtocol>();
+        assert_eq!((read.version, read.command.as_str()), (version, "proxy"));
+        assert_eq!(read.proxied_local, Some(Family::V4.at(proxy.port).to_string()), "{}", run.dump());
+    }
+}
