@@ -325,9 +325,27 @@ fn what_a_proxy_repeats_of_our_secret_is_blanked_out() {
 }
 
 #[test]
+fn what_fails_behind_a_proxy_names_the_target() {
+    let granted = |more: &str| say(format!("HTTP/1.1 200 OK\r\n\r\n{more}"));
+    for (scene, words, step, code) in [
+        (vec!["head".into(), granted("SSH-2.0-x\r\n"), "hold".into()], "--tls --insecure", Step::Tls, 11),
+        (vec!["head".into(), granted(""), "read=5".into(), "reset".into()], "--tls --insecure", Step::Tls, 11),
+        (vec!["head".into(), granted(""), "hold".into()], "--timeout 500ms", Step::Recv, 8),
+        (vec!["head".into(), granted(""), "read=1".into(), "reset".into()], "", Step::Recv, 10),
+        (vec!["head".into(), granted(""), "read=1".into()], "", Step::Recv, 10),
+    ] {
+        let run = play(Family::V4, "http", &scene, words).exits(code);
+        let (error, proxy) = (error(&run), &run.one::<Proxy>().proxy);
+        assert_eq!((error.step, error.peer.as_ref()), (step, Some(proxy)), "{}", run.dump());
+        assert_eq!(error.target.as_deref(), Some("target.example:80"), "{}", run.dump());
+    }
+}
+
+#[test]
 fn a_reset_within_the_dialogue_is_one() {
     let run = play(Family::V4, "socks5h", &[GREETING.into(), "reset".into()], "").exits(10);
     assert_eq!((error(&run).step, error(&run).errno.as_deref()), (Step::Proxy, Some("ECONNRESET")));
+    assert_eq!(error(&run).target.as_deref(), Some("target.example:80"));
     assert_eq!(run.one::<Close>().reason, Reason::Reset);
 }
 

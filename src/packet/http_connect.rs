@@ -148,7 +148,10 @@ impl HttpConnect {
         let offered = || head.all("proxy-authenticate");
         let refusal = |words: String| Refusal::new(ExitCode::Permission, words);
         let refuse = |words| Then::Refuse(refusal(words));
-        let names = || blanked_text(&http_auth::names(offered()).join(", "), &self.secrets);
+        let names = || match http_auth::names(offered()).join(", ").as_str() {
+            "" => "it does not say how".to_owned(),
+            names => blanked_text(names, &self.secrets),
+        };
         let best = http_auth::best(offered());
         let is_stale = matches!(&best, Some(Scheme::Digest(digest)) if digest.is_stale);
         match (&self.credentials, best) {
@@ -547,6 +550,8 @@ mod tests {
         let ntlm = asked.replace("Basic", "NTLM");
         let (_, progress, _) = feed(&mut dialogue(true), ntlm.as_bytes(), 1000);
         assert!(matches!(progress, Progress::Refused(refusal) if refusal.words.contains("other than Basic")));
+        let nothing = refused("HTTP/1.1 407 Who?\r\nContent-Length: 0\r\n\r\n").words;
+        assert!(nothing.contains("(it does not say how)"), "{nothing}");
     }
 
     #[test]

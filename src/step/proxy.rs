@@ -71,7 +71,14 @@ enum End {
 ///
 /// # Errors
 /// It said no, or nothing that can be understood, or nothing; reported, and the connection is closed.
-pub async fn ask(stream: Stream, hop: &Hop, mut dialogue: Box<dyn Dialogue>, until: Instant) -> Result<Asked, Lost> {
+pub async fn ask(
+    mut stream: Stream,
+    hop: &Hop,
+    mut dialogue: Box<dyn Dialogue>,
+    until: Instant,
+) -> Result<Asked, Lost> {
+    // Also what fails later is about whom it was asked for.
+    stream.leads_to(&hop.target);
     let began = now();
     let left = until.saturating_duration_since(began);
     let (mut end, mut sent, mut received, mut steps) = (End::Closed, 0, 0, Vec::new());
