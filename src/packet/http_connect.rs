@@ -24,7 +24,7 @@ pub struct HttpConnect {
     fresh: String,
     /// How many requests were made that said who we are.
     answered: u32,
-    /// In which words the proxy has asked who we are.
+    /// In which words the proxy has asked who we are, where it was answered on this connection.
     asked: String,
     /// What is told of nothing that the proxy says.
     secrets: Vec<String>,
@@ -256,9 +256,9 @@ impl Dialogue for HttpConnect {
     fn at_end(&self) -> Option<Progress> {
         // Some close after they have asked who we are, and do not say that they will.
         match &self.scheme {
-            Some(scheme) if self.connection == 1 && self.body.is_none() && self.head.is_empty() => {
+            Some(scheme) if !self.asked.is_empty() && self.body.is_none() && self.head.is_empty() => {
                 let (words, scheme) = (self.asked.clone(), scheme.clone());
-                Some(Progress::Challenged(Challenge { words, scheme, connection: self.connection }))
+                Some(self.elsewhere(Challenge { words, scheme, connection: self.connection }))
             }
             _ => self.settled(),
         }
@@ -615,6 +615,15 @@ mod tests {
         let mut cut = again(known);
         let _ = feed(&mut cut, &stale.as_bytes()[..stale.len() - 1], 9);
         assert!(matches!(cut.settled(), Some(Progress::Refused(_))));
+        // It says nothing of that it closes.
+        let stays = stale.replace("Connection: close\r\n", "");
+        for connection in 1..=3 {
+            let scheme = http_auth::best(["Digest realm=x, nonce=y, qop=auth"]).unwrap();
+            let known = Challenge { words: String::new(), scheme, connection: connection - 1 };
+            let mut open = again(Some(known));
+            assert_eq!(feed(&mut open, stays.as_bytes(), 9).1, Progress::More);
+            assert_eq!(matches!(open.at_end(), Some(Progress::Challenged(_))), connection < 3, "{:?}", open.at_end());
+        }
         // What was not too old is not answered again.
         let fresh = stale.replace(", stale=true", "");
         let (_, progress, _) = feed(&mut again(None), fresh.as_bytes(), 9);

@@ -137,10 +137,8 @@ pub async fn ask(
             error(ExitCode::Permission, &words, None)
         }
         End::Challenged(challenge) => {
-            let message = format!(
-                "proxy {}: it answers {}, and this connection does not stay: who we are is said on another",
-                hop.proxy, challenge.words
-            );
+            let (proxy, words) = (&hop.proxy, &challenge.words);
+            let message = format!("proxy {proxy}: it answers {words}: who we are is said on another connection");
             stream.door().warn("proxy-authentication", &message);
             stream.close(reason);
             return Ok(Asked::Again(challenge));
