@@ -1145,7 +1145,7 @@ _sockeye() {
             return 0
             ;;
         sockeye__subcmd__unix__subcmd__serve)
-            opts="-w -s -j -v -q -4 -6 -n -h -V --type --mode --group --echo --prefix --when --when-regex --otherwise --discard --crlf --lf --escape --hex --source-bytes --broker --relay --on-peer-close --fault --tls-cert --tls-key --tls-self-signed --client-ca --alpn --tls-min --tls-max --tls-timeout --backlog --recv-size --timeout --messages --count --max-connections --allow-uid --allow-gid --report-every --source --interface --recv-buffer --send-buffer --ttl --dscp --mark --reuse-port --keepalive --no-delay --mss --congestion --user-timeout --fast-open --mptcp --dont-fragment --busy-poll --json --format --events --verbose --quiet --color --ipv4 --ipv6 --numeric --deadline --help --version"
+            opts="-w -s -j -v -q -4 -6 -n -h -V --type --mode --group --echo --prefix --when --when-regex --otherwise --discard --crlf --lf --escape --hex --source-bytes --broker --relay --on-peer-close --fault --tls-cert --tls-key --tls-self-signed --client-ca --alpn --tls-min --tls-max --tls-timeout --backlog --recv-size --timeout --messages --count --max-connections --allow-uid --allow-gid --proxy-protocol --report-every --source --interface --recv-buffer --send-buffer --ttl --dscp --mark --reuse-port --keepalive --no-delay --mss --congestion --user-timeout --fast-open --mptcp --dont-fragment --busy-poll --json --format --events --verbose --quiet --color --ipv4 --ipv6 --numeric --deadline --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

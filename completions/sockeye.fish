@@ -409,6 +409,7 @@ complete -c sockeye -n "__fish_sockeye_using_subcommand unix-serve" -l hex -d 'R
 complete -c sockeye -n "__fish_sockeye_using_subcommand unix-serve" -l broker -d 'Send what one peer sends to all others. One for which more than 1 MiB waits is closed'
 complete -c sockeye -n "__fish_sockeye_using_subcommand unix-serve" -l relay -d 'Relay this terminal or pipe with one peer, both ways: stdin to it, what it sends to stdout'
 complete -c sockeye -n "__fish_sockeye_using_subcommand unix-serve" -l tls-self-signed -d 'Speak TLS with a certificate made for this run; the `certificate` event has its SHA-256 and the certificate itself'
+complete -c sockeye -n "__fish_sockeye_using_subcommand unix-serve" -l proxy-protocol -d 'Take a header of the PROXY protocol, version 1 or 2, from each peer first, within --timeout [default: 5s]; who sends none, or a broken one, is closed. Only with --type stream; --allow-uid and --allow-gid are of the socket\'s peer'
 complete -c sockeye -n "__fish_sockeye_using_subcommand unix-serve" -l reuse-port -d 'Let other sockets share the port (SO_REUSEPORT)'
 complete -c sockeye -n "__fish_sockeye_using_subcommand unix-serve" -l no-delay -d 'Send small segments at once (TCP_NODELAY)'
 complete -c sockeye -n "__fish_sockeye_using_subcommand unix-serve" -l fast-open -d 'Send the first MESSAGE with the SYN, and take such (TCP_FASTOPEN_CONNECT, TCP_FASTOPEN; RFC 7413)'

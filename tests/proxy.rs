@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use crate::harness::events::{Connect, Error, Proxy, Resolve, Round, Step};
-use crate::harness::net::{TempDir, over_both_families, refusing_port};
+use crate::harness::events::{Close, Connect, Error, Proxy, Reason, Resolve, Round, Step, Warning};
+use crate::harness::net::{Net, TempDir, over_both_families, refusing_port};
+use crate::harness::peers::python;
 use crate::harness::proxies::{dante, microsocks, ncat, tinyproxy};
 use crate::harness::{Family, Finished, Peer, Sockeye};
 
@@ -54,6 +55,7 @@ over_both_families! {
         assert_eq!((&told.target, told.code, told.reply.as_str()), (&to, 0, "succeeded"));
         assert_eq!((told.resolved_by.as_deref(), told.authentication.as_deref()), (None, None));
         assert!(told.duration_ns > 0 && told.bytes_sent > 0 && told.bytes_received >= 12);
+        assert_eq!(told.steps(), ["greeting", "request"]);
         assert_eq!(run.one::<Connect>().peer, at(family, proxy.port), "the connection is to the proxy");
         let names = run.names();
         let place = |name| names.iter().position(|given| *given == name);
@@ -67,12 +69,16 @@ over_both_families! {
         let run = asked().env("SOCKEYE_PROXY_USER", "joe").env("SOCKEYE_PROXY_PASSWORD", "geheim").run().exits(0);
         check_talk(&run);
         assert_eq!(run.one::<Proxy>().authentication.as_deref(), Some("password"));
+        assert_eq!(run.one::<Proxy>().steps(), ["greeting", "authentication", "request"]);
         let run = asked().env("SOCKEYE_PROXY_USER", "joe").env("SOCKEYE_PROXY_PASSWORD", "falsch").run().exits(4);
         let error = run.one::<Error>();
         assert_eq!((error.step, error.conn, error.target.as_deref()), (Step::Proxy, Some(1), Some(to.as_str())));
         assert!(error.message.contains("does not take this user and password"), "{}", error.message);
         let run = asked().run().exits(4);
-        assert!(run.one::<Error>().message.contains("no user was given"), "{}", run.dump());
+        let error = run.one::<Error>();
+        assert!(error.message.contains("no user was given"), "{}", error.message);
+        let hint = error.hint.as_deref().unwrap();
+        assert!(hint.contains("--proxy-user-file") && hint.contains("SOCKEYE_PROXY_PASSWORD"), "{hint}");
     }
 
     fn http_connect(family) {
@@ -84,6 +90,7 @@ over_both_families! {
         let told = run.one::<Proxy>();
         assert_eq!((told.protocol.as_str(), told.code, told.authentication.as_deref()), ("http", 200, None));
         assert!(told.reply.starts_with("200 "), "{}", told.reply);
+        assert_eq!(told.steps(), ["request"]);
     }
 
     fn basic_where_the_proxy_closes_after_it_has_asked(family) {
@@ -95,6 +102,10 @@ over_both_families! {
         check_talk(&run);
         let told = run.one::<Proxy>();
         assert_eq!((told.conn, told.authentication.as_deref()), (2, Some("basic")), "{}", run.dump());
+        // Why there are two connections is told.
+        let warning = run.one::<Warning>();
+        assert_eq!(warning.name, "proxy-authentication");
+        assert!(warning.message.contains("407"), "{}", warning.message);
         assert_eq!(run.all::<Connect>().iter().map(|connect| connect.attempt).collect::<Vec<_>>(), [1, 2]);
         let run = asked().env("SOCKEYE_PROXY_PASSWORD", "falsch").run().exits(4);
         assert_eq!(run.all::<Connect>().len(), 2, "it is tried once");
@@ -210,6 +221,7 @@ fn dante_speaks_socks4_and_has_rules() {
     let told = run.one::<Proxy>();
     assert_eq!((told.protocol.as_str(), told.code, told.reply.as_str()), ("socks4a", 90, "request granted"));
     assert_eq!((told.resolved_by.as_ref(), told.authentication.as_ref()), (None, None));
+    assert_eq!(told.steps(), ["request"]);
     // SOCKS4 does not say why it says no.
     let run = through(&[socks4], "127.0.0.9:80").run().exits(9);
     assert!(run.one::<Error>().message.ends_with("(SOCKS4 reply 91)"), "{}", run.dump());
@@ -265,6 +277,32 @@ fn every_address_that_was_looked_up_here_is_asked_for() {
     let told = run.one::<Proxy>();
     assert_eq!((told.conn, &told.target), (2, &format!("127.0.0.2:{}", target.port)), "{}", run.dump());
     assert_eq!(run.all::<Resolve>().len(), 1);
+}
+
+#[test]
+fn the_name_of_a_further_proxy_is_looked_up_within_the_time_of_the_way() {
+    // The server of names hears and never answers: what it is asked for ends with the way, not later.
+    let dir = TempDir::new();
+    let path = dir.path().join("resolv.conf");
+    std::fs::write(&path, "nameserver 127.0.0.1\n").unwrap();
+    let deaf = Net::isolated().with(format!("mount --bind {} /etc/resolv.conf", path.display())).prefix();
+    let script = "import socket,sys,os,signal\n\
+                  u = socket.socket(type=socket.SOCK_DGRAM); u.bind(('127.0.0.1', 53))\n\
+                  s = socket.socket(); s.bind(('127.0.0.1', 1080)); s.listen()\n\
+                  if os.fork() == 0:\n signal.alarm(60); peer, _ = s.accept(); peer.recv(9); os._exit(0)\n\
+                  os.set_inheritable(u.fileno(), True); os.execvp(sys.argv[1], sys.argv[1:])";
+    let run =
+        Sockeye::new("connect --json --proxy socks5://127.0.0.1 --proxy socks5://somewhere.example 127.0.0.1:1 x")
+            .args(["--connect-timeout", "400ms", "--resolve-timeout", "30s"])
+            .under(["-c", script])
+            .under([python()])
+            .under(deaf)
+            .run()
+            .exits(3);
+    // The resolver's own patience is longer.
+    assert!(run.elapsed() < Duration::from_secs(4), "{}", run.dump());
+    assert_eq!(run.one::<Error>().step, Step::Resolve, "{}", run.dump());
+    assert_eq!(run.one::<Close>().reason, Reason::Local, "{}", run.dump());
 }
 
 #[test]

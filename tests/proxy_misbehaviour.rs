@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::harness::events::{Close, Error, Proxy, Reason, Recv, Step, Timeout};
+use crate::harness::events::{Close, Error, Proxy, Reason, Recv, Step, Timeout, Warning};
 use crate::harness::net::over_both_families;
 use crate::harness::{Family, Finished, Peer, Sockeye};
 
@@ -147,6 +147,20 @@ over_both_families! {
         let run = play(family, "http", &scene, "--timeout 30s").exits(4);
         assert!(run.elapsed() < Duration::from_secs(10), "{}", run.dump());
         assert!(error(&run).message.ends_with("it answers 403 No"));
+        // Nor does it where it comes byte by byte.
+        let scene = vec!["head".into(), say("HTTP/1.1 403 No\r\n\r\n"), "drip=78".into()];
+        let run = play(family, "http", &scene, "--timeout 30s").exits(4);
+        assert!(run.elapsed() < Duration::from_secs(10), "{}", run.dump());
+        assert!(error(&run).message.ends_with("it answers 403 No"));
+    }
+
+    fn a_proxy_that_does_not_speak_first_may_be_one_of_http(family) {
+        for scheme in ["socks5h", "socks4a"] {
+            let run = play(family, scheme, &["hold".to_owned()], "--timeout 300ms").exits(8);
+            assert!(error(&run).hint.as_deref().unwrap().contains("http://"), "{:?}", error(&run).hint);
+        }
+        let run = play(family, "http", &["hold".to_owned()], "--timeout 300ms").exits(8);
+        assert_eq!(error(&run).hint, None);
     }
 
     fn what_is_no_answer_of_the_protocol_is_quoted(family) {
@@ -204,10 +218,11 @@ fn each_refusal_has_its_code_and_its_words() {
 }
 
 /// Asks an HTTP proxy that plays a scene, as a user.
-fn play_as_joe(scene: &[String]) -> Finished {
+fn play_as_joe(scheme: &str, scene: &[String], words: &str) -> Finished {
     let args: Vec<&str> = ["127.0.0.1"].into_iter().chain(scene.iter().map(String::as_str)).collect();
     let proxy = Peer::python_server(SCENE, &args);
-    Sockeye::new(format!("connect --json --proxy http://127.0.0.1:{} target.example:80 x --expect early", proxy.port))
+    Sockeye::new(format!("connect --json {words} target.example:80 x --expect early"))
+        .arg(format!("--proxy={scheme}://127.0.0.1:{}", proxy.port))
         .env("SOCKEYE_PROXY_USER", "joe")
         .env("SOCKEYE_PROXY_PASSWORD", "geheim")
         .run()
@@ -221,33 +236,116 @@ fn a_proxy_that_asks_who_we_are_is_answered_here_or_there_and_not_for_ever() {
     let granted = say("HTTP/1.1 200 OK\r\n\r\nearly");
     let scene = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
     // On the same connection, and its answer may take longer than the text of a refusal.
-    let run = play_as_joe(&scene(&["head", &asked(""), "head", "pause=1.5", &granted, "hold"])).exits(0);
+    let run = play_as_joe("http", &scene(&["head", &asked(""), "head", "pause=1.5", &granted, "hold"]), "").exits(0);
     assert_eq!((run.one::<Proxy>().conn, run.one::<Proxy>().authentication.as_deref()), (1, Some("basic")));
+    assert_eq!(run.one::<Proxy>().steps(), ["request", "authentication"]);
+    assert!(run.all::<Warning>().is_empty(), "{}", run.dump());
     // On another: it says so, or only does so.
     for words in [
         ["head", &asked("Connection: close\r\n"), "next", "head", &granted, "hold"].as_slice(),
         &["head", &asked(""), "head", "next", "head", &granted, "hold"],
     ] {
-        let run = play_as_joe(&scene(words)).exits(0);
+        let run = play_as_joe("http", &scene(words), "").exits(0);
         assert_eq!((run.one::<Proxy>().conn, run.one::<Proxy>().authentication.as_deref()), (2, Some("basic")));
         assert!(run.all::<Error>().is_empty(), "{}", run.dump());
+        assert_eq!(run.one::<Proxy>().steps(), ["authentication"]);
+        let warning = run.one::<Warning>();
+        assert_eq!(warning.name, "proxy-authentication");
+        assert!(warning.message.contains("407 Who?"), "{}", warning.message);
     }
     // Once.
     for words in [
         ["head", &asked(""), "head", &asked(""), "hold"].as_slice(),
         &["head", &asked("Connection: close\r\n"), "next", "head", &asked("Connection: close\r\n"), "hold"],
     ] {
-        let run = play_as_joe(&scene(words)).exits(4);
+        let run = play_as_joe("http", &scene(words), "").exits(4);
         assert!(error(&run).message.contains("does not take this user and password"), "{}", run.dump());
     }
-    let run = play_as_joe(&scene(&["head", &asked("Connection: close\r\n"), "next", "head"])).exits(10);
+    let run = play_as_joe("http", &scene(&["head", &asked("Connection: close\r\n"), "next", "head"]), "").exits(10);
     assert!(error(&run).message.contains("without a word"), "{}", run.dump());
+}
+
+#[test]
+fn a_proxy_that_asks_who_we_are_and_never_ends_its_text_is_answered_in_time() {
+    let asked = say("HTTP/1.1 407 Who?\r\nProxy-Authenticate: Basic realm=\"x\"\r\n\r\nno");
+    let granted = say("HTTP/1.1 200 OK\r\n\r\nearly");
+    let scene: Vec<String> = ["head", &asked, "drip=78", "next", "head", &granted, "hold"].map(str::to_owned).into();
+    let run = play_as_joe("http", &scene, "--timeout 30s").exits(0);
+    assert_eq!(run.one::<Proxy>().conn, 2, "{}", run.dump());
+    assert!(run.elapsed() < Duration::from_secs(10), "{}", run.dump());
+    // Where no time is left for another connection, what the proxy said is what is told.
+    let run = play_as_joe("http", &scene[..3], "--timeout 500ms").exits(4);
+    assert!(error(&run).message.contains("407 Who?"), "{}", run.dump());
+    assert_eq!(run.all::<Close>().len(), 1);
+}
+
+#[test]
+fn a_nonce_that_is_too_old_on_the_second_connection_is_answered_on_a_third() {
+    let asked = |nonce: &str| {
+        say(format!(
+            "HTTP/1.1 407 Who?\r\nProxy-Authenticate: Digest realm=x, nonce={nonce}, qop=auth\r\n\
+             Connection: close\r\nContent-Length: 2\r\n\r\nno"
+        ))
+    };
+    let granted = say("HTTP/1.1 200 OK\r\n\r\nearly");
+    let (first, stale) = (asked("a"), asked("b, stale=true"));
+    let scene = ["head", &first, "next", "head", &stale, "next", "head", &granted, "hold"].map(str::to_owned);
+    let run = play_as_joe("http", &scene, "").exits(0);
+    assert_eq!(run.one::<Proxy>().conn, 3, "{}", run.dump());
+    let scene = ["head", &first, "next", "head", &stale, "next", "head", &stale, "hold"].map(str::to_owned);
+    let run = play_as_joe("http", &scene, "").exits(4);
+    assert!(error(&run).message.contains("again and again"), "{}", run.dump());
+}
+
+#[test]
+fn what_a_proxy_repeats_of_our_secret_is_blanked_out() {
+    let asked = say("HTTP/1.1 407 Who?\r\nProxy-Authenticate: Basic\r\nContent-Length: 0\r\n\r\n");
+    // joe:geheim, as it is and as Basic writes it.
+    for (answer, code) in [
+        ("HTTP/1.1 403 Basic am9lOmdlaGVpbQ==\r\nContent-Length: 0\r\n\r\n", 4),
+        ("HTTP/1.1 407 not joe:geheim\r\nProxy-Authenticate: am9lOmdlaGVpbQ\r\nContent-Length: 0\r\n\r\n", 4),
+        ("HTTP/1.1 502 x\r\nProxy-Status: p; error=geheim\r\nContent-Length: 0\r\n\r\n", 9),
+        ("HTTP/1.1 502 x\r\nX-Squid-Error: am9lOmdlaGVpbQ== 1\r\nContent-Length: 0\r\n\r\n", 9),
+        ("HTTP/1.1 200 am9lOmdlaGVpbQ==\r\n\r\nearly", 0),
+        ("HTTP/1.1 am9lOmdlaGVpbQ== x\r\n\r\n", 10),
+        ("am9lOmdlaGVpbQ==\r\n\r\n", 10),
+    ] {
+        let scene = ["head", &asked, "head", &say(answer), "hold"].map(str::to_owned);
+        let run = play_as_joe("http", &scene, "").exits(code);
+        assert!(!run.dump().contains("am9lOmdl") && !run.dump().contains("geheim"), "{}", run.dump());
+    }
+    // The greeting has 4 bytes, the user with the password 12.
+    let scene = ["read=4", &say(b"\x05\x02"), "read=12", &say(b"\x01\0\x01\x03joe\x06geheim"), "hold"];
+    let run = play_as_joe("socks5h", &scene.map(str::to_owned), "").exits(10);
+    assert!(error(&run).message.contains("no SOCKS5") && !run.dump().contains("geheim"), "{}", run.dump());
+    let granted = b"\x01\0\x05\0\0\x03\x06geheim\0\x50early";
+    let scene = ["read=4", &say(b"\x05\x02"), "read=12", &say(granted), "hold"];
+    let run = play_as_joe("socks5h", &scene.map(str::to_owned), "").exits(0);
+    assert!(run.one::<Proxy>().bound.is_some() && !run.dump().contains("geheim"), "{}", run.dump());
+}
+
+#[test]
+fn what_fails_behind_a_proxy_names_the_target() {
+    let granted = |more: &str| say(format!("HTTP/1.1 200 OK\r\n\r\n{more}"));
+    for (scene, words, step, code) in [
+        (vec!["head".into(), granted("SSH-2.0-x\r\n"), "hold".into()], "--tls --insecure", Step::Tls, 11),
+        (vec!["head".into(), granted(""), "read=5".into(), "reset".into()], "--tls --insecure", Step::Tls, 11),
+        (vec!["head".into(), granted(""), "hold".into()], "--timeout 500ms", Step::Recv, 8),
+        (vec!["head".into(), granted(""), "read=1".into(), "reset".into()], "", Step::Recv, 10),
+        (vec!["head".into(), granted(""), "read=1".into()], "", Step::Recv, 10),
+    ] {
+        let run = play(Family::V4, "http", &scene, words).exits(code);
+        let (error, proxy) = (error(&run), &run.one::<Proxy>().proxy);
+        assert_eq!((error.step, error.peer.as_ref()), (step, Some(proxy)), "{}", run.dump());
+        assert_eq!(error.target.as_deref(), Some("target.example:80"), "{}", run.dump());
+    }
 }
 
 #[test]
 fn a_reset_within_the_dialogue_is_one() {
     let run = play(Family::V4, "socks5h", &[GREETING.into(), "reset".into()], "").exits(10);
     assert_eq!((error(&run).step, error(&run).errno.as_deref()), (Step::Proxy, Some("ECONNRESET")));
+    assert_eq!(error(&run).target.as_deref(), Some("target.example:80"));
     assert_eq!(run.one::<Close>().reason, Reason::Reset);
 }
 

@@ -7,6 +7,7 @@ use crate::harness::events::{Accept, Close, Connect, Error, ProxyProtocol, Reaso
 use crate::harness::net::{TempDir, dial, over_both_families};
 use crate::harness::proxies::{haproxy, microsocks};
 use crate::harness::{Family, Peer, Running, Sockeye};
+use crate::unix;
 
 const SIGNATURE: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
 
@@ -246,6 +247,9 @@ fn who_is_not_said_is_served() {
         (b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0", "local"),
         (b"\r\n\r\n\0\r\nQUIT\n\x20\x11\0\x0c123456789012", "local"),
         (b"\r\n\r\n\0\r\nQUIT\n\x21\0\0\0", "unknown"),
+        // What looks like a wrong checksum is none where nothing of the block counts.
+        (b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\x07\x03\0\x04abcd", "local"),
+        (b"\r\n\r\n\0\r\nQUIT\n\x21\0\0\x07\x03\0\x04abcd", "unknown"),
     ] {
         assert_eq!(ask(Family::V4, port, &[header, b"hi"].concat()), b"hi");
         let read = server.wait_for_one::<ProxyProtocol>(command, |read| read.command == command);
@@ -328,5 +332,82 @@ fn through_a_proxy_the_header_names_the_target() {
         assert_eq!((&read.command, &read.proxied_local), (&sent.command, &sent.proxied_local));
         assert_eq!((read.command.as_str(), read.proxied_local.is_some()), (command, command == "proxy"));
         assert_eq!(read.proxied_peer, sent.proxied_peer);
+    }
+}
+
+/// Sends the bytes of argument 2, in hexadecimal, to a unix socket and says what comes back, in hexadecimal.
+const UNIX_CLIENT: &str = r#"
+peer = reach("stream", sys.argv[1])
+peer.sendall(bytes.fromhex(sys.argv[2]))
+try:
+    peer.shutdown(socket.SHUT_WR)
+    say("got " + all_of(peer).hex())
+except OSError:
+    say("got ")
+"#;
+
+/// Sends bytes to a unix socket, and returns what comes back.
+fn ask_unix(place: &str, bytes: &[u8]) -> Vec<u8> {
+    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    let lines = unix::python(UNIX_CLIENT, &[place, &hex]);
+    let got = lines[0].strip_prefix("got ").unwrap();
+    (0..got.len() / 2).map(|at| u8::from_str_radix(&got[2 * at..2 * at + 2], 16).unwrap()).collect()
+}
+
+#[test]
+fn unix_serve_reads_it_on_streams() {
+    let mut names = [0; 216];
+    names[..4].copy_from_slice(b"/run");
+    names[109..111].copy_from_slice(b"ab");
+    let place = unix::abstract_name();
+    for (header, version, command, ends) in [
+        (b"PROXY TCP4 192.0.2.1 192.0.2.2 4711 80\r\n".to_vec(), 1, "proxy", Some(("192.0.2.1:4711", "192.0.2.2:80"))),
+        (b"PROXY UNKNOWN\r\n".to_vec(), 1, "unknown", None),
+        ([SIGNATURE, b"\x21\x31\0\xd8", &names].concat(), 2, "proxy", Some(("unix:/run", "unix:@ab"))),
+        (
+            [SIGNATURE, b"\x21\x11\0\x0c\x01\x02\x03\x04\x05\x06\x07\x08\0\x09\0\x0a"].concat(),
+            2,
+            "proxy",
+            Some(("1.2.3.4:9", "5.6.7.8:10")),
+        ),
+        ([SIGNATURE, b"\x20\0\0\0"].concat(), 2, "local", None),
+    ] {
+        let server = unix::serve(&place, "stream", "--proxy-protocol --count 1");
+        assert_eq!(ask_unix(&place, &[header.as_slice(), b"hi"].concat()), b"hi");
+        let run = server.finish().exits(0);
+        let read = run.one::<ProxyProtocol>();
+        assert_eq!((read.version, read.command.as_str(), read.bytes), (version, command, header.len() as u64));
+        assert_eq!(read.proxied_peer.as_deref().zip(read.proxied_local.as_deref()), ends);
+        assert_eq!(run.one::<Close>().bytes_received, 2, "the header is no data");
+    }
+    // Whoever sends none is closed, others are served on; a relay comes after it too.
+    let server = unix::serve(&place, "stream", "--proxy-protocol");
+    assert_eq!(ask_unix(&place, b"hello"), b"");
+    assert_eq!(ask_unix(&place, b"PROXY UNKNOWN\r\nhello"), b"hello");
+    let run = server.interrupt().exits(0);
+    assert_eq!((run.one::<Error>().step, run.all::<Close>()[0].reason), (Step::ProxyProtocol, Reason::Denied));
+    let server = Sockeye::new(format!("unix-serve {place} --proxy-protocol --relay --json")).stdin("answer").start();
+    server.wait_for::<crate::harness::events::Listen>();
+    assert_eq!(ask_unix(&place, b"PROXY UNKNOWN\r\nquestion"), b"answer");
+    let run = server.finish().exits(0);
+    assert_eq!(run.one::<ProxyProtocol>().command, "unknown");
+    let server = unix::serve(&place, "stream", "--proxy-protocol --timeout 200ms --count 1");
+    let silent = Peer::python(&format!("{}\nsay(all_of(reach('stream', sys.argv[1])))", unix::TYPES), &[&place]);
+    assert_eq!(server.finish().exits(0).one::<Timeout>().step, Step::ProxyProtocol);
+    assert_eq!(silent.lines(), ["b''"]);
+}
+
+#[test]
+fn what_haproxy_sends_to_a_unix_socket_is_read() {
+    let dir = TempDir::new();
+    let path = dir.path().join("x.sock").display().to_string();
+    for (words, version) in [("send-proxy", 1), ("send-proxy-v2", 2)] {
+        let server = unix::serve(&path, "stream", "--proxy-protocol --count 1");
+        let proxy = haproxy(&dir, Family::V4, &format!("  bind 127.0.0.1:PORT\n  server s unix@{path} {words}"));
+        assert_eq!(ask(Family::V4, proxy.port, b"hello"), b"hello");
+        let run = server.finish().exits(0);
+        let read = run.one::<ProxyProtocol>();
+        assert_eq!((read.version, read.command.as_str()), (version, "proxy"));
+        assert_eq!(read.proxied_local, Some(Family::V4.at(proxy.port).to_string()), "{}", run.dump());
     }
 }

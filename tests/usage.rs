@@ -117,7 +117,9 @@ const WRONG: &[(&str, &[&str])] = &[
     ("serve 0 --deny 10.0.0.0/", &["--deny", "10.0.0.0/"]),
     // Proxies, and the PROXY protocol.
     ("serve 0 --proxy-protocol --fault never-accept", &["--proxy-protocol", "never-accept"]),
-    ("unix-serve @x --proxy-protocol", &["--proxy-protocol"]),
+    ("unix-serve @x --proxy-protocol --fault never-accept", &["--proxy-protocol", "never-accept"]),
+    ("unix-serve @x --proxy-protocol --type dgram", &["--proxy-protocol", "dgram"]),
+    ("unix-serve @x --proxy-protocol --type seqpacket", &["--proxy-protocol", "seqpacket"]),
     ("connect localhost 80 --proxy", &["--proxy"]),
     ("connect localhost 80 --proxy localhost:1080", &["socks5://"]),
     ("connect localhost 80 --proxy https://x:1", &["https", "socks5h"]),
@@ -126,6 +128,12 @@ const WRONG: &[(&str, &[&str])] = &[
     ("connect localhost 80 --proxy socks5://a:b@x", &["--proxy-user-file", "SOCKEYE_PROXY_PASSWORD"]),
     ("connect localhost 80 --proxy socks5://a@x", &["password", "x:1080"]),
     ("connect localhost 80 --proxy-user-file x", &["--proxy"]),
+    ("connect localhost 80 --proxy socks5://x --proxy-user-file -", &["--proxy-user-file", "stdin"]),
+    ("connect localhost 80 --proxy socks5://x --proxy http://y:1 --proxy-user-file z", &["USER@HOST"]),
+    ("connect bücher.example 80 --proxy socks5h://127.0.0.1", &["bücher.example", "xn--"]),
+    ("connect bücher.example 80 --proxy socks4a://127.0.0.1", &["bücher.example", "xn--"]),
+    ("connect -z a:1 bücher.example:80 --proxy http://127.0.0.1:1", &["bücher.example", "xn--"]),
+    ("connect localhost 80 --proxy http://bücher.example:1", &["--proxy", "bücher.example", "xn--"]),
     ("connect unix:/x --proxy socks5://x", &["--proxy", "unix:/x"]),
     ("connect unix:@x --proxy-protocol v1", &["--proxy-protocol", "unix:@x"]),
     ("connect --probe a:1 unix:@x --proxy socks5://x", &["--proxy", "unix:@x"]),
@@ -138,6 +146,19 @@ const WRONG: &[(&str, &[&str])] = &[
     ("connect -n localhost 80 --proxy socks5h://proxy", &["proxy", "-n"]),
     ("connect -4 localhost 80 --proxy socks5h://[::1]", &["-4"]),
     ("connect localhost 80 --proxy socks5h://[::1] --source 127.0.0.1", &["--source", "two families"]),
+    // TLS.
+    ("connect bücher.example 443 --tls", &["bücher.example", "xn--"]),
+    ("connect -z localhost:1 bücher.example:443 --tls --insecure", &["bücher.example", "xn--"]),
+    ("connect a!b 443 --tls", &["a!b", "--sni"]),
+    ("connect localhost 443 --tls --sni _", &["--sni"]),
+    ("connect localhost 443 --tls --sni [::1]", &["--sni", "[::1]", "no brackets"]),
+    ("connect localhost 443 --tls --sni bücher.example", &["--sni", "bücher.example", "xn--"]),
+    ("connect localhost 443 --tls --sni a..b", &["--sni", "a..b"]),
+    ("connect localhost 443 --tls --sni -a.example", &["--sni", "-a.example"]),
+    ("connect localhost 443 --tls --sni a.example:443", &["--sni", "a.example:443"]),
+    ("connect localhost 443 --tls --sni *.example", &["--sni", "*.example"]),
+    ("connect localhost 443 --tls --sni a.1", &["--sni", "a.1"]),
+    ("connect localhost 443 --tls --pin ::::::abab", &["--pin", "SHA-256"]),
     // Durations.
     ("serve 0 --timeout abc", &["--timeout", "abc"]),
     ("serve 0 --timeout _", &["--timeout"]),
@@ -392,6 +413,20 @@ fn with_json_a_wrong_command_line_is_the_same_text_on_stderr() {
         assert_eq!(message(&run.stderr()), message(&plain.stderr()), "{line}");
         assert!(!run.stderr().trim_start().starts_with('{'), "text, not JSON: {line}");
     }
+}
+
+#[test]
+fn protocols_of_alpn_that_no_hello_has_room_for_are_refused() {
+    let names = |count: usize| vec!["x".repeat(255); count].join(",");
+    for words in [
+        format!("connect 127.0.0.1:1 --tls --alpn {}", names(241)),
+        format!("connect 127.0.0.1:1 --tls --alpn {}", names(300)),
+    ] {
+        let run = Sockeye::new(words).run().exits(2);
+        assert!(run.stdout().is_empty() && run.stderr().contains("--alpn"), "{}", run.stderr());
+    }
+    // Nobody listens: what fits comes as far as that.
+    Sockeye::new(format!("connect 127.0.0.1:1 x --tls --alpn {}", names(240))).run().exits(7);
 }
 
 #[test]

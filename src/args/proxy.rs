@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 
@@ -22,6 +22,9 @@ const VARIABLES: [&str; 2] = ["SOCKEYE_PROXY_USER", "SOCKEYE_PROXY_PASSWORD"];
 const NOT_HERE: &str = "a password does not belong on the command line, where others can read it (ps): leave it out of \
                         the URL, and put USER:PASSWORD into a file for --proxy-user-file, or set SOCKEYE_PROXY_USER \
                         and SOCKEYE_PROXY_PASSWORD";
+
+/// What is said where a user could belong to any of several proxies.
+const UNCLEAR: &str = "of several proxies, say in the URL to which the user belongs: USER@HOST";
 
 /// The words for proxies.
 #[derive(Clone, Debug, Default, Args)]
@@ -131,6 +134,7 @@ impl Proxy {
         let place = place.strip_suffix('/').unwrap_or(place);
         let wrong = |error: String| format!("--proxy: {error}");
         let (host, port) = target::split(place).map_err(wrong)?;
+        target::check_ascii(place).map_err(wrong)?;
         if matches!(host, Host::Ip(std::net::IpAddr::V6(_), _)) && !place.starts_with('[') {
             return Err(format!("--proxy: in a URL an IPv6 address stands in brackets: {host}:PORT"));
         }
@@ -214,6 +218,12 @@ impl ProxyWords {
     /// Makes the chain of the words, and of the environment where no file is named.
     pub(super) fn check(&mut self) -> Result<(), String> {
         self.chain = self.urls.iter().map(Proxy::parse).collect::<Result<_, _>>()?;
+        if self.user_file.as_deref().is_some_and(|file| file == Path::new("-")) {
+            return Err("--proxy-user-file takes a file: users are not read from stdin, which is the peer's".to_owned());
+        }
+        if self.user_file.is_some() && self.is_unclear() {
+            return Err(UNCLEAR.to_owned());
+        }
         if self.chain.is_empty() || self.user_file.is_some() {
             return Ok(());
         }
@@ -263,14 +273,11 @@ impl ProxyWords {
     /// Sets who we are to each proxy, as `whose` says of the user that its URL names. A secret goes to
     /// the one proxy that it can only be meant for.
     fn introduce(&mut self, whose: impl Fn(Option<&str>) -> Option<(String, String)>) -> Result<(), String> {
-        let is_chain = self.chain.len() > 1;
-        let names_any = self.chain.iter().any(|proxy| proxy.user.is_some());
+        let (is_chain, is_unclear) = (self.chain.len() > 1, self.is_unclear());
         for proxy in &mut self.chain {
             let named = proxy.user.clone();
             match (whose(named.as_deref()), named) {
-                (Some(_), None) if is_chain && !names_any => {
-                    return Err("of several proxies, say in the URL to which the user belongs: USER@HOST".to_owned());
-                }
+                (Some(_), None) if is_unclear => return Err(UNCLEAR.to_owned()),
                 // Of a chain in which some have a user the others have none.
                 (Some(_), None) if is_chain => {}
                 (Some((user, password)), _) => proxy.tell(&user, &password)?,
@@ -288,6 +295,11 @@ impl ProxyWords {
         Ok(())
     }
 
+    /// Returns whether a user could belong to any of several proxies.
+    fn is_unclear(&self) -> bool {
+        self.chain.len() > 1 && self.chain.iter().all(|proxy| proxy.user.is_none())
+    }
+
     /// Checks the chain against a target.
     pub(super) fn check_target(&self, target: &Target) -> Result<(), String> {
         if let (Some(word), Target::Unix(_)) = (self.given(), target) {
@@ -303,6 +315,7 @@ impl ProxyWords {
                 Host::Ip(std::net::IpAddr::V6(_), _) if proxy.protocol == Protocol::Socks4a => {
                     return Err(format!("SOCKS4A has no IPv6: the proxy {proxy} cannot be asked for {host}:{port}"));
                 }
+                Host::Name(name) if !proxy.protocol.resolves_here() => target::check_ascii(name)?,
                 Host::Ip(..) | Host::Name(_) => {}
             }
         }

@@ -162,6 +162,38 @@ pub(super) fn split(word: &str) -> Result<(Host, Option<&str>), String> {
     }
 }
 
+/// Refuses a name beyond ASCII: what goes on the wire as a name is ASCII, and no library of IDNA is asked here.
+pub(super) fn check_ascii(name: &str) -> Result<(), String> {
+    match name.is_ascii() {
+        true => Ok(()),
+        false => Err(format!("'{}' is not ASCII: write the name in its xn-- form (IDNA, RFC 5891)", printable(name))),
+    }
+}
+
+/// Refuses a name that no certificate can be for: letters, digits, hyphens and underscores between dots (RFC 1034,
+/// 3.5, and what DNS has in practice), and a last part that is no number, lest it be an address (RFC 1123, 2.1).
+pub(super) fn check_certifiable(name: &str) -> Result<(), String> {
+    check_ascii(name)?;
+    let is_of_label = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+    let is_label = |label: &str| {
+        matches!(label.len(), 1..=63)
+            && label.bytes().all(is_of_label)
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+    };
+    // The root's dot may be there.
+    let labels = name.strip_suffix('.').unwrap_or(name);
+    let last = labels.rsplit('.').next().unwrap_or_default().to_ascii_lowercase();
+    let is_number = match last.strip_prefix("0x") {
+        Some(hex) => hex.bytes().all(|byte| byte.is_ascii_hexdigit()),
+        None => last.bytes().all(|byte| byte.is_ascii_digit()),
+    };
+    match labels.len() <= 253 && labels.split('.').all(is_label) && !is_number {
+        true => Ok(()),
+        false => Err(format!("'{}' is no name that a certificate can be for", printable(name))),
+    }
+}
+
 /// What is said where a target lacks its port.
 pub(super) fn missing_port(host: &Host) -> String {
     if let Host::Ip(IpAddr::V6(v6), None) = host
@@ -211,6 +243,22 @@ mod tests {
         for word in ["", ":80", "[::1", "[::1]80", "[]:80", "[::1%]:80", "1:2:3", "a b:80", "[127.0.0.1]:80"] {
             assert!(split(word).is_err(), "{word}");
         }
+    }
+
+    #[test]
+    fn a_certificate_is_for_a_name_of_dns() {
+        for name in ["localhost", "a.example", "a.example.", "_x.a-b.example", "xn--bcher-kva.example", "1.a", "0xg"] {
+            assert_eq!(check_certifiable(name), Ok(()), "{name}");
+        }
+        assert!(check_certifiable(&"x".repeat(63)).is_ok() && check_certifiable(&"x".repeat(64)).is_err());
+        let long = |count: usize| vec!["x"; count].join(".");
+        assert!(check_certifiable(&long(127)).is_ok() && check_certifiable(&long(128)).is_err());
+        for name in
+            ["", ".", "a..b", ".a", "-a", "a-", "a.-b", "*.a", "a b", "a:1", "[::1]", "1", "a.1", "a.0x7F", "0x"]
+        {
+            assert!(check_certifiable(name).is_err(), "{name}");
+        }
+        assert!(check_certifiable("b\u{fc}cher.example").unwrap_err().contains("xn--"));
     }
 
     #[test]

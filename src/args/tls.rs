@@ -1,5 +1,6 @@
 //! TLS: the words of a client, and those of a server.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -8,12 +9,16 @@ use clap::{Args, ValueEnum};
 use data_encoding::{BASE64, HEXLOWER_PERMISSIVE};
 
 use super::fault::Fault;
-use super::target::Target;
+use super::target::{self, Host, Target};
 use super::value;
 use crate::packet::starttls::Protocol;
 
 /// How long a server waits for a handshake that nothing else bounds.
 const HANDSHAKE: Duration = Duration::from_secs(10);
+
+/// The most bytes that the names of ALPN may have with their lengths. All extensions of a ClientHello have 65,535
+/// (RFC 8446, 4.1.2), and the others need some.
+const ALPN_MOST: usize = 60 << 10;
 
 /// A version of TLS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
@@ -45,7 +50,8 @@ impl Pin {
             let bytes = BASE64.decode(base64.as_bytes()).map_err(|_| bad())?;
             return bytes.try_into().map(Self::Key).map_err(|_| bad());
         }
-        let hex = word.replace(':', "");
+        let is_pairs = word.contains(':') && word.split(':').all(|pair| pair.len() == 2);
+        let hex = if is_pairs { word.replace(':', "") } else { word.to_owned() };
         let bytes = HEXLOWER_PERMISSIVE.decode(hex.as_bytes()).map_err(|_| bad())?;
         bytes.try_into().map(Self::Certificate).map_err(|_| bad())
     }
@@ -104,7 +110,7 @@ pub struct ClientTls {
     #[arg(long)]
     pub tls: bool,
     /// Ask for, and check the certificate against, this name [default: the host of the TARGET]
-    #[arg(long, value_name = "NAME", requires = "tls")]
+    #[arg(long, value_name = "NAME", value_parser = sni, allow_hyphen_values = true, requires = "tls")]
     pub sni: Option<String>,
     /// Trust these certificates (PEM), and not the system's; a server's own may be among them
     #[arg(long, value_name = "FILE", requires = "tls")]
@@ -151,6 +157,10 @@ impl ClientTls {
         }
         built_in()?;
         self.terms.check()?;
+        let alpn: usize = self.terms.alpn.iter().map(|name| name.len() + 1).sum();
+        if alpn > ALPN_MOST {
+            return Err(format!("the names of --alpn need {alpn} bytes, and a ClientHello has room for {ALPN_MOST}"));
+        }
         if is_fast_open {
             return Err(
                 "--fast-open sends the first MESSAGE with the SYN, and --tls none before its handshake".to_owned()
@@ -158,6 +168,15 @@ impl ClientTls {
         }
         if is_records {
             return Err("--tls needs a stream of bytes: not with --type dgram or seqpacket".to_owned());
+        }
+        if self.sni.is_none() {
+            let mut names = targets.iter().filter_map(|target| match target {
+                Target::Inet(Host::Name(name), _) => Some(name),
+                _ => None,
+            });
+            names.try_for_each(|name| target::check_certifiable(name)).map_err(|wrong| {
+                format!("{wrong}; --tls checks the certificate against it, or against that of --sni")
+            })?;
         }
         let unix = targets.iter().find(|target| matches!(target, Target::Unix(_)));
         match unix {
@@ -240,6 +259,17 @@ fn built_in() -> Result<(), String> {
     }
 }
 
+/// Parses what a certificate is to be for: a name, or an address without brackets.
+fn sni(word: &str) -> Result<String, String> {
+    if word.starts_with('[') {
+        return Err("an address has no brackets here".to_owned());
+    }
+    match word.parse::<IpAddr>() {
+        Ok(_) => Ok(word.to_owned()),
+        Err(_) => target::check_certifiable(word).map(|()| word.to_owned()),
+    }
+}
+
 /// Parses the name of a protocol, which has 1 to 255 bytes (RFC 7301, 3.1).
 fn alpn(word: &str) -> Result<String, String> {
     match word.len() {
@@ -260,7 +290,13 @@ mod tests {
         assert_eq!(Pin::parse(&colons), Ok(Pin::Certificate([0xab; 32])));
         let base64 = format!("sha256//{}", BASE64.encode(&[7; 32]));
         assert_eq!(Pin::parse(&base64), Ok(Pin::Key([7; 32])));
-        for word in ["", "ab", "sha256//", "sha256//abcd", &hex[1..], "xy"] {
+        let odd = format!("{}a:b", "ab:".repeat(31));
+        let twos = vec!["abab"; 16].join(":");
+        let (edges, twice) = (format!(":{colons}"), colons.replacen(':', "::", 1));
+        let mixed = colons.replacen(':', "", 1);
+        for word in
+            ["", "ab", "sha256//", "sha256//abcd", &hex[1..], "xy", "::::::abab", &odd, &twos, &edges, &twice, &mixed]
+        {
             assert!(Pin::parse(word).is_err(), "{word}");
         }
     }

@@ -23,6 +23,7 @@ use crate::address::Address;
   sockeye unix-serve /run/x.sock --mode 0660 --group adm --allow-uid root --allow-gid adm
   sockeye unix-serve /run/log.sock --type dgram --discard --json
   sockeye unix-serve ./x.sock --relay >received
+  sockeye unix-serve /run/x.sock --proxy-protocol --json
 
 A socket file that nobody listens on (a connect to it is refused) is replaced; a live one, and any other kind of \
 file, is never touched. At the end, by a signal too, the file is removed if it is still ours. Credentials are those \
@@ -54,6 +55,11 @@ pub struct UnixServe {
     /// Let only peers of this group in, a name or a number; supplementary groups count (repeatable)
     #[arg(long, value_name = "GROUP", value_parser = group, help_heading = "Limits")]
     pub allow_gid: Vec<u32>,
+    /// Take a header of the PROXY protocol, version 1 or 2, from each peer first, within --timeout
+    /// [default: 5s]; who sends none, or a broken one, is closed. Only with --type stream; --allow-uid and
+    /// --allow-gid are of the socket's peer
+    #[arg(long, help_heading = "Answers")]
+    pub proxy_protocol: bool,
     /// Reports at times.
     #[command(flatten)]
     pub series: Series,
@@ -85,6 +91,12 @@ impl UnixServe {
         }
         if self.kind != UnixType::Stream && self.service.tls.is_on() {
             return Err("TLS needs a stream of bytes: not with --type dgram or seqpacket".to_owned());
+        }
+        if self.proxy_protocol && self.service.fault == Some(Fault::NeverAccept) {
+            return Err("--proxy-protocol would do nothing: --fault never-accept lets nobody in".to_owned());
+        }
+        if self.proxy_protocol && self.kind != UnixType::Stream {
+            return Err("--proxy-protocol needs a stream of bytes: not with --type dgram or seqpacket".to_owned());
         }
         if self.kind == UnixType::Dgram {
             self.service.check_datagrams()?;

@@ -9,7 +9,7 @@ use super::reach::{Bounds, resolve};
 use crate::address::Address;
 use crate::args::{Connect, Host, Protocol, Proxy, ProxyWords};
 use crate::error::{Error, ExitCode, Step};
-use crate::event::ResolvedBy;
+use crate::event::{Reason, ResolvedBy};
 use crate::packet::dialogue::{Challenge, Destination, Dialogue};
 use crate::packet::http_connect::HttpConnect;
 use crate::packet::socks::{Socks4, Socks5};
@@ -133,10 +133,14 @@ impl Way<'_> {
             let next = match chain.get(at + 1) {
                 Some(further) => {
                     is_last = false;
-                    next = self
-                        .next(proxy, further, bounds, run)
-                        .await
-                        .map_err(|failed| Lost { failed, is_target: false })?;
+                    let bounds = bounds.within(until.saturating_duration_since(now()));
+                    next = match self.next(proxy, further, bounds, run).await {
+                        Ok(next) => next,
+                        Err(failed) => {
+                            stream.close(Reason::Local);
+                            return Err(Lost { failed, is_target: false });
+                        }
+                    };
                     &next
                 }
                 None => {

@@ -10,14 +10,11 @@ use crate::step::{self, Connection, Failed, Listener};
 /// How long a name to bind may take to resolve; servers have no `--resolve-timeout`.
 const RESOLVE: Duration = Duration::from_secs(10);
 
-/// How long the header of the PROXY protocol may take, where no --timeout says it.
-const HEADER: Duration = Duration::from_secs(5);
-
 /// Walks a server through its life.
 pub async fn run(serve: Serve, mut run: Run) -> ExitCode {
     let stdin = run.stdin.take();
     let admits = |connection: &Connection| connection.peer().ip().is_none_or(|ip| serve.admits(ip));
-    let header = serve.proxy_protocol.then(|| serve.service.timeout.unwrap_or(HEADER));
+    let header = server::header(serve.proxy_protocol, &serve.service);
     server::run(&serve.service, header, stdin, listen(&serve, &run), admits, &run).await
 }
 

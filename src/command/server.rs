@@ -18,6 +18,13 @@ use crate::step::{self, Accepted, Connection, Failed, Listener, ServerTls, Stdin
 /// none is to come.
 pub(super) type Header = Option<Duration>;
 
+/// Returns the header that the words of a server ask for.
+pub(super) fn header(is_wanted: bool, service: &Service) -> Header {
+    /// Where no --timeout says it.
+    const PATIENCE: Duration = Duration::from_secs(5);
+    is_wanted.then(|| service.timeout.unwrap_or(PATIENCE))
+}
+
 /// How long to wait for a descriptor when none of our own connections ends meanwhile.
 const EXHAUSTED: Duration = Duration::from_secs(1);
 

@@ -18,5 +18,6 @@ pub async fn run(serve: UnixServe, mut run: Run) -> ExitCode {
         is_open || connection.credentials().is_some_and(|(whose, groups)| serve.admits(whose.uid, whose.gid, &groups))
     };
     let listening = step::unix_listener(&run.door, &place, serve.service.backlog(), &serve.options);
-    server::run(&serve.service, None, stdin, listening, admits, &run).await
+    let header = server::header(serve.proxy_protocol, &serve.service);
+    server::run(&serve.service, header, stdin, listening, admits, &run).await
 }

@@ -23,7 +23,7 @@ pub use probe::{
     Arrival, Clock, Corrupted, Duplicate, Foreign, Hop, KernelDrops, Late, Legs, Lost, Measured, NotSent, PathMtu,
     Reply, Session, Stray, TargetSummary,
 };
-pub use proxy::{Proxy, ProxyProtocol, ResolvedBy, Tlv};
+pub use proxy::{Proxy, ProxyProtocol, ProxyStep, ResolvedBy, Tlv};
 pub use step::{
     AboutProbe, Accept, Bind, Close, Connect, Descriptor, Eof, How, IcmpError, Label, Lateness, Listen, OptionValue,
     Reason, Recv, Resolve, Send, Setsockopt, Shutdown, Side, Socket, SynRetransmit, Timeout, Unlink, UnlinkReason,

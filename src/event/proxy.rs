@@ -38,6 +38,8 @@ pub struct Proxy<'a> {
     pub bytes_sent: u64,
     /// Bytes of the dialogue that came.
     pub bytes_received: u64,
+    /// Each question of the dialogue with its answer, in their order.
+    pub steps: &'a [ProxyStep],
     /// From the first byte of the dialogue to the last of its reply.
     #[serde(rename = "duration_ns", serialize_with = "nanoseconds")]
     #[schemars(schema_with = "duration")]
@@ -45,6 +47,18 @@ pub struct Proxy<'a> {
     /// Whether what it was asked for is the target of the run.
     #[serde(skip)]
     pub is_last: bool,
+}
+
+/// A question to a proxy, and its answer.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct ProxyStep {
+    /// What it was: `greeting` (SOCKS5: how may we say who we are?), `authentication` (who we are; of HTTP
+    /// the request that says it too), `request` (the connection to the target).
+    pub name: &'static str,
+    /// From when it was sent until it was answered.
+    #[serde(rename = "duration_ns", serialize_with = "nanoseconds")]
+    #[schemars(schema_with = "duration")]
+    pub duration: Duration,
 }
 
 /// Who looked a name up.
@@ -80,7 +94,7 @@ pub struct ProxyProtocol<'a> {
     pub tlvs: &'a [Tlv<'a>],
     /// How many bytes the header has; they are in no other count.
     pub bytes: u64,
-    /// `serve`: how long it took to come whole.
+    /// Servers: how long it took to come whole.
     #[serde(rename = "duration_ns", serialize_with = "some_nanoseconds", skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "duration")]
     pub duration: Option<Duration>,

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
+use data_encoding::BASE64_NOPAD;
+
 use crate::error::ExitCode;
 
 /// Where a proxy is to connect to.
@@ -38,6 +40,40 @@ impl fmt::Debug for Credentials {
     }
 }
 
+impl Credentials {
+    /// Returns what must not be told though a proxy repeats it, the longer first.
+    pub(super) fn secrets(&self) -> Vec<String> {
+        /// What is shorter is in many words by chance, and to blank it out there would tell it.
+        const SHORTEST: usize = 4;
+        if self.password.is_empty() {
+            return Vec::new();
+        }
+        let both = format!("{}:{}", self.user, self.password);
+        let mut secrets = vec![BASE64_NOPAD.encode(both.as_bytes()), both];
+        secrets.extend((self.password.len() >= SHORTEST).then(|| self.password.clone()));
+        secrets
+    }
+}
+
+/// Returns what was said with the secrets in it blanked out.
+pub(super) fn blanked(said: &[u8], secrets: &[String]) -> Vec<u8> {
+    let mut said = said.to_vec();
+    for secret in secrets.iter().map(String::as_bytes).filter(|secret| !secret.is_empty()) {
+        let mut at = 0;
+        while let Some(found) = said[at..].windows(secret.len()).position(|part| part == secret) {
+            let begin = at + found;
+            said.splice(begin..begin + secret.len(), *b"***");
+            at = begin + 3;
+        }
+    }
+    said
+}
+
+/// As [`blanked`], of text.
+pub(super) fn blanked_text(said: &str, secrets: &[String]) -> String {
+    String::from_utf8_lossy(&blanked(said.as_bytes(), secrets)).into_owned()
+}
+
 /// A dialogue with a proxy: bytes in, and what that comes to.
 pub trait Dialogue: Send {
     /// Returns what is sent first.
@@ -46,6 +82,11 @@ pub trait Dialogue: Send {
     /// Takes what has come, or the begin of it: how many bytes belong to the dialogue, and what they
     /// come to. It takes none that belong to whoever speaks after the proxy.
     fn take(&mut self, bytes: &[u8]) -> (usize, Progress);
+
+    /// Returns the name of the question that was sent last: `greeting`, `authentication`, `request`.
+    fn step(&self) -> &'static str {
+        "request"
+    }
 
     /// Returns what is known already of an answer that has not come whole: the rest changes nothing.
     fn settled(&self) -> Option<Progress> {
@@ -95,17 +136,29 @@ pub struct Refusal {
     pub words: String,
     /// What that means for the run.
     pub code: ExitCode,
+    /// Whether it would know who asks, and nobody was named.
+    pub wants_user: bool,
 }
 
 impl Refusal {
     pub(super) fn new(code: ExitCode, words: impl Into<String>) -> Self {
-        Self { words: words.into(), code }
+        Self { words: words.into(), code, wants_user: false }
+    }
+
+    pub(super) fn wanting_user(self) -> Self {
+        Self { wants_user: true, ..self }
     }
 }
 
 /// How an HTTP proxy wants to be told who we are (RFC 9110, 11.3).
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Challenge(pub(super) super::http_auth::Scheme);
+pub struct Challenge {
+    /// Its answer in words.
+    pub words: String,
+    pub(super) scheme: super::http_auth::Scheme,
+    /// On which connection it has asked, from 1.
+    pub(super) connection: u32,
+}
 
 /// Bytes that are gathered until there are as many as a message has.
 #[derive(Clone, Debug, Default)]
@@ -120,9 +173,10 @@ impl Gathered {
     }
 }
 
-/// Returns the begin of what came, in quotes, fit for a message.
-pub(super) fn quoted(bytes: &[u8]) -> String {
+/// Returns the begin of what came, in quotes, fit for a message: without secrets.
+pub(super) fn quoted(bytes: &[u8], secrets: &[String]) -> String {
     const MOST: usize = 32;
+    let bytes = blanked(bytes, secrets);
     let more = if bytes.len() > MOST { "…" } else { "" };
     format!("\"{}\"{more}", bytes[..bytes.len().min(MOST)].escape_ascii())
 }
@@ -167,6 +221,22 @@ pub(super) mod tests {
     fn a_password_is_not_shown() {
         let credentials = Credentials { user: "joe".into(), password: "geheim".into() };
         assert!(!format!("{credentials:?}").contains("geheim"));
+    }
+
+    #[test]
+    fn secrets_are_blanked_out_wherever_they_stand() {
+        let secrets = Credentials { user: "joe".into(), password: "geheim".into() }.secrets();
+        for (said, told) in [
+            ("geheim", "***"),
+            ("xgeheimgeheimjoe:geheim", "x*********"),
+            ("Basic am9lOmdlaGVpbQ==, geh", "Basic ***==, geh"),
+        ] {
+            assert_eq!(blanked_text(said, &secrets), told);
+        }
+        assert_eq!(quoted(b"\x06geheim\xff", &secrets), "\"\\x06***\\xff\"");
+        let short = Credentials { user: "a".into(), password: "b".into() }.secrets();
+        assert_eq!(blanked_text("a:b and b", &short), "*** and b");
+        assert!(Credentials { user: "a".into(), password: String::new() }.secrets().is_empty());
     }
 
     #[test]

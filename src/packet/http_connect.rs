@@ -1,7 +1,7 @@
 //! HTTP CONNECT (RFC 9110, 9.3.6): the client's side, up to the end of the head that says yes, or of
 //! the whole answer that says no.
 
-use super::dialogue::{Challenge, Credentials, Destination, Dialogue, Grant, Progress, Refusal, quoted};
+use super::dialogue::{Challenge, Credentials, Destination, Dialogue, Grant, Progress, Refusal, blanked_text, quoted};
 use super::http_auth::{self, Scheme};
 use crate::error::ExitCode;
 
@@ -16,14 +16,18 @@ const LONGEST_BODY: u64 = 256 << 10;
 pub struct HttpConnect {
     authority: String,
     credentials: Option<Credentials>,
-    /// Whether another connection may be asked for, to say there who we are: it is for this one.
-    is_first: bool,
+    /// Which connection this is, from 1: another may be asked for, to say there who we are.
+    connection: u32,
     /// How we say who we are, once the proxy has asked.
     scheme: Option<Scheme>,
     /// What makes our answers to Digest new.
     fresh: String,
     /// How many requests were made that said who we are.
     answered: u32,
+    /// In which words the proxy has asked who we are, where it was answered on this connection.
+    asked: String,
+    /// What is told of nothing that the proxy says.
+    secrets: Vec<String>,
     /// The head of an answer, as far as it has come.
     head: Vec<u8>,
     body: Option<Body>,
@@ -59,7 +63,7 @@ enum Then {
     Refuse(Refusal),
     /// Ask again and say who we are; on another connection where this one does not stay.
     Answer {
-        scheme: Scheme,
+        challenge: Challenge,
         stays: bool,
     },
 }
@@ -74,13 +78,16 @@ impl HttpConnect {
         known: Option<Challenge>,
         fresh: String,
     ) -> Self {
+        let secrets = credentials.as_ref().map(Credentials::secrets).unwrap_or_default();
         Self {
             authority: destination.to_string(),
             credentials,
-            is_first: known.is_none(),
-            scheme: known.map(|known| known.0),
+            connection: known.as_ref().map_or(1, |known| known.connection + 1),
+            scheme: known.map(|known| known.scheme),
             fresh,
             answered: 0,
+            asked: String::new(),
+            secrets,
             head: Vec::new(),
             body: None,
         }
@@ -96,6 +103,10 @@ impl HttpConnect {
             self.answered += 1;
             let answer = scheme.answer(credentials, "CONNECT", authority, &self.fresh);
             head += &format!("Proxy-Authorization: {answer}\r\n");
+            // It may come back, or the part of it that counts.
+            let response = answer.split_once("response=\"").and_then(|(_, rest)| rest.split_once('"'));
+            let response = response.map(|(response, _)| response.to_owned());
+            self.secrets.splice(0..0, std::iter::once(answer).chain(response));
         }
         (head + "\r\n").into_bytes()
     }
@@ -103,8 +114,9 @@ impl HttpConnect {
     /// Takes the head of an answer, which is whole.
     fn answer(&mut self) -> Progress {
         let whole = String::from_utf8_lossy(&std::mem::take(&mut self.head)).into_owned();
-        let Some(head) = Head::read(&whole) else {
-            return Progress::Malformed(format!("what came is no answer of HTTP: {}", quoted(whole.as_bytes())));
+        let Some(head) = Head::read(&whole, &self.secrets) else {
+            let quoted = quoted(whole.as_bytes(), &self.secrets);
+            return Progress::Malformed(format!("what came is no answer of HTTP: {quoted}"));
         };
         match head.status {
             // They announce another (RFC 9110, 15.2); to 101 nobody has asked it.
@@ -134,23 +146,28 @@ impl HttpConnect {
     /// Returns what to do where the proxy wants to know who we are.
     fn unknown(&self, head: &Head<'_>) -> Then {
         let offered = || head.all("proxy-authenticate");
-        let refuse = |words: String| Then::Refuse(Refusal::new(ExitCode::Permission, words));
+        let refusal = |words: String| Refusal::new(ExitCode::Permission, words);
+        let refuse = |words| Then::Refuse(refusal(words));
+        let names = || match http_auth::names(offered()).join(", ").as_str() {
+            "" => "it does not say how".to_owned(),
+            names => blanked_text(names, &self.secrets),
+        };
         let best = http_auth::best(offered());
         let is_stale = matches!(&best, Some(Scheme::Digest(digest)) if digest.is_stale);
         match (&self.credentials, best) {
-            (None, _) => refuse(format!(
-                "it wants to know who asks ({}), and no user was given: {}",
-                http_auth::names(offered()).join(", "),
-                head.words()
-            )),
+            (None, _) => {
+                let words = format!("it wants to know who asks ({}), and no user was given: {}", names(), head.words());
+                Then::Refuse(refusal(words).wanting_user())
+            }
             (Some(_), None) => refuse(format!(
                 "it wants to know who asks in a way other than Basic and Digest ({}): {}",
-                http_auth::names(offered()).join(", "),
+                names(),
                 head.words()
             )),
             // Once more, where only our nonce was too old (RFC 7616, 3.3).
             (Some(_), Some(scheme)) if self.answered == 0 || (self.answered == 1 && is_stale) => {
-                Then::Answer { scheme, stays: head.stays() }
+                let challenge = Challenge { words: head.words(), scheme, connection: self.connection };
+                Then::Answer { challenge, stays: head.stays() }
             }
             (Some(_), Some(_)) => refuse(format!("it does not take this user and password: {}", head.words())),
         }
@@ -160,12 +177,24 @@ impl HttpConnect {
     fn after(&mut self, then: Then) -> Progress {
         match then {
             Then::Refuse(refusal) => Progress::Refused(refusal),
-            Then::Answer { stays: false, .. } if !self.is_first => Progress::Refused(asks_on()),
-            Then::Answer { scheme, stays: false } => Progress::Challenged(Challenge(scheme)),
-            Then::Answer { scheme, stays: true } => {
-                self.scheme = Some(scheme);
+            Then::Answer { challenge, stays: false } => self.elsewhere(challenge),
+            Then::Answer { challenge, stays: true } => {
+                (self.scheme, self.asked) = (Some(challenge.scheme), challenge.words);
                 Progress::Send(self.request())
             }
+        }
+    }
+
+    /// Returns what it comes to that the answer must go on another connection: on the second only a nonce that was
+    /// too old is asked for again, and after the third that is enough.
+    fn elsewhere(&self, challenge: Challenge) -> Progress {
+        const MOST: u32 = 3;
+        match self.connection {
+            ..MOST => Progress::Challenged(challenge),
+            _ => Progress::Refused(Refusal::new(
+                ExitCode::Permission,
+                format!("it asks who we are again and again, and closes each time: {}", challenge.words),
+            )),
         }
     }
 }
@@ -192,7 +221,8 @@ impl Dialogue for HttpConnect {
             let prefix = b"HTTP/1.";
             if !prefix.starts_with(&self.head[..self.head.len().min(prefix.len())]) {
                 let what = if self.head.first() == Some(&5) { ": is it a SOCKS5 proxy?" } else { "" };
-                let words = format!("what came is no answer of HTTP: {}{what}", quoted(&self.head));
+                let quoted = quoted(&self.head, &self.secrets);
+                let words = format!("what came is no answer of HTTP: {quoted}{what}");
                 return (bytes.len(), Progress::Malformed(words));
             }
             let Some(end) = end_of_head(&self.head, before) else {
@@ -212,31 +242,27 @@ impl Dialogue for HttpConnect {
         (taken, Progress::More)
     }
 
+    fn step(&self) -> &'static str {
+        if self.answered == 0 { "request" } else { "authentication" }
+    }
+
     fn settled(&self) -> Option<Progress> {
-        if let Some(body) = &self.body {
-            return Some(match &body.then {
-                Then::Refuse(refusal) => Progress::Refused(refusal.clone()),
-                Then::Answer { .. } if !self.is_first => Progress::Refused(asks_on()),
-                Then::Answer { scheme, .. } => Progress::Challenged(Challenge(scheme.clone())),
-            });
-        }
-        None
+        self.body.as_ref().map(|body| match &body.then {
+            Then::Refuse(refusal) => Progress::Refused(refusal.clone()),
+            Then::Answer { challenge, .. } => self.elsewhere(challenge.clone()),
+        })
     }
 
     fn at_end(&self) -> Option<Progress> {
         // Some close after they have asked who we are, and do not say that they will.
         match &self.scheme {
-            Some(scheme) if self.is_first && self.body.is_none() && self.head.is_empty() => {
-                Some(Progress::Challenged(Challenge(scheme.clone())))
+            Some(scheme) if !self.asked.is_empty() && self.body.is_none() && self.head.is_empty() => {
+                let (words, scheme) = (self.asked.clone(), scheme.clone());
+                Some(self.elsewhere(Challenge { words, scheme, connection: self.connection }))
             }
             _ => self.settled(),
         }
     }
-}
-
-/// What is said of a proxy that asks who we are on each connection, and closes it.
-fn asks_on() -> Refusal {
-    Refusal::new(ExitCode::Permission, "it asks who we are again and again, and closes each time")
 }
 
 /// Returns where a head ends, behind its empty line; its first bytes were looked at before.
@@ -321,11 +347,13 @@ struct Head<'a> {
     status: u16,
     reason: &'a str,
     fields: Vec<(&'a str, &'a str)>,
+    /// What is told of none of it.
+    secrets: &'a [String],
 }
 
 impl<'a> Head<'a> {
     /// Reads a head: `HTTP/1.1 200 OK`, then fields.
-    fn read(text: &'a str) -> Option<Self> {
+    fn read(text: &'a str, secrets: &'a [String]) -> Option<Self> {
         let mut lines = text.lines();
         let line = lines.next()?;
         let (version, rest) = line.split_once(' ')?;
@@ -342,7 +370,7 @@ impl<'a> Head<'a> {
         let fields = lines.filter_map(|line| line.split_once(':')).map(|(name, value)| (name.trim(), value.trim()));
         // What has control characters is no field, and goes nowhere.
         let fields = fields.filter(|(_, value)| !value.chars().any(|c| c.is_control() && c != '\t')).collect();
-        Some(Self { is_1_0, status, reason: reason.trim(), fields })
+        Some(Self { is_1_0, status, reason: reason.trim(), fields, secrets })
     }
 
     fn all<'b>(&'b self, name: &'b str) -> impl Iterator<Item = &'a str> + 'b {
@@ -374,7 +402,8 @@ impl<'a> Head<'a> {
     /// Returns status and reason, fit for a message.
     fn words(&self) -> String {
         const MOST: usize = 100;
-        let reason: String = self.reason.chars().take(MOST).flat_map(char::escape_debug).collect();
+        let reason = blanked_text(self.reason, self.secrets);
+        let reason: String = reason.chars().take(MOST).flat_map(char::escape_debug).collect();
         if reason.is_empty() { self.status.to_string() } else { format!("{} {reason}", self.status) }
     }
 
@@ -397,7 +426,7 @@ impl<'a> Head<'a> {
                 "connection_terminated" => ExitCode::Reset,
                 _ => ExitCode::Unreachable,
             };
-            return Some((code, format!("Proxy-Status {}", error.escape_debug())));
+            return Some((code, format!("Proxy-Status {}", blanked_text(error, self.secrets).escape_debug())));
         }
         let squid = self.all("x-squid-error").next()?;
         let (name, errno) = squid.split_once(' ').unwrap_or((squid, ""));
@@ -408,7 +437,7 @@ impl<'a> Head<'a> {
             ("ERR_ACCESS_DENIED" | "ERR_CACHE_ACCESS_DENIED", _) => ExitCode::Permission,
             _ => ExitCode::Unreachable,
         };
-        Some((code, squid.escape_debug().to_string()))
+        Some((code, blanked_text(squid, self.secrets).escape_debug().to_string()))
     }
 
     fn words_and_why(&self) -> String {
@@ -521,6 +550,8 @@ mod tests {
         let ntlm = asked.replace("Basic", "NTLM");
         let (_, progress, _) = feed(&mut dialogue(true), ntlm.as_bytes(), 1000);
         assert!(matches!(progress, Progress::Refused(refusal) if refusal.words.contains("other than Basic")));
+        let nothing = refused("HTTP/1.1 407 Who?\r\nContent-Length: 0\r\n\r\n").words;
+        assert!(nothing.contains("(it does not say how)"), "{nothing}");
     }
 
     #[test]
@@ -567,19 +598,38 @@ mod tests {
     }
 
     #[test]
-    fn a_proxy_that_asks_for_ever_is_answered_twice() {
+    fn a_proxy_that_asks_for_ever_is_answered_on_three_connections() {
         let stale = "HTTP/1.1 407 Who?\r\nProxy-Authenticate: Digest realm=x, nonce=y, qop=auth, stale=true\r\nConnection: close\r\nContent-Length: 3\r\n\r\nno!";
-        let mut first = dialogue(true);
-        let (_, progress, _) = feed(&mut first, stale.as_bytes(), 9);
-        let Progress::Challenged(challenge) = progress else { panic!("{progress:?}") };
-        let again = || {
+        let again = |known: Option<Challenge>| {
             let joe = Some(Credentials { user: "joe".into(), password: "pw".into() });
-            HttpConnect::new(&Destination::Name("a.example".into(), 80), joe, Some(challenge.clone()), "fresh".into())
+            HttpConnect::new(&Destination::Name("a.example".into(), 80), joe, known, "fresh".into())
         };
-        assert!(matches!(feed(&mut again(), stale.as_bytes(), 9).1, Progress::Refused(_)));
-        let mut cut = again();
+        let mut known = None;
+        for _ in 0..2 {
+            let (_, progress, _) = feed(&mut again(known), stale.as_bytes(), 9);
+            let Progress::Challenged(challenge) = progress else { panic!("{progress:?}") };
+            assert!(challenge.words.contains("407 Who?"));
+            known = Some(challenge);
+        }
+        assert!(matches!(feed(&mut again(known.clone()), stale.as_bytes(), 9).1, Progress::Refused(_)));
+        let mut cut = again(known);
         let _ = feed(&mut cut, &stale.as_bytes()[..stale.len() - 1], 9);
         assert!(matches!(cut.settled(), Some(Progress::Refused(_))));
+        // It says nothing of that it closes.
+        let stays = stale.replace("Connection: close\r\n", "");
+        for connection in 1..=3 {
+            let scheme = http_auth::best(["Digest realm=x, nonce=y, qop=auth"]).unwrap();
+            let known = Challenge { words: String::new(), scheme, connection: connection - 1 };
+            let mut open = again(Some(known));
+            assert_eq!(feed(&mut open, stays.as_bytes(), 9).1, Progress::More);
+            assert_eq!(matches!(open.at_end(), Some(Progress::Challenged(_))), connection < 3, "{:?}", open.at_end());
+        }
+        // What was not too old is not answered again.
+        let fresh = stale.replace(", stale=true", "");
+        let (_, progress, _) = feed(&mut again(None), fresh.as_bytes(), 9);
+        let Progress::Challenged(challenge) = progress else { panic!("{progress:?}") };
+        let (_, progress, _) = feed(&mut again(Some(challenge)), fresh.as_bytes(), 9);
+        assert!(matches!(progress, Progress::Refused(refusal) if refusal.words.contains("does not take")));
     }
 
     #[test]

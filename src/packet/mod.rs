@@ -19,3 +19,4 @@ mod http_auth;
 mod ip;
 #[cfg(test)]
 mod reckoned;
+mod xml;

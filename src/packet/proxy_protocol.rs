@@ -183,7 +183,7 @@ impl Reader {
                 return Ok(bytes.len());
             }
             if bytes.len() >= LONGEST_LINE {
-                return Err(format!("its line has no end within {LONGEST_LINE} bytes: {}", quoted(bytes)));
+                return Err(format!("its line has no end within {LONGEST_LINE} bytes: {}", quoted(bytes, &[])));
             }
             return Ok(bytes.len() + 1);
         }
@@ -194,7 +194,7 @@ impl Reader {
             }
             return Ok(FIXED + usize::from(u16::from_be_bytes([bytes[14], bytes[15]])));
         }
-        Err(format!("what came is no header of the PROXY protocol: {}", quoted(bytes)))
+        Err(format!("what came is no header of the PROXY protocol: {}", quoted(bytes, &[])))
     }
 
     fn read(&self) -> Progress {
@@ -209,7 +209,7 @@ impl Reader {
 
 /// Reads a whole line (2.1).
 fn read_line(line: &[u8]) -> Result<Header, String> {
-    let broken = || format!("its line is not as the PROXY protocol has it: {}", quoted(line));
+    let broken = || format!("its line is not as the PROXY protocol has it: {}", quoted(line, &[]));
     let text = std::str::from_utf8(&line[WORD.len()..line.len() - 2]).map_err(|_| broken())?;
     let header =
         |command, ends| Ok(Header { version: Version::V1, command, ends, tlvs: Vec::new(), bytes: line.len() });
@@ -240,30 +240,25 @@ fn read_binary(bytes: &[u8]) -> Result<Header, String> {
         other if other >> 4 != 2 => return Err(format!("its version is {}, and there are 1 and 2", other >> 4)),
         other => return Err(format!("its command is {}, and there are 0 (LOCAL) and 1 (PROXY)", other & 0xF)),
     };
-    let (command, length) = match (command, fixed[13]) {
-        // The addresses of a health check, if there are any, say nothing.
-        (Command::Local, family) => (Command::Local, block_length(family).unwrap_or(0)),
-        (_, 0) => (Command::Unknown, 0),
-        (command, family) => match block_length(family) {
-            Some(length) => (command, length),
-            None => return Err(format!("its family and protocol are {family:#04x}, which it may not have")),
-        },
+    let header = |command, ends, tlvs| Header { version: Version::V2, command, ends, tlvs, bytes: bytes.len() };
+    if command == Command::Local {
+        // Whatever is said of a health check is to be discarded, its family too.
+        return Ok(header(command, None, Vec::new()));
+    }
+    if fixed[13] == 0 {
+        // Of an unspecified family nobody says how long the addresses are: what follows may be them, so that it is
+        // told where it reads as TLVs, and judged by nobody.
+        return Ok(header(Command::Unknown, None, read_tlvs(rest).unwrap_or_default()));
+    }
+    let Some(length) = block_length(fixed[13]) else {
+        return Err(format!("its family and protocol are {:#04x}, which it may not have", fixed[13]));
     };
     let Some((block, tlvs)) = rest.split_at_checked(length) else {
-        if command == Command::Local {
-            return Ok(Header { version: Version::V2, command, ends: None, tlvs: Vec::new(), bytes: bytes.len() });
-        }
         return Err(format!("its addresses need {length} bytes, and it has {}", rest.len()));
     };
-    let tlvs = match read_tlvs(tlvs) {
-        Some(tlvs) => tlvs,
-        // What is behind no address is nothing that must be read.
-        None if command != Command::Proxy => Vec::new(),
-        None => return Err("one of its TLVs is longer than what is left".to_owned()),
-    };
+    let Some(tlvs) = read_tlvs(tlvs) else { return Err("one of its TLVs is longer than what is left".to_owned()) };
     check_sum(bytes, FIXED + length)?;
-    let ends = (command == Command::Proxy).then(|| ends(block)).flatten();
-    Ok(Header { version: Version::V2, command, ends, tlvs, bytes: bytes.len() })
+    Ok(header(command, ends(block), tlvs))
 }
 
 /// Returns how long the addresses of a family and protocol are.
@@ -486,6 +481,16 @@ mod tests {
         assert_eq!(whole(&binary(0x20, 0x11, &[1; 12])).ends, None);
         assert_eq!(whole(&binary(0x20, 0xFF, &[1; 99])).command, Command::Local);
         assert_eq!(whole(&binary(0x20, 0x11, &[1; 5])).command, Command::Local);
+        // Nor is what looks like a checksum judged, nor what looks like a TLV told.
+        let sum = b"\x03\0\x04abcd";
+        let addressed = [&[1; 12], &sum[..]].concat();
+        for local in [binary(0x20, 0, sum), binary(0x20, 0x11, &addressed), binary(0x20, 0, b"\x03\0\x01a")] {
+            let header = whole(&local);
+            assert_eq!((header.command, header.tlvs.len()), (Command::Local, 0));
+        }
+        // Where nobody says what the addresses are, nobody says where they end.
+        let header = whole(&binary(0x21, 0, sum));
+        assert_eq!((header.command, header.tlvs[0].name), (Command::Unknown, Some("crc32c")));
         assert_eq!(whole(&binary(0x21, 0, &[0xFF; 9])).command, Command::Unknown);
         let header = whole(&binary(0x21, 0x12, b"\x01\x02\x03\x04\x05\x06\x07\x08\0\x09\0\x0a"));
         assert_eq!(header.ends, Some((inet("1.2.3.4:9"), inet("5.6.7.8:10"))));

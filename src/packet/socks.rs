@@ -3,7 +3,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use super::dialogue::{Credentials, Destination, Dialogue, Gathered, Grant, Progress, Refusal, ip, quoted};
+use super::dialogue::{Credentials, Destination, Dialogue, Gathered, Grant, Progress, Refusal, blanked, ip, quoted};
 use crate::error::ExitCode;
 
 /// The longest name, user or password that a length of one byte can tell.
@@ -22,6 +22,8 @@ pub struct Socks5 {
     state: State,
     gathered: Gathered,
     has_authenticated: bool,
+    /// What is told of nothing that the proxy says.
+    secrets: Vec<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,7 +41,8 @@ impl Socks5 {
     #[must_use]
     pub fn new(destination: Destination, credentials: Option<Credentials>) -> Self {
         let (state, gathered) = (State::Method, Gathered::default());
-        Self { destination, credentials, state, gathered, has_authenticated: false }
+        let secrets = credentials.as_ref().map(Credentials::secrets).unwrap_or_default();
+        Self { destination, credentials, state, gathered, has_authenticated: false, secrets }
     }
 
     fn next(&mut self, state: State, bytes: Vec<u8>) -> Progress {
@@ -90,10 +93,10 @@ impl Socks5 {
                 ExitCode::Permission,
                 "it takes neither no authentication nor user and password (SOCKS5 method 255)",
             )),
-            (NONE_ACCEPTED, None) => Progress::Refused(Refusal::new(
-                ExitCode::Permission,
-                "it wants to know who asks, and no user was given (SOCKS5 method 255)",
-            )),
+            (NONE_ACCEPTED, None) => {
+                let words = "it wants to know who asks, and no user was given (SOCKS5 method 255)";
+                Progress::Refused(Refusal::new(ExitCode::Permission, words).wanting_user())
+            }
             (other, _) => Progress::Malformed(format!("it chose the method {other}, which was not offered")),
         }
     }
@@ -119,7 +122,7 @@ impl Socks5 {
         let port = u16::from_be_bytes([port[0], port[1]]);
         let bound = match reply[3] {
             3 => {
-                let name = &address[1..];
+                let name = blanked(&address[1..], &self.secrets);
                 (!name.is_empty()).then(|| format!("{}:{port}", name.escape_ascii()))
             }
             _ => ip(address).and_then(|ip| said(ip, port)),
@@ -144,7 +147,7 @@ impl Dialogue for Socks5 {
             && self.state != State::Authentication
             && let Some(first) = bytes.first().filter(|first| **first != 5)
         {
-            return (bytes.len(), Progress::Malformed(no_socks5(*first, bytes)));
+            return (bytes.len(), Progress::Malformed(no_socks5(*first, &quoted(bytes, &self.secrets))));
         }
         let mut taken = 0;
         loop {
@@ -185,6 +188,14 @@ impl Dialogue for Socks5 {
         (taken, progress)
     }
 
+    fn step(&self) -> &'static str {
+        match self.state {
+            State::Method => "greeting",
+            State::Authentication => "authentication",
+            State::Reply => "request",
+        }
+    }
+
     fn settled(&self) -> Option<Progress> {
         // Some say no and leave out the address.
         match (self.state, &self.gathered.0[..]) {
@@ -194,13 +205,13 @@ impl Dialogue for Socks5 {
     }
 }
 
-fn no_socks5(first: u8, bytes: &[u8]) -> String {
+fn no_socks5(first: u8, quoted: &str) -> String {
     let what = match first {
         b'H' => ": is it an HTTP proxy?",
         0 => ": is it a SOCKS4 proxy?",
         _ => "",
     };
-    format!("what came is no SOCKS5: {}{what}", quoted(bytes))
+    format!("what came is no SOCKS5: {quoted}{what}")
 }
 
 /// Returns what a reply means (RFC 1928, 6).
@@ -265,7 +276,7 @@ impl Dialogue for Socks4 {
                 b'H' => ": is it an HTTP proxy?",
                 _ => "",
             };
-            return (bytes.len(), Progress::Malformed(format!("what came is no SOCKS4: {}{what}", quoted(bytes))));
+            return (bytes.len(), Progress::Malformed(format!("what came is no SOCKS4: {}{what}", quoted(bytes, &[]))));
         }
         let taken = self.gathered.up_to(8, bytes);
         let [_, code, high, low, a, b, c, d] = self.gathered.0[..] else { return (taken, Progress::More) };

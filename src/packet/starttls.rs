@@ -1,6 +1,8 @@
 //! The dialogues by which a server that has begun in plain text is asked for TLS: bytes in, bytes
 //! out. Whatever a server says after it has agreed is an injection, and never passes for TLS.
 
+use super::xml::{self, Found};
+
 /// A protocol that has such a dialogue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Protocol {
@@ -246,7 +248,7 @@ impl Dialogue {
 
     fn xmpp(&mut self) -> Act {
         const NAMESPACE: &str = "urn:ietf:params:xml:ns:xmpp-tls";
-        let text = String::from_utf8_lossy(&self.came).into_owned();
+        let said = || refused(&String::from_utf8_lossy(&self.came));
         match self.state {
             State::Greeting | State::Opening => {
                 let to = self.host.replace('&', "&amp;").replace('<', "&lt;").replace('\'', "&apos;");
@@ -257,33 +259,36 @@ impl Dialogue {
                 self.send(State::Asked, opening.as_bytes())
             }
             State::Asked => {
-                if text.contains("<stream:error") {
-                    return refused(&text);
-                }
-                let Some(end) = text.find("</stream:features>").map(|at| at + "</stream:features>".len()) else {
-                    return match text.trim_start().starts_with('<') || text.trim().is_empty() {
-                        true => Act::Wait,
-                        false => refused(&text),
-                    };
+                let begin = match xml::opening(&self.came) {
+                    Ok(Some((b"stream", begin))) => begin,
+                    Ok(None) => return Act::Wait,
+                    Ok(Some(_)) | Err(()) => return said(),
                 };
-                let offers = text[..end].contains(NAMESPACE);
+                let features = match xml::element(&self.came[begin..]) {
+                    Found::Whole(element) if element.name == b"features" => element,
+                    Found::Short(None | Some(b"features")) => return Act::Wait,
+                    Found::Whole(_) | Found::Short(_) | Found::Bad => return said(),
+                };
+                // Its prefix may be bound further out.
+                let end = begin + features.end;
+                let is_bound = self.came[..end].windows(NAMESPACE.len()).any(|part| part == NAMESPACE.as_bytes());
+                let offers = is_bound && features.children.contains(&&b"starttls"[..]);
+                let more = self.came[end..].trim_ascii().len();
                 self.came.clear();
                 match offers {
-                    true if end < text.trim_end().len() => Act::Injected(text.len() - end),
+                    true if more > 0 => Act::Injected(more),
                     true => self.send(State::Requested, format!("<starttls xmlns='{NAMESPACE}'/>").as_bytes()),
                     false => Act::Refused("the server does not offer STARTTLS".to_owned()),
                 }
             }
-            State::Requested => match text.find('>') {
-                Some(end) if text.trim_start().starts_with("<proceed") => {
-                    let end =
-                        if text[..end].ends_with('/') { Some(end) } else { text.find("</proceed>").map(|at| at + 9) };
-                    let Some(end) = end else { return Act::Wait };
-                    self.came.drain(..=end.min(self.came.len().saturating_sub(1)));
+            State::Requested => match xml::element(&self.came) {
+                Found::Whole(element) if element.name == b"proceed" => {
+                    let end = element.end;
+                    self.came.drain(..end);
                     Act::Begin
                 }
-                Some(_) => refused(&text),
-                None => Act::Wait,
+                Found::Short(None | Some(b"proceed")) => Act::Wait,
+                Found::Whole(_) | Found::Short(_) | Found::Bad => said(),
             },
         }
     }
@@ -403,7 +408,7 @@ mod tests {
                                 None => return (Act::Wait, sent),
                             }
                         }
-                        dialogue.feed(pieces.pop().unwrap());
+                        dialogue.feed(pieces.pop().unwrap_or_default());
                     }
                     end => return (end, sent),
                 }
@@ -479,7 +484,84 @@ mod tests {
         }
     }
 
+    /// The answers of XMPP up to its features, and after a request.
+    fn xmpp<'a>(features: &'a [u8], answer: &'a [u8]) -> Act {
+        walk(Protocol::Xmpp, &[features, answer]).0
+    }
+
+    #[test]
+    fn what_xmpp_says_is_read_as_xml() {
+        const NS: &str = "xmlns='urn:ietf:params:xml:ns:xmpp-tls'";
+        let plain = format!("<stream:stream><stream:features><starttls {NS}/></stream:features>");
+        let proceed = format!("<proceed {NS}/>");
+        for features in [
+            plain.clone(),
+            format!(
+                "<?xml version='1.0' encoding='>'?>\n<s:stream xmlns:s='x' a=\"'>\">\n<s:features ><starttls {NS}><required/></starttls ></s:features >\n"
+            ),
+            "<stream><features><x a='/features>'/><t:starttls xmlns:t='urn:ietf:params:xml:ns:xmpp-tls'/></features>"
+                .to_owned(),
+        ] {
+            assert_eq!(xmpp(features.as_bytes(), proceed.as_bytes()), Act::Begin, "{features}");
+        }
+        for answer in [
+            format!("<proceed {NS}></proceed>"),
+            format!("<proceed {NS}></proceed >"),
+            format!("<proceed a='>' {NS}/>"),
+            format!("<proceed a='/>' {NS} ></proceed\n>"),
+            format!("\n<tls:proceed {NS}>\n<x>y</x><![CDATA[</tls:proceed>]]></tls:proceed>"),
+        ] {
+            assert_eq!(xmpp(plain.as_bytes(), answer.as_bytes()), Act::Begin, "{answer}");
+            let more = [answer.as_bytes(), b"<evil/>"].concat();
+            assert_eq!(xmpp(plain.as_bytes(), &more), Act::Injected(7), "{answer}");
+        }
+        // Bytes that are no UTF-8 hide nothing.
+        let hidden = [b"<proceed a='\xff\xff\xff\xff' ".as_slice(), NS.as_bytes(), b"/><evil/>"].concat();
+        assert_eq!(xmpp(plain.as_bytes(), &hidden), Act::Injected(7));
+        assert_eq!(xmpp([plain.as_bytes(), b" <evil/>"].concat().as_slice(), b""), Act::Injected(7));
+        for features in [
+            "<stream:stream><stream:features/>",
+            "<stream:stream><stream:features />",
+            "<stream:stream><stream:features></stream:features>",
+            "<stream:stream><stream:features><starttls xmlns='x'/></stream:features>",
+            "<stream:stream><stream:features><x><starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/></x></stream:features>",
+            "<stream:stream><stream:error><host-unknown/>",
+            "<stream:stream></stream:stream>",
+            "<stream:stream/>",
+            "<stream:stream>text",
+            "<stream:stream><!-- x -->",
+            "<stream:stream><stream:features></x>",
+            "<html>",
+            "x",
+        ] {
+            assert!(matches!(xmpp(features.as_bytes(), b""), Act::Refused(_)), "{features}");
+        }
+        for answer in ["<failure/>", "<failure>", "<proceedings>", "x", "</proceed>", "<proceed></x>", "<proceed <"] {
+            assert!(matches!(xmpp(plain.as_bytes(), answer.as_bytes()), Act::Refused(_)), "{answer}");
+        }
+        for answer in ["", "<", "<proceed", "<proceed a='/>", "<proceed>", "<proceed></proceed", "<proc"] {
+            assert_eq!(xmpp(plain.as_bytes(), answer.as_bytes()), Act::Wait, "{answer}");
+        }
+    }
+
     proptest! {
+        /// Whatever XML is before the agreement, what comes after it is an injection of just that.
+        #[test]
+        fn no_markup_hides_an_injection(inner in "[<>/ax'\"= ?!-]{0,40}", after in "[<>/ax'\" ]{1,20}") {
+            let features: &[u8] = b"<stream><features><starttls a='urn:ietf:params:xml:ns:xmpp-tls'/></features>";
+            let answer = format!("<proceed>{inner}</proceed>");
+            if xmpp(features, answer.as_bytes()) == Act::Begin {
+                prop_assert_eq!(xmpp(features, format!("{answer}{after}").as_bytes()), Act::Injected(after.len()));
+            }
+        }
+
+        #[test]
+        fn whatever_xmpp_says_ends_or_waits(says in "[<>/ax'\"= ?!\\[\\]-]{0,60}") {
+            let _ = walk(Protocol::Xmpp, &[says.as_bytes(), says.as_bytes()]);
+            let features: &[u8] = b"<stream><features><starttls a='urn:ietf:params:xml:ns:xmpp-tls'/></features>";
+            let _ = walk(Protocol::Xmpp, &[features, says.as_bytes()]);
+        }
+
         #[test]
         fn whatever_a_server_says_ends_or_waits(which in 0..8_usize, pieces in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..64), 0..8)) {
             let mut dialogue = Dialogue::new(Protocol::ALL[which], "h");

@@ -4,12 +4,21 @@ use std::time::{Duration, Instant};
 
 use super::apart::Apart;
 use super::{Failed, Stream, now, within};
+use crate::args::Protocol;
 use crate::error::{Error, ExitCode, Step};
-use crate::event::{self, Reason, ResolvedBy};
+use crate::event::{self, ProxyStep, Reason, ResolvedBy};
 use crate::packet::dialogue::{Challenge, Dialogue, Grant, Progress, Refusal};
 
 /// How long the rest of an answer is waited for that is no in any case.
 const REST: Duration = Duration::from_secs(1);
+
+/// What helps where a proxy wants to know who asks.
+const WHO: &str = "say who you are: a line USER:PASSWORD in a file for --proxy-user-file, or SOCKEYE_PROXY_USER and \
+                   SOCKEYE_PROXY_PASSWORD; in a chain the URL names the user too (USER@HOST)";
+
+/// What it may mean that a proxy of SOCKS says nothing at all.
+const MUTE: &str =
+    "an HTTP proxy waits like this, for what SOCKS says has no end of a line: if it is one, write http://";
 
 /// What it usually means that a proxy closes.
 const CLOSED: &str =
@@ -62,12 +71,20 @@ enum End {
 ///
 /// # Errors
 /// It said no, or nothing that can be understood, or nothing; reported, and the connection is closed.
-pub async fn ask(stream: Stream, hop: &Hop, mut dialogue: Box<dyn Dialogue>, until: Instant) -> Result<Asked, Lost> {
+pub async fn ask(
+    mut stream: Stream,
+    hop: &Hop,
+    mut dialogue: Box<dyn Dialogue>,
+    until: Instant,
+) -> Result<Asked, Lost> {
+    // Also what fails later is about whom it was asked for.
+    stream.leads_to(&hop.target);
     let began = now();
     let left = until.saturating_duration_since(began);
-    let (mut end, mut sent, mut received) = (End::Closed, 0, 0);
+    let (mut end, mut sent, mut received, mut steps) = (End::Closed, 0, 0, Vec::new());
     if let Some(mut apart) = Apart::on(&stream) {
-        end = within(Some(left), Box::pin(talk(&mut apart, dialogue.as_mut()))).await.unwrap_or(End::Silent);
+        let talked = Box::pin(talk(&mut apart, dialogue.as_mut(), &mut steps));
+        end = within(Some(left), talked).await.unwrap_or(End::Silent);
         (sent, received) = (apart.sent, apart.received);
     }
     let is_closed = matches!(end, End::Closed);
@@ -84,12 +101,15 @@ pub async fn ask(stream: Stream, hop: &Hop, mut dialogue: Box<dyn Dialogue>, unt
         end = known.into();
     }
     let duration = began.elapsed();
-    let error = |code, words: &str| {
+    let error = |code, words: &str, hint: Option<&'static str>| {
         let message = format!("proxy {}: {words}", hop.proxy);
         let error = Error::of_kind(Step::Proxy, code, message).with_conn(stream.conn());
         let error = error.with_peer(stream.peer().clone()).with_target(&hop.target).with_took(duration);
-        let is_unexplained = is_closed && code == ExitCode::Reset;
-        stream.door().fail(&if is_unexplained { error.with_hint(CLOSED) } else { error })
+        let hint = hint.or((is_closed && code == ExitCode::Reset).then_some(CLOSED));
+        stream.door().fail(&match hint {
+            Some(hint) => error.with_hint(hint),
+            None => error,
+        })
     };
     let mut reason = if is_closed { Reason::Eof } else { Reason::Local };
     let failed = match end {
@@ -106,25 +126,33 @@ pub async fn ask(stream: Stream, hop: &Hop, mut dialogue: Box<dyn Dialogue>, unt
                 code: grant.code,
                 bytes_sent: sent,
                 bytes_received: received,
+                steps: &steps,
                 duration,
                 is_last: hop.is_last,
             });
             return Ok(Asked::Granted(stream));
         }
+        End::Challenged(challenge) if until <= now() => {
+            let words = format!("it answers {}, and no time is left to say who we are", challenge.words);
+            error(ExitCode::Permission, &words, None)
+        }
         End::Challenged(challenge) => {
+            let (proxy, words) = (&hop.proxy, &challenge.words);
+            let message = format!("proxy {proxy}: it answers {words}: who we are is said on another connection");
+            stream.door().warn("proxy-authentication", &message);
             stream.close(reason);
             return Ok(Asked::Again(challenge));
         }
-        End::Refused(Refusal { words, code }) => {
-            let failed = error(code, &words);
+        End::Refused(Refusal { words, code, wants_user }) => {
+            let failed = error(code, &words, wants_user.then_some(WHO));
             stream.close(reason);
             let is_target =
                 hop.is_last && matches!(code, ExitCode::Refused | ExitCode::Unreachable | ExitCode::NoAnswer);
             return Err(Lost { failed, is_target });
         }
-        End::Malformed(words) => error(ExitCode::Reset, &words),
-        End::Closed if received == 0 => error(ExitCode::Reset, "it closed the connection without a word"),
-        End::Closed => error(ExitCode::Reset, "it closed the connection before its reply was whole"),
+        End::Malformed(words) => error(ExitCode::Reset, &words, None),
+        End::Closed if received == 0 => error(ExitCode::Reset, "it closed the connection without a word", None),
+        End::Closed => error(ExitCode::Reset, "it closed the connection before its reply was whole", None),
         End::Broke(broke) => {
             let failed = stream.failed_io(Step::Proxy, &broke);
             reason = failed.reason();
@@ -134,7 +162,8 @@ pub async fn ask(stream: Stream, hop: &Hop, mut dialogue: Box<dyn Dialogue>, unt
             stream.timeout(Step::Proxy, duration);
             reason = Reason::Timeout;
             let words = if received == 0 { "no reply within" } else { "its reply was not whole within" };
-            error(ExitCode::NoAnswer, &format!("{words} {:.3} s", duration.as_secs_f64()))
+            let is_mute = received == 0 && hop.protocol != Protocol::Http.name();
+            error(ExitCode::NoAnswer, &format!("{words} {:.3} s", duration.as_secs_f64()), is_mute.then_some(MUTE))
         }
     };
     stream.close(reason);
@@ -153,24 +182,43 @@ impl From<Progress> for End {
     }
 }
 
-/// Talks to a proxy until it has said all that it has to say, or has closed.
-async fn talk(apart: &mut Apart<'_>, dialogue: &mut dyn Dialogue) -> End {
+/// Talks to a proxy until it has said all that it has to say, or has closed; adds each question to the steps.
+async fn talk(apart: &mut Apart<'_>, dialogue: &mut dyn Dialogue, steps: &mut Vec<ProxyStep>) -> End {
     let mut bytes = dialogue.begin();
     loop {
+        let (name, began) = (dialogue.step(), now());
         if let Err(error) = apart.send(&bytes).await {
             return End::Broke(error);
         }
-        bytes = loop {
-            // The text of a refusal may never end.
-            let rest = dialogue.settled().map(|_| REST);
-            let Some(next) = within(rest, apart.next(|there| dialogue.take(there))).await else { return End::Silent };
-            match next {
-                Ok(Some(Progress::More)) => {}
-                Ok(Some(Progress::Send(bytes))) => break bytes,
-                Ok(Some(ended)) => return ended.into(),
-                Ok(None) => return End::Closed,
-                Err(error) => return End::Broke(error),
-            }
-        };
+        let ended = answer(apart, dialogue).await;
+        steps.push(ProxyStep { name, duration: began.elapsed() });
+        match ended {
+            Ok(more) => bytes = more,
+            Err(end) => return end,
+        }
+    }
+}
+
+/// Waits for the answer to a question; gives what is to be sent next.
+///
+/// # Errors
+/// That was the end of the dialogue.
+async fn answer(apart: &mut Apart<'_>, dialogue: &mut dyn Dialogue) -> Result<Vec<u8>, End> {
+    // The text of a refusal may never end, whether nothing comes of it or something all the time.
+    let mut over: Option<Instant> = None;
+    loop {
+        let rest = dialogue.settled().map(|_| *over.get_or_insert_with(|| now() + REST));
+        let rest = rest.map(|over| over.saturating_duration_since(now()));
+        if rest == Some(Duration::ZERO) {
+            return Err(End::Silent);
+        }
+        let Some(next) = within(rest, apart.next(|there| dialogue.take(there))).await else { return Err(End::Silent) };
+        match next {
+            Ok(Some(Progress::More)) => {}
+            Ok(Some(Progress::Send(bytes))) => return Ok(bytes),
+            Ok(Some(ended)) => return Err(ended.into()),
+            Ok(None) => return Err(End::Closed),
+            Err(error) => return Err(End::Broke(error)),
+        }
     }
 }

@@ -19,6 +19,25 @@ pub(crate) struct Proxy {
     pub(crate) code: u16,
     pub(crate) bytes_sent: u64,
     pub(crate) bytes_received: u64,
+    pub(crate) steps: Vec<ProxyStep>,
+    pub(crate) duration_ns: u64,
+}
+
+impl Proxy {
+    /// Returns the names of its steps, whose times are in that of the whole.
+    #[track_caller]
+    pub(crate) fn steps(&self) -> Vec<&str> {
+        let sum: u64 = self.steps.iter().map(|step| step.duration_ns).sum();
+        assert!(self.steps.iter().all(|step| step.duration_ns > 0) && sum <= self.duration_ns, "{self:?}");
+        self.steps.iter().map(|step| step.name.as_str()).collect()
+    }
+}
+
+/// One question to a proxy, and its answer.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ProxyStep {
+    pub(crate) name: String,
     pub(crate) duration_ns: u64,
 }
 

@@ -173,6 +173,7 @@ fn with_examples(mut check: impl FnMut(&Event<'_>)) {
         duration: None,
         ..error
     };
+    let asked = [event::ProxyStep { name: "greeting", duration }];
     let proxy = event::Proxy {
         conn: 1,
         proxy: "proxy:1080",
@@ -185,6 +186,7 @@ fn with_examples(mut check: impl FnMut(&Event<'_>)) {
         code: 0,
         bytes_sent: 1,
         bytes_received: 2,
+        steps: &asked,
         duration,
         is_last: true,
     };

@@ -55,6 +55,8 @@ struct Aside {
     writer: OnceLock<AsyncFd<Socket>>,
     /// Its TLS, once the handshake is done.
     tls: Option<Session>,
+    /// Whom it leads to, where its peer is a proxy.
+    target: Option<String>,
 }
 
 /// How a connection came to be.
@@ -197,7 +199,7 @@ impl Stream {
             self.at_eof.store(true, Ordering::Relaxed);
         }
         self.ending.broke(error);
-        self.door.fail(&on_connection(step, error, self.conn, &self.peer))
+        self.door.fail(&self.about(on_connection(step, error, self.conn, &self.peer)))
     }
 
     /// Returns the number of the connection.
@@ -236,6 +238,13 @@ impl Stream {
     pub(super) fn goes_on_with(&mut self, session: Session) {
         let mut aside = self.aside.take().unwrap_or_default();
         aside.tls = Some(session);
+        let _nobody_else_s = self.aside.set(aside);
+    }
+
+    /// Goes on as the way to a target, which a proxy has opened.
+    pub(super) fn leads_to(&mut self, target: &str) {
+        let mut aside = self.aside.take().unwrap_or_default();
+        aside.target = Some(target.to_owned());
         let _nobody_else_s = self.aside.set(aside);
     }
 
@@ -405,7 +414,16 @@ impl Stream {
     }
 
     pub(super) fn error(&self, step: Step, code: ExitCode, message: String) -> Error {
-        Error::of_kind(step, code, message).with_conn(self.conn).with_peer(self.peer.clone())
+        self.about(Error::of_kind(step, code, message))
+    }
+
+    /// Adds to an error what it is about: this connection, its peer, and whom that leads to.
+    pub(super) fn about(&self, error: Error) -> Error {
+        let error = error.with_conn(self.conn).with_peer(self.peer.clone());
+        match self.aside.get().and_then(|aside| aside.target.as_deref()) {
+            Some(target) => error.with_target(target),
+            None => error,
+        }
     }
 
     /// Closes our sending side; the peer's goes on.

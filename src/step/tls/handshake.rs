@@ -345,7 +345,7 @@ impl Stream {
                 let errno = error.raw_os_error();
                 let is_reset = matches!(errno, Some(libc::ECONNRESET | libc::EPIPE));
                 let error = Error::of_io(Step::Tls, &error, &self.peer.to_string()).with_exit_code(ExitCode::Tls);
-                let error = error.with_conn(self.conn).with_peer(self.peer.clone());
+                let error = self.about(error);
                 let hint = "the peer broke off in the handshake: does it speak TLS on this port?";
                 match is_reset {
                     true => (error.with_name("reset").with_hint(hint), Reason::Reset),

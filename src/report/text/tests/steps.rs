@@ -262,6 +262,7 @@ fn a_way_through_proxies_is_told() {
         code: 0,
         bytes_sent: 1,
         bytes_received: 2,
+        steps: &[],
         duration: Duration::from_millis(3),
         is_last: false,
     };
