@@ -33,6 +33,7 @@ mod half_close;
 // TLS: a client of others, a server for others.
 mod tls;
 mod tls_broken;
+mod tls_late;
 mod tls_serve;
 mod tls_starttls;
 

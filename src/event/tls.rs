@@ -39,6 +39,13 @@ pub struct Tls<'a> {
     /// Whether the server sent an OCSP response along (RFC 6066, 8); it is not judged.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ocsp_staple: Option<bool>,
+    /// Client: whether the server has asked for our certificate; absent where the handshake did not come so
+    /// far.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client_certificate_requested: Option<bool>,
+    /// Whether it was shown one; only where it has asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client_certificate_shown: Option<bool>,
     /// The certificates that the peer sent, its own first.
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     pub certificates: &'a [Certificate],

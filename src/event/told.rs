@@ -161,4 +161,22 @@ pub struct Warning<'a> {
     pub name: &'a str,
     /// The warning in words.
     pub message: &'a str,
+    /// The connection that it is about, as known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub conn: Option<u64>,
+    /// Who is at the other end of that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
+    pub peer: Option<&'a Address>,
+    /// What was asked for, as known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub target: Option<&'a str>,
+}
+
+impl<'a> Warning<'a> {
+    /// Makes a warning about nobody in particular.
+    #[must_use]
+    pub fn of(name: &'a str, message: &'a str) -> Self {
+        Self { name, message, conn: None, peer: None, target: None }
+    }
 }

@@ -263,6 +263,7 @@ pub(crate) struct Connect {
     pub(crate) syn_retransmits: Option<u32>,
     pub(crate) fast_open: Option<FastOpen>,
     pub(crate) mptcp: Option<Mptcp>,
+    pub(crate) target: Option<String>,
 }
 
 /// What became of data that was to go with the SYN.
@@ -562,6 +563,7 @@ pub(crate) struct Error {
     pub(crate) local: Option<String>,
     pub(crate) conn: Option<u64>,
     pub(crate) target: Option<String>,
+    pub(crate) proxy: Option<String>,
     pub(crate) duration_ns: Option<u64>,
 }
 
@@ -570,6 +572,9 @@ pub(crate) struct Error {
 pub(crate) struct Warning {
     pub(crate) name: String,
     pub(crate) message: String,
+    pub(crate) conn: Option<u64>,
+    pub(crate) peer: Option<String>,
+    pub(crate) target: Option<String>,
 }
 
 /// How a run came out.

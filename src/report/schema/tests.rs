@@ -230,6 +230,8 @@ fn with_examples(mut check: impl FnMut(&Event<'_>)) {
         sni: Some("x"),
         resumed: Some(false),
         ocsp_staple: Some(false),
+        client_certificate_requested: Some(true),
+        client_certificate_shown: Some(false),
         certificates: &certificates,
         verified: Some(false),
         problems: &["expired"],
@@ -308,7 +310,7 @@ fn with_examples(mut check: impl FnMut(&Event<'_>)) {
         exit_code: 0,
         duration,
     };
-    let examples: [Event<'_>; 85] = [
+    let examples: [Event<'_>; 86] = [
         event::Start { schema: 1, version: "0.1.0", command: "serve" }.into(),
         event::Resolve { name: "localhost", addresses: &addresses, duration }.into(),
         event::Resolve { name: "localhost", addresses: &[], duration }.into(),
@@ -489,7 +491,9 @@ fn with_examples(mut check: impl FnMut(&Event<'_>)) {
         icmp.into(),
         error.into(),
         empty_error.into(),
-        event::Warning { name: "x", message: "y" }.into(),
+        event::Warning::of("x", "y").into(),
+        event::Warning { conn: Some(1), peer: Some(&peer), target: Some("x:443"), ..event::Warning::of("x", "y") }
+            .into(),
         event::Interim { duration, totals: &totals }.into(),
         event::Interim { duration, totals: &bare }.into(),
         event::Summary { outcome: event::Outcome::Negative, exit_code: 1, duration, totals: &totals }.into(),

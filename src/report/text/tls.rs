@@ -28,6 +28,11 @@ pub(super) fn append(buffer: &mut Vec<u8>, tls: &Tls<'_>, is_verbose: bool) {
             (false, problems) => say(buffer, format_args!(", not verified: {}", problems.join(", "))),
         }
     }
+    match (tls.client_certificate_requested, tls.client_certificate_shown) {
+        (Some(true), Some(true)) => say(buffer, format_args!(", asks for a client certificate")),
+        (Some(true), _) => say(buffer, format_args!(", asks for a client certificate, none was shown")),
+        _ => {}
+    }
     let shown = if is_verbose { tls.certificates } else { tls.certificates.get(..1).unwrap_or_default() };
     for certificate in shown {
         say(buffer, format_args!(", "));

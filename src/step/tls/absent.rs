@@ -1,7 +1,6 @@
 //! A build without TLS: the same names, of which there are no values. `args` refuses the words.
 
 use std::convert::Infallible;
-use std::io;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -23,6 +22,13 @@ pub struct ServerTls(Infallible);
 
 /// The TLS of one connection.
 pub(super) struct Session(Infallible);
+
+/// That a server has asked for our certificate.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Question {
+    pub(super) is_answered: bool,
+    pub(super) bound: Option<Duration>,
+}
 
 /// What a session leaves behind when its connection is closed.
 #[derive(Clone, Copy, Debug, Default)]
@@ -78,6 +84,10 @@ pub fn system_roots() -> SystemRoots {
 
 impl Session {
     pub(super) fn expires_soon(&self) -> bool {
+        match self.0 {}
+    }
+
+    pub(super) fn question(&self) -> Option<Question> {
         match self.0 {}
     }
 
@@ -140,7 +150,7 @@ impl Stream {
         match session.0 {}
     }
 
-    pub(super) fn peek_secured(&self, session: &Session, _socket: &Socket) -> io::Result<Option<bool>> {
+    pub(super) fn peek_secured(&self, session: &Session, _socket: &Socket) -> Result<Option<bool>, Failed> {
         match session.0 {}
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant, SystemTime};
 
-use rustls::pki_types::{ServerName, UnixTime};
+use rustls::pki_types::ServerName;
 use rustls::server::Acceptor;
 use rustls::{ClientConnection, Connection, HandshakeKind, ProtocolVersion, ServerConnection};
 use socket2::Socket;
@@ -14,8 +14,8 @@ use tokio::io::unix::AsyncFd;
 
 use super::certificate::described;
 use super::failure::{Broken, may_be_tls, not_tls, of_tls};
-use super::trust::{Verdict, take_verdict};
-use super::{ClientTls, ServerTls, Session};
+use super::trust::{Verdict, take_shown, take_verdict};
+use super::{ClientTls, Question, ServerTls, Session, Shaken};
 use crate::args::{Host, Target};
 use crate::error::{Error, ExitCode, Step};
 use crate::event::{self, Certificate, Reason};
@@ -40,6 +40,10 @@ struct Seen {
     group: Option<String>,
     alpn: Option<String>,
     resumed: Option<bool>,
+    /// Whether we have shown a certificate to a server that has asked for one.
+    shown: Option<bool>,
+    /// Whether all was said.
+    is_whole: bool,
 }
 
 /// Reads from a socket, and keeps the first bytes.
@@ -70,19 +74,6 @@ impl ClientTls {
         let host = host.strip_suffix('.').map(str::to_owned).unwrap_or(host);
         ServerName::try_from(host).ok()
     }
-
-    /// Judges a server whose session was resumed, which rustls does not ask about.
-    fn judge_again(&self, tls: &Connection, name: &ServerName<'_>) -> Result<Option<Verdict>, Broken> {
-        let Some([own, others @ ..]) = tls.peer_certificates() else { return Ok(None) };
-        let (problems, refused) = self.judge.judge(own, others, name, UnixTime::now());
-        match refused {
-            Some(error) => Err(Broken::Tls(error)),
-            None => {
-                let chain = std::iter::once(own).chain(others).cloned().collect();
-                Ok(Some(Verdict { chain, has_staple: false, problems }))
-            }
-        }
-    }
 }
 
 impl Stream {
@@ -106,7 +97,7 @@ impl Stream {
         let shaken = Box::pin(within(Some(bound), self.shake(tls, name, &mut seen))).await;
         let terms = Terms { versions: &tls.versions, is_client: true, judges: true };
         match shaken {
-            Some(Ok((connection, waiting))) => {
+            Some(Ok(shaken)) => {
                 let chain = self.report_tls(&seen, terms, began);
                 let days = chain.first().and_then(|own| own.days_left);
                 let expires_soon = tls.min_days.is_some_and(|least| days.is_none_or(|days| days < i64::from(least)));
@@ -116,7 +107,8 @@ impl Stream {
                         format!("{left} days are left of the server's certificate, fewer than --min-days {least}");
                     self.door().warn("min-days-unmet", &message);
                 }
-                self.goes_on_with(Session::new(connection, waiting, expires_soon));
+                let question = seen.question(began.elapsed());
+                self.goes_on_with(Session::new(shaken, expires_soon, question));
                 Ok(self)
             }
             Some(Err(broken)) => Err(self.broke_off(broken, &seen, terms, began)),
@@ -134,9 +126,9 @@ impl Stream {
         let shaken = Box::pin(within(Some(tls.bound), self.shake_accepted(tls, &mut seen))).await;
         let terms = Terms { versions: &tls.versions, is_client: false, judges: tls.asks };
         match shaken {
-            Some(Ok((connection, waiting))) => {
+            Some(Ok(shaken)) => {
                 self.report_tls(&seen, terms, began);
-                self.goes_on_with(Session::new(connection, waiting, false));
+                self.goes_on_with(Session::new(shaken, false, None));
                 Ok(Some(self))
             }
             Some(Err(Broken::OnPurpose)) => {
@@ -148,29 +140,19 @@ impl Stream {
         }
     }
 
-    /// Does the handshake of a client; returns how many bytes came after it, too.
-    async fn shake(
-        &self,
-        tls: &ClientTls,
-        name: ServerName<'static>,
-        seen: &mut Seen,
-    ) -> Result<(Connection, usize), Broken> {
+    /// Does the handshake of a client.
+    async fn shake(&self, tls: &ClientTls, name: ServerName<'static>, seen: &mut Seen) -> Result<Shaken, Broken> {
         let mut config = Arc::clone(&tls.config);
         if seen.sni.is_none() {
             // Its address is not sent in any case (RFC 6066, 3); the name of a unix socket is none.
             Arc::make_mut(&mut config).enable_sni = false;
         }
-        let connection = ClientConnection::new(config, name.clone()).map_err(Broken::Tls)?;
-        let mut connection = Connection::Client(connection);
-        let waiting = self.drive(&mut connection, seen).await?;
-        if seen.verdict.is_none() {
-            seen.verdict = tls.judge_again(&connection, &name)?;
-        }
-        Ok((connection, waiting))
+        let connection = ClientConnection::new(config, name).map_err(Broken::Tls)?;
+        self.drive(Connection::Client(connection), seen).await
     }
 
-    /// Does the handshake of a server, likewise.
-    async fn shake_accepted(&self, tls: &ServerTls, seen: &mut Seen) -> Result<(Connection, usize), Broken> {
+    /// Does the handshake of a server.
+    async fn shake_accepted(&self, tls: &ServerTls, seen: &mut Seen) -> Result<Shaken, Broken> {
         let mut acceptor = Acceptor::default();
         let accepted = loop {
             self.fill(&mut seen.first, |tap| acceptor.read_tls(tap)).await?;
@@ -208,8 +190,7 @@ impl Stream {
             }
             return Err(Broken::OnPurpose);
         }
-        let waiting = self.drive(&mut connection, seen).await?;
-        Ok((connection, waiting))
+        self.drive(connection, seen).await
     }
 
     /// Tells the peer why it is refused, as far as that goes at once.
@@ -220,32 +201,39 @@ impl Stream {
         Broken::Tls(error)
     }
 
-    /// Goes on with a handshake to its end; returns how many bytes came after it.
-    async fn drive(&self, tls: &mut Connection, seen: &mut Seen) -> Result<usize, Broken> {
+    /// Goes on with a handshake to its end.
+    async fn drive(&self, mut tls: Connection, seen: &mut Seen) -> Result<Shaken, Broken> {
         let mut waiting = 0;
         loop {
             while tls.wants_write() {
                 self.drain(|mut socket| tls.write_tls(&mut socket)).await?;
             }
             if !tls.is_handshaking() {
-                seen.note(tls);
-                return Ok(waiting);
+                seen.note(&tls);
+                return Ok(Shaken { tls, waiting, trouble: None });
             }
             self.fill(&mut seen.first, |tap| tls.read_tls(tap)).await?;
             let came = tls.process_new_packets();
             if let Some(verdict) = take_verdict() {
                 seen.verdict = Some(verdict);
             }
+            seen.shown = take_shown().or(seen.shown);
             match came {
                 Ok(came) => waiting = came.plaintext_bytes_to_read(),
                 Err(error) => {
-                    seen.note(tls);
-                    return Err(self.refuse(error, |mut socket| {
+                    seen.note(&tls);
+                    let broken = self.refuse(error.clone(), |mut socket| {
                         while tls.wants_write() {
                             tls.write_tls(&mut socket)?;
                         }
                         Ok(())
-                    }));
+                    });
+                    // What broke it may have come with the last of the handshake, or after the first of
+                    // what followed.
+                    return match tls.is_handshaking() {
+                        true => Err(broken),
+                        false => Ok(Shaken { tls, waiting, trouble: Some(error) }),
+                    };
                 }
             }
         }
@@ -311,6 +299,8 @@ impl Stream {
             sni: seen.sni.as_deref(),
             resumed: seen.resumed,
             ocsp_staple: verdict.filter(|_| terms.is_client).map(|verdict| verdict.has_staple),
+            client_certificate_requested: seen.is_requested().filter(|_| terms.is_client),
+            client_certificate_shown: seen.shown,
             certificates: &chain,
             verified: (terms.judges).then_some(verdict.is_some() && problems.is_empty()),
             problems,
@@ -392,6 +382,20 @@ struct Terms<'a> {
 }
 
 impl Seen {
+    /// Returns whether the server has asked for our certificate; `None` where it did not come so far.
+    fn is_requested(&self) -> Option<bool> {
+        (self.shown.is_some() || self.is_whole).then_some(self.shown.is_some())
+    }
+
+    /// Returns what the server has asked of us in a handshake that took so long: with TLS 1.3 it judges the
+    /// answer when our side is through.
+    fn question(&self, took: Duration) -> Option<Question> {
+        /// A verdict is a round trip away, and the work of a signature.
+        const LEAST: Duration = Duration::from_millis(250);
+        let bound = (self.version == Some("TLSv1.3")).then(|| (2 * took).max(LEAST));
+        self.shown.map(|is_answered| Question { is_answered, bound })
+    }
+
     /// Notes what both ends have agreed on so far.
     fn note(&mut self, tls: &Connection) {
         self.version = match tls.protocol_version() {
@@ -404,6 +408,7 @@ impl Seen {
         self.cipher = cipher.map(|name| name.replacen("TLS13_", "TLS_", 1));
         self.group = tls.negotiated_key_exchange_group().map(|group| format!("{:?}", group.name()));
         self.alpn = tls.alpn_protocol().map(|name| String::from_utf8_lossy(name).into_owned());
+        self.is_whole = !tls.is_handshaking();
         self.resumed = tls.handshake_kind().map(|kind| kind == HandshakeKind::Resumed);
         if self.verdict.is_none()
             && let (Connection::Server(_), Some(chain)) = (tls, tls.peer_certificates())

@@ -18,7 +18,7 @@ use rustls::server::WebPkiClientVerifier;
 use rustls::{ClientConfig, RootCertStore, ServerConfig, SupportedProtocolVersion, version};
 
 use super::certificate::{described, seconds};
-use super::trust::{Doorkeeper, Judge};
+use super::trust::{Card, Doorkeeper, Judge};
 use crate::args::{self, Fault, TlsTerms, TlsVersion};
 use crate::error::{Error, ExitCode, Step};
 use crate::event;
@@ -28,7 +28,6 @@ use crate::step::{Door, Failed, SystemRoots};
 #[derive(Debug)]
 pub struct ClientTls {
     pub(super) config: Arc<ClientConfig>,
-    pub(super) judge: Arc<Judge>,
     pub(super) versions: Vec<&'static str>,
     pub(super) alpn: Vec<String>,
     pub(super) sni: Option<String>,
@@ -100,7 +99,7 @@ impl ClientTls {
             .with_protocol_versions(&versions)
             .map_err(|error| unusable(door, &error.to_string()))?
             .dangerous()
-            .with_custom_certificate_verifier(Arc::clone(&judge) as _);
+            .with_custom_certificate_verifier(judge);
         let mut config = match &words.client_cert {
             None => config.with_no_client_auth(),
             Some(file) => {
@@ -111,10 +110,11 @@ impl ClientTls {
             }
         };
         config.alpn_protocols = words.terms.alpn.iter().map(|name| name.clone().into_bytes()).collect();
-        config.resumption = Resumption::in_memory_sessions(256);
+        config.client_auth_cert_resolver = Arc::new(Card(config.client_auth_cert_resolver));
+        // A session that is resumed shows no certificate: whoever watches one would be told of an old one.
+        config.resumption = Resumption::disabled();
         Ok(Self {
             config: Arc::new(config),
-            judge,
             versions: spoken,
             alpn: words.terms.alpn.clone(),
             sni: words.sni.clone(),

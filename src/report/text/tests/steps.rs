@@ -41,7 +41,7 @@ fn a_server_tells_its_steps() {
         event::Shutdown { conn: 1, how: event::How::Write }.into(),
         event::Timeout { conn: Some(1), step: Step::Recv, after }.into(),
         close().into(),
-        event::Warning { name: "x", message: "bytes unread" }.into(),
+        event::Warning::of("x", "bytes unread").into(),
         event::Queue { local: &any, depth: 5, limit: 5, drops: Some(0), overflows: Some(7) }.into(),
         event::Queue { local: &any, depth: 6, limit: 5, drops: Some(0), overflows: None }.into(),
         event::Queue { local: &any, depth: 6, limit: 5, drops: Some(2), overflows: Some(1) }.into(),
@@ -94,7 +94,7 @@ fn verbose_tells_more() {
         }
         .into(),
         close().into(),
-        event::Warning { name: "x", message: "y" }.into(),
+        event::Warning::of("x", "y").into(),
     ];
     let verbose = Settings { steps: Steps::Verbose, ..settings() };
     check(
