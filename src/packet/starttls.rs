@@ -246,7 +246,8 @@ impl Dialogue {
 
     fn xmpp(&mut self) -> Act {
         const NAMESPACE: &str = "urn:ietf:params:xml:ns:xmpp-tls";
-        let text = String::from_utf8_lossy(&self.came).into_owned();
+        // What is no UTF-8 has another length as text: what is looked for is looked for in the bytes.
+        let said = self.came.trim_ascii();
         match self.state {
             State::Greeting | State::Opening => {
                 let to = self.host.replace('&', "&amp;").replace('<', "&lt;").replace('\'', "&apos;");
@@ -257,34 +258,36 @@ impl Dialogue {
                 self.send(State::Asked, opening.as_bytes())
             }
             State::Asked => {
-                if text.contains("<stream:error") {
-                    return refused(&text);
+                if end_of(said, "<stream:error").is_some() {
+                    return refused(&String::from_utf8_lossy(said));
                 }
-                let Some(end) = text.find("</stream:features>").map(|at| at + "</stream:features>".len()) else {
-                    return match text.trim_start().starts_with('<') || text.trim().is_empty() {
-                        true => Act::Wait,
-                        false => refused(&text),
+                let Some(end) = end_of(said, "</stream:features>") else {
+                    return match said.first() {
+                        None | Some(b'<') => Act::Wait,
+                        Some(_) => refused(&String::from_utf8_lossy(said)),
                     };
                 };
-                let offers = text[..end].contains(NAMESPACE);
+                let (offers, further) = (end_of(&said[..end], NAMESPACE).is_some(), said.len() - end);
                 self.came.clear();
                 match offers {
-                    true if end < text.trim_end().len() => Act::Injected(text.len() - end),
+                    true if further > 0 => Act::Injected(further),
                     true => self.send(State::Requested, format!("<starttls xmlns='{NAMESPACE}'/>").as_bytes()),
                     false => Act::Refused("the server does not offer STARTTLS".to_owned()),
                 }
             }
-            State::Requested => match text.find('>') {
-                Some(end) if text.trim_start().starts_with("<proceed") => {
-                    let end =
-                        if text[..end].ends_with('/') { Some(end) } else { text.find("</proceed>").map(|at| at + 9) };
-                    let Some(end) = end else { return Act::Wait };
-                    self.came.drain(..=end.min(self.came.len().saturating_sub(1)));
-                    Act::Begin
+            State::Requested => {
+                let before = self.came.len() - self.came.trim_ascii_start().len();
+                match end_of(said, ">") {
+                    Some(end) if said.starts_with(b"<proceed") => {
+                        let end = if said[..end].ends_with(b"/>") { Some(end) } else { end_of(said, "</proceed>") };
+                        let Some(end) = end else { return Act::Wait };
+                        self.came.drain(..before + end);
+                        Act::Begin
+                    }
+                    Some(_) => refused(&String::from_utf8_lossy(said)),
+                    None => Act::Wait,
                 }
-                Some(_) => refused(&text),
-                None => Act::Wait,
-            },
+            }
         }
     }
 
@@ -316,6 +319,11 @@ impl Dialogue {
             }
         }
     }
+}
+
+/// Returns where in some bytes a text ends that is in them.
+fn end_of(bytes: &[u8], text: &str) -> Option<usize> {
+    bytes.windows(text.len()).position(|part| part == text.as_bytes()).map(|at| at + text.len())
 }
 
 /// What a server of lines has answered.
@@ -456,6 +464,15 @@ mod tests {
             let says: Vec<&[u8]> = says.iter().map(Vec::as_slice).collect();
             assert_eq!(walk(protocol, &says).0, Act::Injected(8), "{protocol:?}");
         }
+    }
+
+    #[test]
+    fn what_is_no_utf_8_does_not_hide_an_injection() {
+        let [features, _] = good(Protocol::Xmpp)[..] else { panic!("two parts") };
+        let proceed = b"<proceed xmlns='\xff\xff\xff\xff'/>injected";
+        assert_eq!(walk(Protocol::Xmpp, &[features, proceed]).0, Act::Injected(8));
+        let features = [b"<stream:stream id='\xff\xff\xff\xff'>", &features[21..], b"injected"].concat();
+        assert_eq!(walk(Protocol::Xmpp, &[&features]).0, Act::Injected(8));
     }
 
     #[test]
