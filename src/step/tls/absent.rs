@@ -47,7 +47,8 @@ impl ClientTls {
     ///
     /// # Errors
     /// This build has no TLS; reported.
-    pub fn new(door: &Door, _words: &args::ClientTls) -> Result<Self, Failed> {
+    #[expect(clippy::unused_async, reason = "its like in a build with TLS waits")]
+    pub async fn new(door: &Door, _words: &args::ClientTls) -> Result<Self, Failed> {
         Err(absent(door))
     }
 
@@ -55,7 +56,8 @@ impl ClientTls {
     ///
     /// # Errors
     /// None.
-    pub fn trusting(_door: &Door, server: &ServerTls, _name: &str) -> Result<Self, Failed> {
+    #[expect(clippy::unused_async, reason = "its like in a build with TLS waits")]
+    pub async fn trusting(_door: &Door, server: &ServerTls, _name: &str) -> Result<Self, Failed> {
         match server.0 {}
     }
 }
@@ -65,7 +67,8 @@ impl ServerTls {
     ///
     /// # Errors
     /// This build has no TLS; reported.
-    pub fn new(
+    #[expect(clippy::unused_async, reason = "its like in a build with TLS waits")]
+    pub async fn new(
         door: &Door,
         _words: &args::ServerTls,
         _timeout: Option<Duration>,
