@@ -20,7 +20,7 @@ use crate::command::Run;
 use crate::error::{Error, ExitCode, Step, errno_name};
 use crate::event::{self, Audience, Event, Kind, SCHEMA, Stamp, Totals};
 use crate::report::{
-    self, Canvas, Chart, Detail, Format, Glyphs, OutputEvent, Report, Results, Screen, Settings, Steps,
+    self, Canvas, Chart, Detail, Format, Glyphs, OutputEvent, Probing, Report, Results, Screen, Settings, Steps,
 };
 use crate::stats::{Each, Stats, Tally};
 use crate::step::{Cause, Door, Privileged, Stdin, Stop, give_up_rights};
@@ -185,11 +185,12 @@ pub(crate) fn of_unix_serve(serve: &UnixServe) -> Stage {
 /// The stage of `connect`.
 pub(crate) fn of_connect(connect: &Connect) -> Stage {
     let results = match connect.probe {
-        true => Results::Probe {
+        true => Results::Probe(Probing {
             many: connect.targets.len() > 1,
             again: connect.repeat.retry_for.is_some(),
             proxied: !connect.proxies.chain.is_empty(),
-        },
+            secured: connect.tls.tls,
+        }),
         false => Results::Peer,
     };
     let tally = if connect.repeat.count.is_some() { Tally::Rounds } else { Tally::Client };

@@ -36,6 +36,7 @@ mod tls_broken;
 mod tls_late;
 mod tls_serve;
 mod tls_starttls;
+mod tls_told;
 
 // Why a connection ended as it did, and what held it back.
 mod why;

@@ -12,6 +12,9 @@ use super::value::{duration, nanoseconds, some_seconds, time};
 pub struct Tls<'a> {
     /// The connection.
     pub conn: u64,
+    /// Client: what it is to, as typed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub target: Option<&'a str>,
     /// The version that was chosen: `TLSv1.3`, `TLSv1.2`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub version: Option<&'a str>,

@@ -120,6 +120,9 @@ pub struct Error<'a> {
     /// What was asked for, as known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub target: Option<&'a str>,
+    /// The proxy that was to lead there and could not be connected to, as typed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub proxy: Option<&'a str>,
     /// How long a look-up or a connect took until it failed.
     #[serde(rename = "duration_ns", serialize_with = "some_nanoseconds", skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "duration")]
@@ -147,6 +150,7 @@ impl<'a> Error<'a> {
             local: error.local.as_ref(),
             conn: error.conn,
             target: error.target.as_deref(),
+            proxy: error.proxy.as_deref(),
             duration: error.took,
             exit_code: error.exit_code(),
             explained: error.explained,

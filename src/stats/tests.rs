@@ -43,6 +43,7 @@ fn send(conn: u64, data: &[u8]) -> Event<'_> {
 fn connect(conn: u64, peer: &Address, micros: u64) -> Event<'_> {
     let duration = Duration::from_micros(micros);
     Event::Connect(event::Connect {
+        target: None,
         conn,
         peer,
         local: Some(peer),

@@ -157,6 +157,7 @@ fn with_examples(mut check: impl FnMut(&Event<'_>)) {
         local: Some(&peer),
         conn: Some(1),
         target: Some("x"),
+        proxy: Some("y:1080"),
         duration: Some(duration),
         exit_code: ExitCode::Permission,
         explained: Duration::ZERO,
@@ -232,6 +233,7 @@ fn with_examples(mut check: impl FnMut(&Event<'_>)) {
         ocsp_staple: Some(false),
         client_certificate_requested: Some(true),
         client_certificate_shown: Some(false),
+        target: Some("x:443"),
         certificates: &certificates,
         verified: Some(false),
         problems: &["expired"],
@@ -351,6 +353,7 @@ fn with_examples(mut check: impl FnMut(&Event<'_>)) {
         }
         .into(),
         event::Connect {
+            target: Some("x:443"),
             conn: 1,
             peer: &peer,
             local: Some(&peer),
@@ -362,6 +365,7 @@ fn with_examples(mut check: impl FnMut(&Event<'_>)) {
         }
         .into(),
         event::Connect {
+            target: None,
             conn: 1,
             peer: &peer,
             local: None,

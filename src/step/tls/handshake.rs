@@ -13,7 +13,7 @@ use socket2::Socket;
 use tokio::io::unix::AsyncFd;
 
 use super::certificate::described;
-use super::failure::{Broken, may_be_tls, not_tls, of_tls};
+use super::failure::{Broken, days_of, expired, may_be_tls, not_tls, of_tls};
 use super::trust::{Verdict, take_shown, take_verdict};
 use super::{ClientTls, Question, ServerTls, Session, Shaken};
 use crate::args::{Host, Target};
@@ -31,6 +31,8 @@ const DECODE_ERROR: [u8; 7] = [21, 3, 3, 0, 2, 2, 50];
 /// What is seen of a peer in a handshake.
 #[derive(Default)]
 struct Seen {
+    /// What a client connects to, as typed.
+    target: Option<String>,
     first: Vec<u8>,
     verdict: Option<Verdict>,
     sni: Option<String>,
@@ -89,7 +91,7 @@ impl Stream {
             self.close(Reason::Local);
             return Err(failed);
         };
-        let mut seen = Seen { alpn_offered: tls.alpn.clone(), ..Seen::default() };
+        let mut seen = Seen { alpn_offered: tls.alpn.clone(), target: Some(target.to_string()), ..Seen::default() };
         if let (ServerName::DnsName(name), false) = (&name, tls.sni.is_none() && matches!(target, Target::Unix(_))) {
             seen.sni = Some(name.as_ref().to_owned());
         }
@@ -102,10 +104,7 @@ impl Stream {
                 let days = chain.first().and_then(|own| own.days_left);
                 let expires_soon = tls.min_days.is_some_and(|least| days.is_none_or(|days| days < i64::from(least)));
                 if let (true, Some(least)) = (expires_soon, tls.min_days) {
-                    let left = days.map_or_else(|| "an unknown number of".to_owned(), |days| days.to_string());
-                    let message =
-                        format!("{left} days are left of the server's certificate, fewer than --min-days {least}");
-                    self.door().warn("min-days-unmet", &message);
+                    self.warn_of_days(days, least, &target.to_string());
                 }
                 let question = seen.question(began.elapsed());
                 self.goes_on_with(Session::new(shaken, expires_soon, question));
@@ -138,6 +137,18 @@ impl Stream {
             Some(Err(broken)) => Err(self.broke_off(broken, &seen, terms, began)),
             None => Err(self.fell_silent(&seen, began)),
         }
+    }
+
+    /// Warns that too few days are left of the server's certificate.
+    fn warn_of_days(&self, days: Option<i64>, least: u32, target: &str) {
+        let left = match days {
+            Some(days @ ..0) => format!("the server's certificate {}", expired(days)),
+            Some(days) => format!("{} left of the server's certificate", days_of(days.unsigned_abs())),
+            None => "it is not known how many days are left of the server's certificate".to_owned(),
+        };
+        let message = format!("tls {target}: {left}, fewer than --min-days {least}");
+        let (conn, peer, target) = (Some(self.conn), Some(&self.peer), Some(target));
+        self.door().emit(event::Warning { conn, peer, target, ..event::Warning::of("min-days-unmet", &message) });
     }
 
     /// Does the handshake of a client.
@@ -290,6 +301,7 @@ impl Stream {
         let problems = verdict.map(|verdict| &verdict.problems[..]).unwrap_or_default();
         self.door().emit(event::Tls {
             conn: self.conn,
+            target: seen.target.as_deref(),
             version: seen.version,
             versions_offered: terms.versions,
             cipher: seen.cipher.as_deref(),
@@ -353,7 +365,7 @@ impl Stream {
             }
             Broken::OnPurpose => (refused("cut", "cut off on purpose"), Reason::Local),
         };
-        let failed = self.door().fail(&error.with_took(took));
+        let failed = self.door().fail(&seen.about(error.with_took(took)));
         self.close(reason);
         failed
     }
@@ -366,7 +378,7 @@ impl Stream {
         let message = format!("tls {}: {came} within {:.3} s of the handshake", self.peer, after.as_secs_f64());
         let error = self.error(Step::Tls, ExitCode::NoAnswer, message).with_name("silent").with_took(after);
         let hint = "the peer took the connection and says nothing: it waits for something else, or hangs";
-        let failed = self.door().fail(&error.with_hint(hint));
+        let failed = self.door().fail(&seen.about(error.with_hint(hint)));
         self.close(Reason::Timeout);
         failed
     }
@@ -382,6 +394,11 @@ struct Terms<'a> {
 }
 
 impl Seen {
+    /// Adds what a client connects to.
+    fn about(&self, error: Error) -> Error {
+        self.target.iter().fold(error, |error, target| error.with_target(target))
+    }
+
     /// Returns whether the server has asked for our certificate; `None` where it did not come so far.
     fn is_requested(&self) -> Option<bool> {
         (self.shown.is_some() || self.is_whole).then_some(self.shown.is_some())

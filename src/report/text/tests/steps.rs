@@ -127,6 +127,7 @@ fn a_client_tells_its_steps_and_passes_answers_on() {
         ..Totals::default()
     };
     let connect = event::Connect {
+        target: None,
         conn: 1,
         peer: &peer,
         local: Some(&local),
@@ -228,7 +229,7 @@ fn rounds_are_told_and_added_up_with_their_outages() {
         "#]],
     );
     let table = Settings {
-        results: Results::Probe { many: true, again: false, proxied: false },
+        results: Results::Probe(Probing { many: true, again: false, proxied: false, secured: false }),
         steps: Steps::Hidden,
         ..rounds
     };
@@ -307,6 +308,7 @@ fn a_way_through_proxies_is_told() {
         local: None,
         conn: Some(1),
         target: Some("y:80"),
+        proxy: None,
         duration: None,
         exit_code: ExitCode::Refused,
         explained: Duration::ZERO,
@@ -314,7 +316,10 @@ fn a_way_through_proxies_is_told() {
     };
     let events = [proxy.into(), last.into(), header.into(), unknown.into(), refused.into()];
     check(
-        Settings { results: Results::Probe { many: false, again: false, proxied: true }, ..settings() },
+        Settings {
+            results: Results::Probe(Probing { many: false, again: false, proxied: true, secured: false }),
+            ..settings()
+        },
         &events,
         expect![[r#"
             open        x:80 3.000 ms
