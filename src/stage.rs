@@ -316,7 +316,9 @@ impl Stage {
             Ok(opened) => opened,
             Err(error) => return streams.without_threads(&error).number(),
         };
-        let wiring = Wiring { stats: Stats::new(self.tally).asking(self.rate_asked), report: Some(report), failure };
+        let is_probe = matches!(self.results, Results::Probe(_)) && self.tally == Tally::Client;
+        let stats = Stats::new(self.tally).asking(self.rate_asked).probing(is_probe);
+        let wiring = Wiring { stats, report: Some(report), failure };
         let door = Door::new(started, Box::new(wiring), drained);
         let door = Arc::new(if self.report_every.is_some() { door.watching() } else { door });
         door.emit(event::Start { schema: SCHEMA, version: env!("CARGO_PKG_VERSION"), command: self.command });

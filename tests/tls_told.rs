@@ -1,6 +1,6 @@
 //! TLS as people are told of it: the table of a probe, reasons, hints; and files that are none.
 
-use crate::harness::events::{Connect, Error, Tls, Warning};
+use crate::harness::events::{Connect, Error, Probe, Tls, Warning};
 use crate::harness::net::{Family, TempDir, refusing_port};
 use crate::harness::tls::{Authority, NOW, Terms, openssl_x509, python_server};
 use crate::harness::{Finished, Peer, Sockeye};
@@ -44,6 +44,11 @@ fn a_probe_over_tls_has_a_line_of_what_it_came_to() {
     assert_eq!(row(&ports[3]), format!("refused     {}", ports[3]), "{table}");
     assert_eq!(table.lines().count(), 5, "{table}");
     assert!(table.lines().last().is_some_and(|last| last.starts_with("1 open, 3 failures in ")), "{table}");
+    // The events say the same.
+    let run = Sockeye::new(format!("{line} --json")).run().exits(1);
+    let of = |target: &str| run.all::<Probe>().into_iter().find(|probe| probe.target == target).unwrap().exit_code;
+    assert_eq!(ports.each_ref().map(|port| of(port)), [0, 11, 11, 7], "{}", run.dump());
+    assert_eq!((run.summary().targets, run.summary().targets_open), (Some(4), Some(1)), "{}", run.dump());
     // Of one target the same line, and the error with its hint.
     let run = Sockeye::new(format!("connect -z {} --tls --ca {}", ports[1], ca.display())).run().exits(11);
     assert!(stdout(&run).starts_with("failed ") && run.stderr().contains("error: tls"), "{}", run.dump());

@@ -113,8 +113,10 @@ async fn test(
     let conn = conn.or(reached.err().and_then(|failed| failed.conn));
     let code = reached.map_or_else(|failed| failed.code, |()| ExitCode::Ok);
     last.set(None);
-    if let Some(round) = round {
-        step::round(&run.door, began, &target.to_string(), round, conn, code);
+    let answer = negative_if(expires_soon, code);
+    match round {
+        Some(round) => step::round(&run.door, began, &target.to_string(), round, conn, code),
+        None => step::probed(&run.door, began, &target.to_string(), conn, answer),
     }
-    negative_if(expires_soon, code)
+    answer
 }

@@ -36,7 +36,8 @@ pub struct Tls<'a> {
     /// The name that the client asked for (SNI, RFC 6066).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sni: Option<&'a str>,
-    /// Whether an earlier session was resumed; absent where the handshake did not come so far.
+    /// Whether an earlier session was resumed, which clients of others ask a server for, and we never do; absent
+    /// where the handshake did not come so far.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub resumed: Option<bool>,
     /// Whether the server sent an OCSP response along (RFC 6066, 8); it is not judged.

@@ -41,6 +41,24 @@ pub struct Round<'a> {
     pub duration: Duration,
 }
 
+/// Fields of `probe`.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct Probe<'a> {
+    /// Whom it was about, as typed.
+    pub target: &'a str,
+    /// Its connection; absent where none stood.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub conn: Option<u64>,
+    /// How it came out, with all that was asked for: proxies, TLS.
+    pub outcome: Outcome,
+    /// What a run of this target alone would exit with.
+    pub exit_code: u8,
+    /// From the begin of its first step to the end of its last.
+    #[serde(rename = "duration_ns", serialize_with = "nanoseconds")]
+    #[schemars(schema_with = "duration")]
+    pub duration: Duration,
+}
+
 /// How a check came out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]

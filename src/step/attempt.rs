@@ -100,7 +100,7 @@ pub(super) enum Lost {
     /// On a step before connect, reported.
     Reported(Failed),
     /// On connect, to be reported.
-    Error(Error),
+    Error(Box<Error>),
 }
 
 impl From<Failed> for Lost {
@@ -206,7 +206,7 @@ impl Attempt {
     fn failed(&self, error: &std::io::Error, made: &Socket, began: Instant) -> Lost {
         let error = self.about(Error::of_io(Step::Connect, error, &self.subject()));
         let error = from_here(error.with_peer(self.peer.clone()).with_took(began.elapsed()), made);
-        let Some(icmp) = socket::icmp::icmp_error(made) else { return Lost::Error(error) };
+        let Some(icmp) = socket::icmp::icmp_error(made) else { return Lost::Error(Box::new(error)) };
         let name = icmp_name(&icmp);
         let (from, kind, code, mtu) = (icmp.from, icmp.kind, icmp.code, icmp.mtu);
         self.door.emit(event::IcmpError {
@@ -230,7 +230,7 @@ impl Attempt {
             ExitCode::Permission => error.with_exit_code(ExitCode::Unreachable),
             _ => error,
         };
-        Lost::Error(error.with_hint(hint))
+        Lost::Error(Box::new(error.with_hint(hint)))
     }
 
     /// Returns who was tried; of a proxy what for, too.
@@ -258,7 +258,7 @@ impl Attempt {
         };
         let message = format!("connect {}: no answer within {:.3} s{again}", self.subject(), after.as_secs_f64());
         let error = self.about(Error::of_kind(Step::Connect, ExitCode::NoAnswer, message));
-        Lost::Error(from_here(error.with_peer(self.peer.clone()).with_took(after), made))
+        Lost::Error(Box::new(from_here(error.with_peer(self.peer.clone()).with_took(after), made)))
     }
 }
 

@@ -58,6 +58,7 @@ fn with_examples(mut check: impl FnMut(&Event<'_>)) {
         slots_missed: Some(0),
         targets: Some(1),
         targets_answered: Some(1),
+        targets_open: Some(1),
         path_mtu: Some(1500),
         lost: Some(0),
         lost_out: Some(0),
@@ -312,7 +313,7 @@ fn with_examples(mut check: impl FnMut(&Event<'_>)) {
         exit_code: 0,
         duration,
     };
-    let examples: [Event<'_>; 86] = [
+    let examples: [Event<'_>; 87] = [
         event::Start { schema: 1, version: "0.1.0", command: "serve" }.into(),
         event::Resolve { name: "localhost", addresses: &addresses, duration }.into(),
         event::Resolve { name: "localhost", addresses: &[], duration }.into(),
@@ -437,6 +438,7 @@ fn with_examples(mut check: impl FnMut(&Event<'_>)) {
         .into(),
         event::Tcp { figures: old_tcp, bytes_unacknowledged: None, bytes_not_sent: None, ..progress.clone() }.into(),
         progress.into(),
+        event::Probe { target: "x:80", conn: Some(1), outcome: event::Outcome::Ok, exit_code: 0, duration }.into(),
         event::Round { conn: None, outcome: event::Outcome::Error, exit_code: 7, ..round.clone() }.into(),
         round.into(),
         event::Check { name: "x", outcome: check_failed, value: Some("1"), hint: Some("y"), duration: Some(duration) }
@@ -614,6 +616,7 @@ fn fields_are_told_in_words() {
     assert_eq!(field("setsockopt", "requested").kind, "integer or string");
     assert_eq!(field("summary", "outcome").kind, r#""ok" or "negative" or "error""#);
     assert_eq!(field("summary", "outage_spans").kind, "list of object");
+    assert!(field("tls", "certificates").fields.iter().any(|field| field.name == "days_left"));
     assert_eq!(field("close", "tcp").fields.first().unwrap().name, "rtt_ns");
     assert!(field("recv", "bytes").required && !field("recv", "data").required);
     assert!(!field("error", "peer").required);

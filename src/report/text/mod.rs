@@ -228,7 +228,7 @@ impl Text {
             // What comes of a test packet is told, and not its bytes.
             Kind::Send | Kind::Recv if tally.measures() => steps == Steps::Verbose,
             Kind::Error => true,
-            Kind::Start => false,
+            Kind::Start | Kind::Probe => false,
             Kind::Setsockopt => steps == Steps::Verbose,
             Kind::Send | Kind::Recv => hex_dump || (are_shown && !in_relay) || steps == Steps::Verbose,
             // Someone asked for it just now.

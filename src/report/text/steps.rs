@@ -62,7 +62,9 @@ pub(crate) fn append(buffer: &mut Vec<u8>, event: &Event<'_>, is_verbose: bool, 
         Event::Close(close) => append_close(buffer, close, is_verbose),
         Event::Round(round) => append_round(buffer, round, is_verbose),
         Event::Tcp(tcp) => append_progress(buffer, tcp),
-        Event::Start(_)
+        // The table has it, or the steps themselves.
+        Event::Probe(_)
+        | Event::Start(_)
         | Event::Check(_)
         | Event::Error(_)
         | Event::Warning(_)
