@@ -143,6 +143,23 @@ fn a_probe_waits_for_the_verdict_of_a_server_that_asks_for_a_certificate() {
     let run = probe(server.port, "--json").run().exits(0);
     let tls = run.one::<Tls>();
     assert_eq!((tls.client_certificate_requested, tls.client_certificate_shown), (Some(false), None));
+    // One that turns us away without a word has done so all the same.
+    let script = r"
+import ssl
+context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+context.load_cert_chain(*sys.argv[1:3])
+context.load_verify_locations(sys.argv[3])
+context.verify_mode = ssl.CERT_OPTIONAL
+peer, _ = listen('127.0.0.1').accept()
+peer.settimeout(60)
+tls = context.wrap_socket(peer, server_side=True)
+tls.shutdown(socket.SHUT_WR)
+all_of(tls)
+";
+    let files = [&pair.cert, &pair.key, &ca].map(|path| path.to_str().unwrap());
+    let server = Peer::python_server(script, &files);
+    let run = probe(server.port, "--json").run().exits(11);
+    assert_eq!(name(&run), Some("closed"), "{}", run.dump());
 }
 
 #[test]

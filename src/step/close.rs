@@ -170,7 +170,7 @@ pub(super) fn report(door: &Door, kind: SocketKind, closing: &Closing, audit: Au
         let seen = if is_ours { ": the peer sees a reset" } else { "" };
         let bytes = if unread == 1 { "byte" } else { "bytes" };
         let message = format!("connection {conn} was closed with {unread} {bytes} unread{seen}");
-        door.warn("unread-at-close", &message);
+        door.emit(event::Warning { conn: Some(conn), ..event::Warning::of("unread-at-close", &message) });
     }
     door.emit(Event::Close(event::Close {
         conn,

@@ -13,7 +13,7 @@ use tokio::io::Interest;
 use tokio::io::unix::{AsyncFd, AsyncFdReadyGuard};
 
 use super::Stream;
-use crate::error::Step;
+use crate::error::{ExitCode, Step};
 use crate::event::Kind;
 use crate::step::tls::Session;
 use crate::step::{Failed, now, within};
@@ -145,8 +145,14 @@ impl Stream {
     /// It refuses us; reported.
     pub async fn admitted(&self) -> Result<(), Failed> {
         let Some(question) = self.tls().and_then(Session::question) else { return Ok(()) };
-        if let Some(bound) = question.bound {
-            let _is_closed = within(Some(bound), self.peer_closed()).await.transpose()?;
+        if let Some(bound) = question.bound
+            && within(Some(bound), self.peer_closed()).await.transpose()? == Some(true)
+        {
+            let message = format!(
+                "tls {}: the server asked for a client certificate, and closed the connection after the handshake",
+                self.peer
+            );
+            return Err(self.door.fail(&self.error(Step::Tls, ExitCode::Tls, message).with_name("closed")));
         }
         if !question.is_answered {
             let message = format!(
