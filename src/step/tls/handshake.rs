@@ -3,14 +3,12 @@
 use std::future::poll_fn;
 use std::io::{self, Read, Write};
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant, SystemTime};
 
 use rustls::pki_types::ServerName;
 use rustls::server::Acceptor;
 use rustls::{ClientConnection, Connection, HandshakeKind, ProtocolVersion, ServerConnection};
 use socket2::Socket;
-use tokio::io::unix::AsyncFd;
 
 use super::certificate::described;
 use super::failure::{Broken, days_of, expired, may_be_tls, not_tls, of_tls};
@@ -19,6 +17,7 @@ use super::{ClientTls, Question, ServerTls, Session, Shaken};
 use crate::args::{Host, Target};
 use crate::error::{Error, ExitCode, Step};
 use crate::event::{self, Certificate, Reason};
+use crate::step::fail::on_connection;
 use crate::step::{Failed, Stream, now, within};
 
 /// How many of a peer's first bytes are kept, to tell what it is that is no TLS.
@@ -258,8 +257,7 @@ impl Stream {
     ) -> Result<(), Broken> {
         let Some(socket) = self.socket() else { return Err(Broken::Closed) };
         loop {
-            poll_fn(|context| socket.poll_read_ready(context).map(drop)).await;
-            let Some(mut guard) = guard(socket) else { continue };
+            let mut guard = poll_fn(|context| socket.poll_read_ready(context)).await.map_err(Broken::Io)?;
             match read(&mut Tap { socket: guard.get_inner(), first }) {
                 Ok(0) => return Err(Broken::Closed),
                 Ok(_) if !may_be_tls(first) => return Err(Broken::NotTls),
@@ -330,15 +328,10 @@ impl Stream {
         };
         let (error, reason) = match broken {
             Broken::Io(error) => {
-                self.ending.broke(&error);
-                let errno = error.raw_os_error();
-                let is_reset = matches!(errno, Some(libc::ECONNRESET | libc::EPIPE));
-                let error = Error::of_io(Step::Tls, &error, &self.peer.to_string()).with_exit_code(ExitCode::Tls);
-                let error = error.with_conn(self.conn).with_peer(self.peer.clone());
                 let hint = "the peer broke off in the handshake: does it speak TLS on this port?";
-                match is_reset {
-                    true => (error.with_name("reset").with_hint(hint), Reason::Reset),
-                    false => (error, Reason::Local),
+                match self.broke(&error) {
+                    (error, Reason::Reset) => (error.with_hint(hint), Reason::Reset),
+                    told => told,
                 }
             }
             Broken::Closed => {
@@ -368,6 +361,16 @@ impl Stream {
         let failed = self.door().fail(&seen.about(error.with_took(took)));
         self.close(reason);
         failed
+    }
+
+    /// Makes an error of a call that failed before TLS stood, and says why the connection ends.
+    pub(super) fn broke(&self, error: &io::Error) -> (Error, Reason) {
+        self.ending.broke(error);
+        let told = on_connection(Step::Tls, error, self.conn, &self.peer).with_exit_code(ExitCode::Tls);
+        match error.raw_os_error() {
+            Some(libc::ECONNRESET | libc::EPIPE) => (told.with_name("reset"), Reason::Reset),
+            _ => (told, Reason::Local),
+        }
     }
 
     /// Reports a handshake that did not come to its end in time, and closes the connection.
@@ -433,13 +436,5 @@ impl Seen {
             // Of a session that is resumed: it was judged when that began.
             self.verdict = Some(Verdict { chain: chain.to_vec(), ..Verdict::default() });
         }
-    }
-}
-
-/// Returns the guard of a socket that is readable.
-fn guard(socket: &AsyncFd<Socket>) -> Option<tokio::io::unix::AsyncFdReadyGuard<'_, Socket>> {
-    match socket.poll_read_ready(&mut Context::from_waker(Waker::noop())) {
-        Poll::Ready(Ok(guard)) => Some(guard),
-        Poll::Ready(Err(_)) | Poll::Pending => None,
     }
 }

@@ -2,7 +2,6 @@
 
 use std::future::poll_fn;
 use std::io::{self, Read, Write};
-use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use super::failure::{Broken, another};
@@ -60,14 +59,8 @@ impl Stream {
                 (refused("plain-text-injected", &what).with_hint(hint), Reason::Local)
             }
             Some(Err(Unagreed::Broken(Broken::Io(error)))) => {
-                self.ending.broke(&error);
-                let is_reset = matches!(error.raw_os_error(), Some(libc::ECONNRESET | libc::EPIPE));
-                let told = Error::of_io(Step::Tls, &error, &self.peer.to_string());
-                let told = told.with_exit_code(ExitCode::Tls).with_conn(self.conn).with_peer(self.peer.clone());
-                match is_reset {
-                    true => (told.with_name("reset"), Reason::Reset),
-                    false => (told, Reason::Local),
-                }
+                let (error, reason) = self.broke(&error);
+                (error.with_target(&target.to_string()), reason)
             }
             Some(Err(Unagreed::Broken(_))) => {
                 self.ended();
@@ -132,9 +125,7 @@ impl Stream {
     async fn hear(&self, buffer: &mut [u8]) -> Result<usize, Broken> {
         let Some(socket) = self.socket() else { return Err(Broken::Closed) };
         loop {
-            poll_fn(|context| socket.poll_read_ready(context).map(drop)).await;
-            let ready = socket.poll_read_ready(&mut Context::from_waker(Waker::noop()));
-            let Poll::Ready(Ok(mut guard)) = ready else { continue };
+            let mut guard = poll_fn(|context| socket.poll_read_ready(context)).await.map_err(Broken::Io)?;
             let taken = (&mut guard.get_inner()).read(buffer);
             match taken {
                 Ok(0) => return Err(Broken::Closed),
