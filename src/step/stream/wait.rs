@@ -147,9 +147,11 @@ impl Stream {
         let Some(question) = self.tls().and_then(Session::question) else { return Ok(()) };
         if let Some(bound) = question.bound
             && within(Some(bound), self.peer_closed()).await.transpose()? == Some(true)
+            && !question.is_answered
         {
             let message = format!(
-                "tls {}: the server asked for a client certificate, and closed the connection after the handshake",
+                "tls {}: the server asked for a client certificate, was shown none, and closed the connection after \
+                 the handshake",
                 self.peer
             );
             return Err(self.door.fail(&self.error(Step::Tls, ExitCode::Tls, message).with_name("closed")));
