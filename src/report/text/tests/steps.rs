@@ -249,6 +249,68 @@ fn rounds_are_told_and_added_up_with_their_outages() {
 }
 
 #[test]
+fn a_proxy_of_which_another_address_answers_is_no_failure() {
+    let (peer, totals, duration) = (address(1080), Totals::default(), Duration::from_millis(3));
+    let refused = Error {
+        step: Step::Connect,
+        errno: Some("ECONNREFUSED"),
+        code: Some(111),
+        name: None,
+        message: "connect [::1]:1080 (proxy near:1080, for x:80): connection refused",
+        hint: None,
+        peer: Some(&peer),
+        local: None,
+        conn: None,
+        target: Some("x:80"),
+        proxy: Some("near:1080"),
+        duration: None,
+        exit_code: ExitCode::Refused,
+        explained: Duration::ZERO,
+    };
+    let connect = event::Connect {
+        target: Some("x:80"),
+        conn: 1,
+        peer: &peer,
+        local: None,
+        attempt: 2,
+        duration,
+        syn_retransmits: None,
+        fast_open: None,
+        mptcp: None,
+    };
+    let proxy = event::Proxy {
+        conn: 1,
+        proxy: "near:1080",
+        protocol: "socks5",
+        target: "10.0.0.1:80",
+        resolved_by: Some(event::ResolvedBy::Local),
+        authentication: None,
+        bound: None,
+        reply: "succeeded",
+        code: 0,
+        bytes_sent: 1,
+        bytes_received: 2,
+        duration,
+        is_last: true,
+    };
+    let summary = event::Summary { outcome: Outcome::Ok, exit_code: 0, duration, totals: &totals };
+    let probing = Probing { many: true, again: false, proxied: true, secured: false };
+    let table = Settings { results: Results::Probe(probing), steps: Steps::Hidden, ..settings() };
+    let table = Settings { tally: Tally::Client, ..table };
+    let other = Error { target: Some("y:80"), ..refused.clone() };
+    check(
+        table,
+        &[refused.into(), other.into(), connect.into(), proxy.into(), summary.into()],
+        expect![[r#"
+            open        10.0.0.1:80 3.000 ms
+            failed      y:80 proxy near:1080: connection refused
+            1 open, 1 failure in 3.000 ms
+        "#]],
+        expect![""],
+    );
+}
+
+#[test]
 fn a_way_through_proxies_is_told() {
     let (peer, local) = (address(4711), address(80));
     let proxy = event::Proxy {
