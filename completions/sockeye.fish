@@ -173,7 +173,7 @@ complete -c sockeye -n "__fish_sockeye_using_subcommand connect" -s z -l probe -
 complete -c sockeye -n "__fish_sockeye_using_subcommand connect" -l until-eof -d 'After the last answer, read on to the peer\'s end'
 complete -c sockeye -n "__fish_sockeye_using_subcommand connect" -l hex-dump -d 'Show the bytes of each direction in hexadecimal, with offset and time'
 complete -c sockeye -n "__fish_sockeye_using_subcommand connect" -l tls -d 'Speak TLS on the connection: nothing is sent before the server\'s certificate is judged'
-complete -c sockeye -n "__fish_sockeye_using_subcommand connect" -l insecure -d 'Go on where the certificate is not trusted; what is wrong with it is told all the same'
+complete -c sockeye -n "__fish_sockeye_using_subcommand connect" -l insecure -d 'Go on where the certificate is not trusted; what is wrong with it is told all the same, but not with -q'
 complete -c sockeye -n "__fish_sockeye_using_subcommand connect" -l reuse-port -d 'Let other sockets share the port (SO_REUSEPORT)'
 complete -c sockeye -n "__fish_sockeye_using_subcommand connect" -l no-delay -d 'Send small segments at once (TCP_NODELAY)'
 complete -c sockeye -n "__fish_sockeye_using_subcommand connect" -l fast-open -d 'Send the first MESSAGE with the SYN, and take such (TCP_FASTOPEN_CONNECT, TCP_FASTOPEN; RFC 7413)'

@@ -232,6 +232,8 @@ pub struct Error {
     pub conn: Option<u64>,
     /// What was asked for, as known.
     pub target: Option<String>,
+    /// The proxy that was to lead there, as typed.
+    pub proxy: Option<String>,
     /// How long the step took until it failed, where that was measured.
     pub took: Option<Duration>,
     /// How long it took after that to find out why; not part of the step.
@@ -275,6 +277,7 @@ impl Error {
             local: None,
             conn: None,
             target: None,
+            proxy: None,
             took: None,
             explained: Duration::ZERO,
             is_udp: false,

@@ -132,7 +132,8 @@ fn events(text: &mut Vec<u8>) -> std::io::Result<()> {
             if !field.fields.is_empty() {
                 let parts: Vec<String> = field.fields.iter().map(in_words).collect();
                 roff.control("IP", []);
-                roff.text([roman(format!("Its fields: {}", parts.join("; ")))]);
+                let whose = if field.kind.starts_with("list") { "The fields of each" } else { "Its fields" };
+                roff.text([roman(format!("{whose}: {}", parts.join("; ")))]);
             }
         }
         roff.control("RE", []);

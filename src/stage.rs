@@ -20,7 +20,7 @@ use crate::command::Run;
 use crate::error::{Error, ExitCode, Step, errno_name};
 use crate::event::{self, Audience, Event, Kind, SCHEMA, Stamp, Totals};
 use crate::report::{
-    self, Canvas, Chart, Detail, Format, Glyphs, OutputEvent, Report, Results, Screen, Settings, Steps,
+    self, Canvas, Chart, Detail, Format, Glyphs, OutputEvent, Probing, Report, Results, Screen, Settings, Steps,
 };
 use crate::stats::{Each, Stats, Tally};
 use crate::step::{Cause, Door, Privileged, Stdin, Stop, give_up_rights};
@@ -185,11 +185,12 @@ pub(crate) fn of_unix_serve(serve: &UnixServe) -> Stage {
 /// The stage of `connect`.
 pub(crate) fn of_connect(connect: &Connect) -> Stage {
     let results = match connect.probe {
-        true => Results::Probe {
+        true => Results::Probe(Probing {
             many: connect.targets.len() > 1,
             again: connect.repeat.retry_for.is_some(),
             proxied: !connect.proxies.chain.is_empty(),
-        },
+            secured: connect.tls.tls,
+        }),
         false => Results::Peer,
     };
     let tally = if connect.repeat.count.is_some() { Tally::Rounds } else { Tally::Client };
@@ -315,7 +316,9 @@ impl Stage {
             Ok(opened) => opened,
             Err(error) => return streams.without_threads(&error).number(),
         };
-        let wiring = Wiring { stats: Stats::new(self.tally).asking(self.rate_asked), report: Some(report), failure };
+        let is_probe = matches!(self.results, Results::Probe(_)) && self.tally == Tally::Client;
+        let stats = Stats::new(self.tally).asking(self.rate_asked).probing(is_probe);
+        let wiring = Wiring { stats, report: Some(report), failure };
         let door = Door::new(started, Box::new(wiring), drained);
         let door = Arc::new(if self.report_every.is_some() { door.watching() } else { door });
         door.emit(event::Start { schema: SCHEMA, version: env!("CARGO_PKG_VERSION"), command: self.command });

@@ -33,8 +33,10 @@ mod half_close;
 // TLS: a client of others, a server for others.
 mod tls;
 mod tls_broken;
+mod tls_late;
 mod tls_serve;
 mod tls_starttls;
+mod tls_told;
 
 // Why a connection ended as it did, and what held it back.
 mod why;

@@ -320,6 +320,7 @@ fn a_probe_of_many_targets_has_their_lines() {
         assert!(row.is_some_and(|row| row.starts_with(word)), "{told}");
     }
     assert!(!told.contains(&proxy.port.to_string()), "the proxy is no target: {told}");
+    assert!(told.lines().last().is_some_and(|last| last.starts_with("1 open, 1 failure in ")), "{told}");
     // One target: the line is the same.
     let run = Sockeye::new(format!("connect -z --proxy {url} localhost {}", target.port)).run().exits(0);
     assert!(run.stdout().starts_with(b"open        localhost:"), "{}", run.dump());

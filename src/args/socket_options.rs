@@ -86,8 +86,7 @@ pub struct SocketOptions {
 /// The long names of the options that only TCP has.
 const OF_TCP: [&str; 7] = ["keepalive", "no-delay", "mss", "congestion", "user-timeout", "fast-open", "mptcp"];
 /// Those that, besides these, only IP has.
-const OF_IP: [&str; 8] =
-    ["source", "interface", "ttl", "dscp", "mark", "reuse-port", "dont-fragment", "busy-poll"];
+const OF_IP: [&str; 8] = ["source", "interface", "ttl", "dscp", "mark", "reuse-port", "dont-fragment", "busy-poll"];
 
 /// Leaves out of the help what only TCP has: it is refused, and why is said.
 pub(super) fn without_tcp(arg: Arg) -> Arg {

@@ -115,7 +115,8 @@ pub struct ClientTls {
     /// Trust these certificates (PEM), and not the system's; a server's own may be among them
     #[arg(long, value_name = "FILE", requires = "tls")]
     pub ca: Option<PathBuf>,
-    /// Go on where the certificate is not trusted; what is wrong with it is told all the same
+    /// Go on where the certificate is not trusted; what is wrong with it is told all the same, but not
+    /// with -q
     #[arg(long, requires = "tls")]
     pub insecure: bool,
     /// Refuse any other certificate: its SHA-256 in hexadecimal, or sha256//BASE64 of its key, as
@@ -123,7 +124,7 @@ pub struct ClientTls {
     #[arg(long, value_name = "SHA256", value_parser = Pin::parse, requires = "tls")]
     pub pin: Option<Pin>,
     /// Exit with 1 where the server's certificate is valid for fewer days than this
-    #[arg(long, value_name = "N", requires = "tls", allow_negative_numbers = true)]
+    #[arg(long, value_name = "N", value_parser = days, requires = "tls", allow_negative_numbers = true)]
     pub min_days: Option<u32>,
     /// Show this certificate (PEM, its chain after it) to a server that asks for one
     #[arg(long, value_name = "FILE", requires = "tls")]
@@ -268,6 +269,11 @@ fn sni(word: &str) -> Result<String, String> {
         Ok(_) => Ok(word.to_owned()),
         Err(_) => target::check_certifiable(word).map(|()| word.to_owned()),
     }
+}
+
+/// Parses a number of days.
+fn days(word: &str) -> Result<u32, String> {
+    word.parse().map_err(|_| "it is a number of days, whole, not negative, without a unit: 21".to_owned())
 }
 
 /// Parses the name of a protocol, which has 1 to 255 bytes (RFC 7301, 3.1).

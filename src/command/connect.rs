@@ -21,7 +21,11 @@ pub async fn run(mut connect: Connect, mut run: Run) -> ExitCode {
     }
     let connect = Arc::new(connect);
     if connect.tls.tls {
-        match ClientTls::new(&run.door, &connect.tls) {
+        let read = tokio::select! {
+            read = ClientTls::new(&run.door, &connect.tls) => read,
+            cause = run.stop.reached() => return run.stopped(cause, "the files of TLS were read"),
+        };
+        match read {
             Ok(tls) => run.tls = Some(tls),
             Err(failed) => return failed.code,
         }

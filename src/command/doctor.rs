@@ -282,7 +282,8 @@ fn anywhere(kind: UnixType) -> UnixPlace {
 }
 
 pub(super) fn reach(unix_type: UnixType, options: SocketOptions, bound: Duration) -> Arc<Reach> {
-    Arc::new(Reach { source: None, options, unix_type, bound, first: None, is_explained: true })
+    let (source, first, target, proxy) = (None, None, None, None);
+    Arc::new(Reach { source, options, unix_type, bound, first, is_explained: true, target, proxy })
 }
 
 /// Connects to a listener, sends there and back, and returns how long that took, and whether MPTCP

@@ -12,7 +12,7 @@ use super::{Results, Run, retry};
 use crate::args::{Connect, Target};
 use crate::error::ExitCode;
 use crate::event::Reason;
-use crate::step::{self, now};
+use crate::step::{self, Failed, now};
 
 /// Probes every target once.
 pub(super) async fn run(connect: &Arc<Connect>, run: &Arc<Run>) -> ExitCode {
@@ -101,17 +101,22 @@ async fn test(
     run: &Run,
 ) -> ExitCode {
     let (began, target) = (now(), &connect.targets[at]);
-    let (conn, code) = match retry::connect(connect, target, resolved, last, run).await {
-        Ok(stream) => {
-            let (conn, code) = (stream.conn(), negative_if(stream.expires_soon(), ExitCode::Ok));
-            stream.close(Reason::Local);
-            (Some(conn), code)
-        }
-        Err(failed) => (failed.conn, failed.code),
+    let (mut conn, mut expires_soon) = (None, false);
+    let reached = async {
+        let stream = retry::connect(connect, target, resolved, last, run).await?;
+        (conn, expires_soon) = (Some(stream.conn()), stream.expires_soon());
+        let admitted = Box::pin(stream.admitted()).await;
+        stream.close(admitted.map_or_else(Failed::reason, |()| Reason::Local));
+        admitted
     };
+    let reached = reached.await;
+    let conn = conn.or(reached.err().and_then(|failed| failed.conn));
+    let code = reached.map_or_else(|failed| failed.code, |()| ExitCode::Ok);
     last.set(None);
-    if let Some(round) = round {
-        step::round(&run.door, began, &target.to_string(), round, conn, code);
+    let answer = negative_if(expires_soon, code);
+    match round {
+        Some(round) => step::round(&run.door, began, &target.to_string(), round, conn, code),
+        None => step::probed(&run.door, began, &target.to_string(), conn, answer),
     }
-    code
+    answer
 }

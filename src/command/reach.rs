@@ -73,6 +73,8 @@ pub(super) async fn reach(
         first: connect.messages.first().filter(|_| is_fast).map(|first| first[..].into()),
         // Of many targets the table tells enough, and its order is that of the answers.
         is_explained: connect.targets.len() == 1,
+        target: Some(target.to_string()),
+        proxy: first.map(ToString::to_string),
     };
     let stream = if let (Some(_), Target::Inet(host, port)) = (first, target) {
         let destinations = match host {

@@ -63,7 +63,7 @@ async fn walk(
     open: &mut JoinSet<()>,
 ) -> Result<(), Failed> {
     step::raise_descriptors();
-    let tls = tls(service, run)?;
+    let tls = tls(service, run).await?;
     let listener = listening.await?;
     if service.fault == Some(Fault::NeverAccept) {
         return never_accept(&listener, run).await;
@@ -114,9 +114,11 @@ async fn walk(
 }
 
 /// Reads what TLS is spoken with, where it is; a bad file is known before anybody listens.
-fn tls(service: &Service, run: &Run) -> Result<Option<ServerTls>, Failed> {
-    let make = || ServerTls::new(&run.door, &service.tls, service.timeout, service.fault, service.tls_host);
-    service.tls.is_on().then(make).transpose()
+async fn tls(service: &Service, run: &Run) -> Result<Option<ServerTls>, Failed> {
+    if !service.tls.is_on() {
+        return Ok(None);
+    }
+    ServerTls::new(&run.door, &service.tls, service.timeout, service.fault, service.tls_host).await.map(Some)
 }
 
 /// Leaves every connection in the accept queue, until the run is told to stop.
@@ -140,7 +142,10 @@ async fn relay_one(
     admits: impl Fn(&Connection) -> bool,
     run: &Run,
 ) -> Result<ExitCode, Failed> {
-    let tls = tls(service, run)?;
+    let tls = tokio::select! {
+        tls = tls(service, run) => tls?,
+        _ = run.stop.reached() => return Ok(ExitCode::Ok),
+    };
     let secured = async {
         let mut stream = first(listening, admits).await?.open()?;
         if let Some(bound) = header {

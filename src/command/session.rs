@@ -79,8 +79,15 @@ pub(super) fn start(open: &mut JoinSet<()>, stream: Stream, header: Header, rule
 
 /// Returns the same session in a box: a task that begins with a header knows late which it will be.
 fn session(stream: Stream, rules: Arc<Rules>, door: &Arc<Door>) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+    match rules.tls.is_some() {
+        true => Box::pin(secured(stream, rules, Arc::clone(door))),
+        false => unsecured(stream, rules, door),
+    }
+}
+
+/// Returns the session after TLS, or without it, in a box too.
+fn unsecured(stream: Stream, rules: Arc<Rules>, door: &Arc<Door>) -> Pin<Box<dyn Future<Output = ()> + Send>> {
     match (&rules.answer, rules.fault) {
-        _ if rules.tls.is_some() => Box::pin(secured(stream, rules, Arc::clone(door))),
         (Answer::Source { .. }, _) => Box::pin(source::answer(stream, rules)),
         (Answer::Broker, _) => Box::pin(broker::answer(stream, rules, Arc::clone(door))),
         (_, Some(fault)) => Box::pin(fault::answer(stream, rules, fault)),
@@ -99,12 +106,7 @@ async fn secured(stream: Stream, rules: Arc<Rules>, door: Arc<Door>) {
             Ok(None) | Err(_) => return,
         },
     };
-    match (&rules.answer, rules.fault) {
-        (Answer::Source { .. }, _) => source::answer(stream, rules).await,
-        (Answer::Broker, _) => broker::answer(stream, rules, door).await,
-        (_, Some(fault)) => fault::answer(stream, rules, fault).await,
-        (_, None) => answer(stream, rules).await,
-    }
+    unsecured(stream, rules, &door).await;
 }
 
 /// What a recv came to, and what was made of it.

@@ -70,8 +70,8 @@ async fn trip(door: &Arc<Door>, loopback: IpAddr, bound: Duration) -> Result<Dur
     let words = SocketOptions::default();
     let listener = step::listener(door, &address, 1, &words).await?;
     let asked = Words { tls_self_signed: true, ..Words::default() };
-    let server = ServerTls::new(door, &asked, Some(bound), None, None)?;
-    let client = ClientTls::trusting(door, &server, NAME)?;
+    let server = ServerTls::new(door, &asked, Some(bound), None, None).await?;
+    let client = ClientTls::trusting(door, &server, NAME).await?;
     let near = step::connect(door, &[listener.local().clone()], &reach(UnixType::Stream, words, bound), &mut 0).await?;
     let far = accepted(&listener, bound).await?;
     // What is asked for is the name of the words.

@@ -30,7 +30,7 @@ pub use step::{
 };
 pub use tcp::{FastOpen, HeldBack, Mptcp, Queue, Tcp, TcpFigures};
 pub use tls::{Certificate, OwnCertificate, Tls};
-pub use told::{Check, CheckOutcome, Error, Round, Start, Warning};
+pub use told::{Check, CheckOutcome, Error, Probe, Round, Start, Warning};
 pub use total::{Distribution, Interim, LossRun, Named, OutageSpan, Outcome, Summary, Totals};
 pub use value::Payload;
 
@@ -201,6 +201,8 @@ events! {
     Hop['a] "hop",
     /// The largest packet that passes whole was found.
     PathMtu['a] "path-mtu",
+    /// A target of `--probe` has come to its end.
+    Probe['a] "probe",
     /// A round of `--count` ended.
     Round['a] "round",
     /// One thing that this machine permits or not.

@@ -154,6 +154,9 @@ pub struct Connect<'a> {
     /// Whom we connected to.
     #[schemars(with = "String")]
     pub peer: &'a Address,
+    /// What it is to, as typed; through a proxy too.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub target: Option<&'a str>,
     /// Our end of the connection; absent where it has no name.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "String")]

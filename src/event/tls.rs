@@ -12,6 +12,9 @@ use super::value::{duration, nanoseconds, some_seconds, time};
 pub struct Tls<'a> {
     /// The connection.
     pub conn: u64,
+    /// Client: what it is to, as typed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub target: Option<&'a str>,
     /// The version that was chosen: `TLSv1.3`, `TLSv1.2`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub version: Option<&'a str>,
@@ -33,12 +36,20 @@ pub struct Tls<'a> {
     /// The name that the client asked for (SNI, RFC 6066).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sni: Option<&'a str>,
-    /// Whether an earlier session was resumed; absent where the handshake did not come so far.
+    /// Whether an earlier session was resumed, which clients of others ask a server for, and we never do; absent
+    /// where the handshake did not come so far.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub resumed: Option<bool>,
     /// Whether the server sent an OCSP response along (RFC 6066, 8); it is not judged.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ocsp_staple: Option<bool>,
+    /// Client: whether the server has asked for our certificate; absent where the handshake did not come so
+    /// far.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client_certificate_requested: Option<bool>,
+    /// Whether it was shown one; only where it has asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client_certificate_shown: Option<bool>,
     /// The certificates that the peer sent, its own first.
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     pub certificates: &'a [Certificate],

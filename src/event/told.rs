@@ -41,6 +41,24 @@ pub struct Round<'a> {
     pub duration: Duration,
 }
 
+/// Fields of `probe`.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct Probe<'a> {
+    /// Whom it was about, as typed.
+    pub target: &'a str,
+    /// Its connection; absent where none stood.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub conn: Option<u64>,
+    /// How it came out, with all that was asked for: proxies, TLS.
+    pub outcome: Outcome,
+    /// What a run of this target alone would exit with.
+    pub exit_code: u8,
+    /// From the begin of its first step to the end of its last.
+    #[serde(rename = "duration_ns", serialize_with = "nanoseconds")]
+    #[schemars(schema_with = "duration")]
+    pub duration: Duration,
+}
+
 /// How a check came out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
@@ -120,6 +138,9 @@ pub struct Error<'a> {
     /// What was asked for, as known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub target: Option<&'a str>,
+    /// The proxy that was to lead there and could not be connected to, as typed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub proxy: Option<&'a str>,
     /// How long a look-up or a connect took until it failed.
     #[serde(rename = "duration_ns", serialize_with = "some_nanoseconds", skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "duration")]
@@ -147,6 +168,7 @@ impl<'a> Error<'a> {
             local: error.local.as_ref(),
             conn: error.conn,
             target: error.target.as_deref(),
+            proxy: error.proxy.as_deref(),
             duration: error.took,
             exit_code: error.exit_code(),
             explained: error.explained,
@@ -161,4 +183,22 @@ pub struct Warning<'a> {
     pub name: &'a str,
     /// The warning in words.
     pub message: &'a str,
+    /// The connection that it is about, as known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub conn: Option<u64>,
+    /// Who is at the other end of that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
+    pub peer: Option<&'a Address>,
+    /// What was asked for, as known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub target: Option<&'a str>,
+}
+
+impl<'a> Warning<'a> {
+    /// Makes a warning about nobody in particular.
+    #[must_use]
+    pub fn of(name: &'a str, message: &'a str) -> Self {
+        Self { name, message, conn: None, peer: None, target: None }
+    }
 }

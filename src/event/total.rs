@@ -171,12 +171,15 @@ pub struct Totals {
     /// probes went later, and none as a burst.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub slots_missed: Option<u64>,
-    /// `raw-ping`: targets that were probed.
+    /// `raw-ping`: targets that were probed; of `connect --probe` those whose probe has ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub targets: Option<u64>,
     /// `raw-ping`: targets that have answered at least once.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub targets_answered: Option<u64>,
+    /// `connect --probe`: targets that are open, with all that was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub targets_open: Option<u64>,
     /// `raw-ping --path-mtu`: the largest packet that passes whole, in bytes, its IP header among them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub path_mtu: Option<u64>,

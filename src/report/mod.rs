@@ -93,14 +93,7 @@ pub enum Results {
     Lines,
     /// A line a connect: open, refused, silent. Where there are many targets it is all that is said
     /// of those that failed.
-    Probe {
-        /// There is more than one target.
-        many: bool,
-        /// What failed is tried again: it has its line at the end, of the last try.
-        again: bool,
-        /// The targets are reached through proxies.
-        proxied: bool,
-    },
+    Probe(Probing),
     /// A line an answer, or what else became of a probe; hops; statistics.
     Probes {
         /// There is more than one target, and each has a line at the end.
@@ -110,6 +103,19 @@ pub enum Results {
     },
     /// Nothing.
     None,
+}
+
+/// How targets are probed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Probing {
+    /// There is more than one target.
+    pub many: bool,
+    /// What failed is tried again: it has its line at the end, of the last try.
+    pub again: bool,
+    /// The targets are reached through proxies.
+    pub proxied: bool,
+    /// TLS is spoken with them.
+    pub secured: bool,
 }
 
 /// What a stream is.

@@ -73,6 +73,12 @@ pub(crate) fn moment(time: SystemTime, now: SystemTime) -> String {
     }
 }
 
+/// Returns the day of a time in UTC: `2026-11-25`.
+pub(crate) fn day(time: SystemTime) -> String {
+    // Of the first moment of 1970 no time is today's, so that the day is there.
+    moment(time, UNIX_EPOCH + Duration::from_secs(LAST_SECOND)).split(' ').next().unwrap_or_default().to_owned()
+}
+
 /// Returns a number of bytes, in powers of 1000 above 999: `1 byte`, `18 bytes`, `8.4 MB`.
 #[must_use]
 pub fn byte_count(bytes: u64) -> String {

@@ -67,7 +67,7 @@ fn shown(settings: Settings) -> [String; 3] {
         Recv::on(1, 1, b"x").into(),
         Send::on(1, 1, b"x").into(),
         Eof { conn: 1 }.into(),
-        Warning { name: "x", message: "y" }.into(),
+        Warning::of("x", "y").into(),
     ];
     let stamp = Stamp { time: UNIX_EPOCH, elapsed: Duration::ZERO };
     for event in &told {

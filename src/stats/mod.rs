@@ -97,6 +97,8 @@ pub struct Stats {
     tls: Distribution,
     first_byte: Distribution,
     rounds: Rounds,
+    /// Targets of a probe that have come to their end, and how many of them are open.
+    probed: Option<(u64, u64)>,
     /// A client's connections that no byte came on yet, and since when they stand.
     silent: HashMap<u64, Duration>,
 }
@@ -146,6 +148,7 @@ impl Stats {
             tls: Distribution::default(),
             first_byte: Distribution::default(),
             rounds: Rounds::default(),
+            probed: None,
             silent: HashMap::new(),
         }
     }
@@ -154,6 +157,13 @@ impl Stats {
     #[must_use]
     pub fn asking(mut self, rate: Option<f64>) -> Self {
         self.rate_asked = rate;
+        self
+    }
+
+    /// Takes note that the connections are those of a probe, where they are.
+    #[must_use]
+    pub fn probing(mut self, is_probe: bool) -> Self {
+        self.probed = is_probe.then_some((0, 0));
         self
     }
 
@@ -214,6 +224,12 @@ impl Stats {
                 // A reset that no call has met is one too.
                 self.resets += u64::from(close.reason == Reason::Reset || close.reset_by == Some(Side::Peer));
                 self.denied += u64::from(close.reason == Reason::Denied);
+            }
+            Event::Probe(probe) => {
+                if let Some((ended, open)) = &mut self.probed {
+                    *ended += 1;
+                    *open += u64::from(probe.outcome != Outcome::Error);
+                }
             }
             Event::Round(round) => {
                 self.connect.lost(u64::from(round.conn.is_none()));
@@ -353,6 +369,8 @@ impl Stats {
             resolve: self.resolve.figures(),
             connect: self.connect.figures(),
             first_byte: self.first_byte.figures(),
+            targets: self.probed.map(|(ended, _)| ended),
+            targets_open: self.probed.map(|(_, open)| open),
             ..self.streams(totals)
         }
     }
@@ -414,6 +432,7 @@ fn took(event: &Event<'_>) -> Option<Duration> {
         Event::Start(_)
         | Event::Queue(_)
         | Event::Round(_)
+        | Event::Probe(_)
         | Event::Tcp(_)
         | Event::Session(_)
         | Event::KernelDrops(_)

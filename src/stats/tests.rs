@@ -43,6 +43,7 @@ fn send(conn: u64, data: &[u8]) -> Event<'_> {
 fn connect(conn: u64, peer: &Address, micros: u64) -> Event<'_> {
     let duration = Duration::from_micros(micros);
     Event::Connect(event::Connect {
+        target: None,
         conn,
         peer,
         local: Some(peer),
@@ -85,7 +86,7 @@ fn a_server_counts_what_came_and_went() {
     stats.record(stamp(46), &close(2, Reason::Timeout));
     stats.record(stamp(47), &close(3, Reason::Reset));
     stats.record(stamp(50), &close(4, Reason::Denied));
-    stats.record(stamp(99), &event::Warning { name: "x", message: "y" }.into());
+    stats.record(stamp(99), &event::Warning::of("x", "y").into());
 
     let expected = Totals {
         connections: Some(4),

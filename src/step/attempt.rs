@@ -49,6 +49,10 @@ pub struct Reach {
     pub first: Option<Arc<[u8]>>,
     /// Whether the cause of a failure is looked for.
     pub is_explained: bool,
+    /// What it is all for, as typed, where that is known.
+    pub target: Option<String>,
+    /// The proxy that is connected to, as typed, where one leads to the target.
+    pub proxy: Option<String>,
 }
 
 impl Reach {
@@ -96,7 +100,7 @@ pub(super) enum Lost {
     /// On a step before connect, reported.
     Reported(Failed),
     /// On connect, to be reported.
-    Error(Error),
+    Error(Box<Error>),
 }
 
 impl From<Failed> for Lost {
@@ -200,9 +204,9 @@ impl Attempt {
 
     /// Makes an error of what connect(2) gave; an ICMP error that made it so is reported.
     fn failed(&self, error: &std::io::Error, made: &Socket, began: Instant) -> Lost {
-        let error = Error::of_io(Step::Connect, error, &self.peer.to_string());
+        let error = self.about(Error::of_io(Step::Connect, error, &self.subject()));
         let error = from_here(error.with_peer(self.peer.clone()).with_took(began.elapsed()), made);
-        let Some(icmp) = socket::icmp::icmp_error(made) else { return Lost::Error(error) };
+        let Some(icmp) = socket::icmp::icmp_error(made) else { return Lost::Error(Box::new(error)) };
         let name = icmp_name(&icmp);
         let (from, kind, code, mtu) = (icmp.from, icmp.kind, icmp.code, icmp.mtu);
         self.door.emit(event::IcmpError {
@@ -226,7 +230,21 @@ impl Attempt {
             ExitCode::Permission => error.with_exit_code(ExitCode::Unreachable),
             _ => error,
         };
-        Lost::Error(error.with_hint(hint))
+        Lost::Error(Box::new(error.with_hint(hint)))
+    }
+
+    /// Returns who was tried; of a proxy what for, too.
+    fn subject(&self) -> String {
+        match (&self.reach.proxy, &self.reach.target) {
+            (Some(proxy), Some(target)) => format!("{} (proxy {proxy}, for {target})", self.peer),
+            _ => self.peer.to_string(),
+        }
+    }
+
+    /// Adds what it was all for.
+    fn about(&self, mut error: Error) -> Error {
+        (error.target, error.proxy) = (self.reach.target.clone(), self.reach.proxy.clone());
+        error
     }
 
     /// Reports that nothing came, and how often it was asked for.
@@ -238,9 +256,9 @@ impl Attempt {
             Ok(again) => format!(", {again} SYNs sent again"),
             Err(_) => String::new(),
         };
-        let message = format!("connect {}: no answer within {:.3} s{again}", self.peer, after.as_secs_f64());
-        let error = Error::of_kind(Step::Connect, ExitCode::NoAnswer, message);
-        Lost::Error(from_here(error.with_peer(self.peer.clone()).with_took(after), made))
+        let message = format!("connect {}: no answer within {:.3} s{again}", self.subject(), after.as_secs_f64());
+        let error = self.about(Error::of_kind(Step::Connect, ExitCode::NoAnswer, message));
+        Lost::Error(Box::new(from_here(error.with_peer(self.peer.clone()).with_took(after), made)))
     }
 }
 
@@ -266,6 +284,7 @@ impl Won {
         let local = socket::local(self.socket.get_ref());
         door.emit(event::Connect {
             conn,
+            target: self.reach.target.as_deref(),
             peer: &self.peer,
             local: (local != Address::UnixUnnamed).then_some(&local),
             attempt: self.attempt,

@@ -168,8 +168,9 @@ pub(super) fn report(door: &Door, kind: SocketKind, closing: &Closing, audit: Au
     {
         let is_ours = kind.has_connections() && audit.reset_by == Some(Side::Local);
         let seen = if is_ours { ": the peer sees a reset" } else { "" };
-        let message = format!("connection {conn} was closed with {unread} bytes unread{seen}");
-        door.warn("unread-at-close", &message);
+        let bytes = if unread == 1 { "byte" } else { "bytes" };
+        let message = format!("connection {conn} was closed with {unread} {bytes} unread{seen}");
+        door.emit(event::Warning { conn: Some(conn), ..event::Warning::of("unread-at-close", &message) });
     }
     door.emit(Event::Close(event::Close {
         conn,

@@ -188,6 +188,7 @@ impl Datagram {
         let (conn, opened) = (door.next_conn(), now());
         door.emit(event::Connect {
             conn,
+            target: None,
             peer: &peer,
             local: Some(&local),
             attempt: 1,

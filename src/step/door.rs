@@ -305,12 +305,12 @@ mod tests {
         assert!(door.wants(Kind::Warning) && !door.wants(Kind::Recv));
         std::thread::scope(|scope| {
             for _ in 0..4 {
-                scope.spawn(|| (0..100).for_each(|_| door.emit(Warning { name: "x", message: "y" })));
+                scope.spawn(|| (0..100).for_each(|_| door.emit(Warning::of("x", "y"))));
             }
         });
         door.interim();
         assert_eq!(door.finish(ExitCode::No), ExitCode::No);
-        door.emit(Warning { name: "x", message: "y" });
+        door.emit(Warning::of("x", "y"));
         door.interim();
         drop(door);
         let all: Vec<_> = told.iter().collect();

@@ -81,7 +81,7 @@ impl Door {
 
     /// Emits a warning.
     pub fn warn(&self, name: &str, message: &str) {
-        self.emit(event::Warning { name, message });
+        self.emit(event::Warning::of(name, message));
     }
 }
 

@@ -77,7 +77,7 @@ pub use proxy_protocol::{announce, read_header};
 pub use race::{connect, further};
 pub use resolve::{resolve, resolve_host};
 pub use roots::SystemRoots;
-pub use round::{Grid, round};
+pub use round::{Grid, probed, round};
 pub use runtime::{aside, run};
 pub use schedule::Schedule;
 pub use series::report_every;

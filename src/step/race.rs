@@ -75,14 +75,14 @@ pub async fn connect(
                     Err(gone) => {
                         race.forget(gone.id());
                         let message = "connect: an attempt ended without a result".to_owned();
-                        Lost::Error(Error::of_kind(Step::Connect, ExitCode::Local, message))
+                        Lost::Error(Box::new(Error::of_kind(Step::Connect, ExitCode::Local, message)))
                     }
                 };
                 let is_last = race.pending.is_empty() && queue.is_empty();
                 furthest = Some(further(furthest, match lost {
                     Lost::Reported(failed) => failed,
                     // To find out why takes its time, which no other attempt is to wait for.
-                    Lost::Error(error) if is_last && reach.is_explained => door.fail_explained(error).await,
+                    Lost::Error(error) if is_last && reach.is_explained => door.fail_explained(*error).await,
                     Lost::Error(error) => door.fail(&error),
                 }));
             }

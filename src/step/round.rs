@@ -45,6 +45,12 @@ fn nanoseconds(nanos: u128) -> Duration {
     Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
 }
 
+/// Reports what the probe of a target has come to.
+pub fn probed(door: &Door, began: Instant, target: &str, conn: Option<u64>, code: ExitCode) {
+    let (outcome, exit_code) = (Outcome::of(code), code.number());
+    door.emit(event::Probe { target, conn, outcome, exit_code, duration: since(began) });
+}
+
 /// Reports that a round of a target has ended.
 pub fn round(door: &Door, began: Instant, target: &str, round: u64, conn: Option<u64>, code: ExitCode) {
     let (outcome, exit_code) = (Outcome::of(code), code.number());

@@ -9,8 +9,8 @@ use std::net::IpAddr;
 use serde::Deserialize;
 
 pub(crate) use super::probes::{
-    Corrupted, Duplicate, Foreign, Hop, KernelDrops, Label, Late, LossRun, Lost, Named, NotSent, PathMtu, Reply,
-    Session,
+    Corrupted, Duplicate, Foreign, Hop, KernelDrops, Label, Late, LossRun, Lost, Named, NotSent, PathMtu, Probe, Reply,
+    Round, Session,
 };
 pub(crate) use super::proxies::{Proxy, ProxyProtocol};
 pub(crate) use super::tls::{OwnCertificate, Tls};
@@ -100,6 +100,7 @@ events! {
     "session" Session,
     "kernel-drops" KernelDrops,
     "icmp-error" IcmpError,
+    "probe" Probe,
     "round" Round,
     "check" Check,
     "error" Error,
@@ -263,6 +264,7 @@ pub(crate) struct Connect {
     pub(crate) syn_retransmits: Option<u32>,
     pub(crate) fast_open: Option<FastOpen>,
     pub(crate) mptcp: Option<Mptcp>,
+    pub(crate) target: Option<String>,
 }
 
 /// What became of data that was to go with the SYN.
@@ -518,17 +520,6 @@ pub(crate) struct IcmpError {
     pub(crate) interface: Option<String>,
 }
 
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Round {
-    pub(crate) target: String,
-    pub(crate) round: u64,
-    pub(crate) conn: Option<u64>,
-    pub(crate) outcome: Outcome,
-    pub(crate) exit_code: i32,
-    pub(crate) duration_ns: u64,
-}
-
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum CheckOutcome {
@@ -562,6 +553,7 @@ pub(crate) struct Error {
     pub(crate) local: Option<String>,
     pub(crate) conn: Option<u64>,
     pub(crate) target: Option<String>,
+    pub(crate) proxy: Option<String>,
     pub(crate) duration_ns: Option<u64>,
 }
 
@@ -570,6 +562,9 @@ pub(crate) struct Error {
 pub(crate) struct Warning {
     pub(crate) name: String,
     pub(crate) message: String,
+    pub(crate) conn: Option<u64>,
+    pub(crate) peer: Option<String>,
+    pub(crate) target: Option<String>,
 }
 
 /// How a run came out.
@@ -637,6 +632,7 @@ macro_rules! with_totals {
             pub(crate) slots_missed: Option<u64>,
             pub(crate) targets: Option<u64>,
             pub(crate) targets_answered: Option<u64>,
+            pub(crate) targets_open: Option<u64>,
             pub(crate) path_mtu: Option<u64>,
             pub(crate) lost: Option<u64>,
             pub(crate) lost_out: Option<u64>,

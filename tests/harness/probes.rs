@@ -3,6 +3,8 @@
 
 use serde::Deserialize;
 
+use super::events::Outcome;
+
 /// Whose clock a round-trip time is of.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
@@ -134,4 +136,25 @@ pub(crate) struct KernelDrops {
 pub(crate) struct Named {
     pub(crate) name: String,
     pub(crate) count: u64,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Probe {
+    pub(crate) target: String,
+    pub(crate) conn: Option<u64>,
+    pub(crate) outcome: Outcome,
+    pub(crate) exit_code: i32,
+    pub(crate) duration_ns: u64,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Round {
+    pub(crate) target: String,
+    pub(crate) round: u64,
+    pub(crate) conn: Option<u64>,
+    pub(crate) outcome: Outcome,
+    pub(crate) exit_code: i32,
+    pub(crate) duration_ns: u64,
 }

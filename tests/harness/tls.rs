@@ -27,6 +27,9 @@ pub(crate) struct Tls {
     pub(crate) sni: Option<String>,
     pub(crate) resumed: Option<bool>,
     pub(crate) ocsp_staple: Option<bool>,
+    pub(crate) client_certificate_requested: Option<bool>,
+    pub(crate) client_certificate_shown: Option<bool>,
+    pub(crate) target: Option<String>,
     #[serde(default)]
     pub(crate) certificates: Vec<Certificate>,
     pub(crate) verified: Option<bool>,
@@ -163,12 +166,12 @@ fn params(names: &[&str], (from, until): Days) -> CertificateParams {
 /// that TLS carried.
 const SERVER: &str = r"
 import ssl
-cert, key, ca, newest, alpn = sys.argv[1:6]
+cert, key, ca, newest, alpn, wish = sys.argv[1:7]
 context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
 context.load_cert_chain(cert, key)
 if ca != '-':
     context.load_verify_locations(ca)
-    context.verify_mode = ssl.CERT_REQUIRED
+    context.verify_mode = getattr(ssl, wish)
 if newest != '-':
     context.maximum_version = getattr(ssl.TLSVersion, newest)
     context.minimum_version = getattr(ssl.TLSVersion, newest)
@@ -197,13 +200,16 @@ pub(crate) struct Terms<'a> {
     /// `TLSv1_2` or `TLSv1_3`, and no other.
     pub(crate) only: Option<&'a str>,
     pub(crate) alpn: Option<&'a str>,
+    /// Whether who has no certificate is let in too.
+    pub(crate) is_optional: bool,
 }
 
 /// Starts a server in Python that echoes over TLS.
 pub(crate) fn python_server(pair: &Pair, terms: &Terms<'_>) -> Peer {
     let [cert, key] = [&pair.cert, &pair.key].map(|path| path.to_str().unwrap());
     let ca = terms.client_ca.map_or("-", |path| path.to_str().unwrap());
-    Peer::python_server(SERVER, &[cert, key, ca, terms.only.unwrap_or("-"), terms.alpn.unwrap_or("-")])
+    let wish = if terms.is_optional { "CERT_OPTIONAL" } else { "CERT_REQUIRED" };
+    Peer::python_server(SERVER, &[cert, key, ca, terms.only.unwrap_or("-"), terms.alpn.unwrap_or("-"), wish])
 }
 
 /// Asks openssl about a certificate.

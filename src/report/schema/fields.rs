@@ -26,7 +26,7 @@ pub struct Field {
     pub required: bool,
     /// What it means.
     pub description: String,
-    /// The fields of an object.
+    /// The fields of an object, or of each object of a list.
     pub fields: Vec<Self>,
 }
 
@@ -59,7 +59,7 @@ fn fields_of(object: &Value) -> Vec<Field> {
             kind: kind(schema),
             required: required.iter().any(|field| field == name),
             description: words(&schema["description"]),
-            fields: fields_of(schema),
+            fields: fields_of(if schema["type"] == "array" { &schema["items"] } else { schema }),
         })
         .collect();
     // In the order in which `required` has them, which is that of the source.

@@ -58,6 +58,7 @@ fn with_examples(mut check: impl FnMut(&Event<'_>)) {
         slots_missed: Some(0),
         targets: Some(1),
         targets_answered: Some(1),
+        targets_open: Some(1),
         path_mtu: Some(1500),
         lost: Some(0),
         lost_out: Some(0),
@@ -157,6 +158,7 @@ fn with_examples(mut check: impl FnMut(&Event<'_>)) {
         local: Some(&peer),
         conn: Some(1),
         target: Some("x"),
+        proxy: Some("y:1080"),
         duration: Some(duration),
         exit_code: ExitCode::Permission,
         explained: Duration::ZERO,
@@ -232,6 +234,9 @@ fn with_examples(mut check: impl FnMut(&Event<'_>)) {
         sni: Some("x"),
         resumed: Some(false),
         ocsp_staple: Some(false),
+        client_certificate_requested: Some(true),
+        client_certificate_shown: Some(false),
+        target: Some("x:443"),
         certificates: &certificates,
         verified: Some(false),
         problems: &["expired"],
@@ -311,7 +316,7 @@ fn with_examples(mut check: impl FnMut(&Event<'_>)) {
         exit_code: 0,
         duration,
     };
-    let examples: [Event<'_>; 85] = [
+    let examples: [Event<'_>; 87] = [
         event::Start { schema: 1, version: "0.1.0", command: "serve" }.into(),
         event::Resolve { name: "localhost", addresses: &addresses, duration }.into(),
         event::Resolve { name: "localhost", addresses: &[], duration }.into(),
@@ -352,6 +357,7 @@ fn with_examples(mut check: impl FnMut(&Event<'_>)) {
         }
         .into(),
         event::Connect {
+            target: Some("x:443"),
             conn: 1,
             peer: &peer,
             local: Some(&peer),
@@ -363,6 +369,7 @@ fn with_examples(mut check: impl FnMut(&Event<'_>)) {
         }
         .into(),
         event::Connect {
+            target: None,
             conn: 1,
             peer: &peer,
             local: None,
@@ -434,6 +441,7 @@ fn with_examples(mut check: impl FnMut(&Event<'_>)) {
         .into(),
         event::Tcp { figures: old_tcp, bytes_unacknowledged: None, bytes_not_sent: None, ..progress.clone() }.into(),
         progress.into(),
+        event::Probe { target: "x:80", conn: Some(1), outcome: event::Outcome::Ok, exit_code: 0, duration }.into(),
         event::Round { conn: None, outcome: event::Outcome::Error, exit_code: 7, ..round.clone() }.into(),
         round.into(),
         event::Check { name: "x", outcome: check_failed, value: Some("1"), hint: Some("y"), duration: Some(duration) }
@@ -492,7 +500,9 @@ fn with_examples(mut check: impl FnMut(&Event<'_>)) {
         icmp.into(),
         error.into(),
         empty_error.into(),
-        event::Warning { name: "x", message: "y" }.into(),
+        event::Warning::of("x", "y").into(),
+        event::Warning { conn: Some(1), peer: Some(&peer), target: Some("x:443"), ..event::Warning::of("x", "y") }
+            .into(),
         event::Interim { duration, totals: &totals }.into(),
         event::Interim { duration, totals: &bare }.into(),
         event::Summary { outcome: event::Outcome::Negative, exit_code: 1, duration, totals: &totals }.into(),
@@ -609,6 +619,7 @@ fn fields_are_told_in_words() {
     assert_eq!(field("setsockopt", "requested").kind, "integer or string");
     assert_eq!(field("summary", "outcome").kind, r#""ok" or "negative" or "error""#);
     assert_eq!(field("summary", "outage_spans").kind, "list of object");
+    assert!(field("tls", "certificates").fields.iter().any(|field| field.name == "days_left"));
     assert_eq!(field("close", "tcp").fields.first().unwrap().name, "rtt_ns");
     assert!(field("recv", "bytes").required && !field("recv", "data").required);
     assert!(!field("error", "peer").required);

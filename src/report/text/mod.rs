@@ -7,18 +7,16 @@ mod hops;
 mod peer;
 mod probes;
 mod steps;
+mod table;
 mod tls;
 mod totals;
-mod tries;
 
 use std::fmt::{self, Write};
 use std::io;
 
 use anstyle::{AnsiColor, Style};
 
-use super::{Detail, Output, Results, Screen, Settings, Steps};
-use crate::address::Address;
-use crate::error::Step;
+use super::{Detail, Output, Probing, Results, Screen, Settings, Steps};
 use crate::event::{CheckOutcome, Error, Event, Kind, Outcome, Stamp};
 use crate::stats::Tally;
 
@@ -28,7 +26,7 @@ use escape::Line;
 use hex::{HexDump, append_rows};
 use hops::Hops;
 use peer::PeerBytes;
-use tries::Tries;
+use table::Table;
 
 const DIM: Style = Style::new().dimmed();
 const RED: Style = AnsiColor::Red.on_default().bold();
@@ -44,8 +42,8 @@ pub struct Text {
     stderr: Option<Output>,
     peer: PeerBytes,
     dump: HexDump,
-    /// Of a probe that tries again.
-    tries: Tries,
+    /// Of a probe.
+    table: Table,
     /// What held a client's transfer back, for the end of its summary.
     verdict: Option<String>,
     /// Whether an ICMP error was told: of a bulk all are as the first.
@@ -78,7 +76,7 @@ impl Text {
             stderr,
             peer,
             dump: HexDump::default(),
-            tries: Tries::default(),
+            table: Table::default(),
             verdict: None,
             has_told_icmp: false,
             hops: Hops::default(),
@@ -91,7 +89,7 @@ impl Text {
     pub fn wants(&self, kind: Kind) -> bool {
         let is_result = match self.settings.results {
             Results::Peer => kind == Kind::Recv,
-            Results::Probe { .. } => matches!(kind, Kind::Connect | Kind::Proxy),
+            Results::Probe(_) => matches!(kind, Kind::Connect | Kind::Proxy | Kind::Tls | Kind::Close),
             Results::Lines | Results::Probes { .. } | Results::None => false,
         };
         let is_drawn =
@@ -115,11 +113,13 @@ impl Text {
         if self.draw(stamp, event) || self.hop(event) {
             return;
         }
-        if let Results::Probe { many, again, proxied } = self.settings.results {
-            let probed = probed(event, proxied);
-            let is_told = probed.is_some();
-            self.probe(event, probed, again);
-            if many && kind == Kind::Error && is_told {
+        if let Results::Probe(probing) = self.settings.results {
+            let mut lines = Vec::new();
+            let is_told = self.table.hear(&mut lines, self.settings.stdout, probing, event);
+            if !lines.is_empty() {
+                self.stdout.push(|buffer| buffer.append(&mut lines));
+            }
+            if probing.many && kind == Kind::Error && is_told {
                 return;
             }
         }
@@ -127,8 +127,8 @@ impl Text {
         {
             self.verdict = close.tcp.as_ref().and_then(steps::verdict);
         }
-        if self.tells(kind) && !self.is_idle(event) && !self.is_again(kind) {
-            let told = Told { stamp, event, offset, settings: &self.settings, tries: &self.tries };
+        if (self.tells(kind) || is_verdict(event)) && !self.is_idle(event) && !self.is_again(kind) {
+            let told = Told { stamp, event, offset, settings: &self.settings, table: &self.table };
             let verdict = self.verdict.as_deref().filter(|_| kind == Kind::Summary);
             self.stderr().push(|buffer| {
                 told.append(buffer);
@@ -138,7 +138,7 @@ impl Text {
                 }
             });
         } else if self.is_line(kind) && !self.is_dull(event) {
-            let told = Told { stamp, event, offset, settings: &self.settings, tries: &self.tries };
+            let told = Told { stamp, event, offset, settings: &self.settings, table: &self.table };
             self.stdout.push(|buffer| told.append_result(buffer));
         }
         if let (Event::Recv(recv), Results::Peer) = (event, self.settings.results)
@@ -162,7 +162,7 @@ impl Text {
             return false;
         }
         if is_live && matches!(kind, Kind::Error | Kind::Warning | Kind::Interim) {
-            let told = Told { stamp, event, offset: 0, settings: &self.settings, tries: &self.tries };
+            let told = Told { stamp, event, offset: 0, settings: &self.settings, table: &self.table };
             told.append(&mut charts.held);
         }
         is_live
@@ -188,27 +188,6 @@ impl Text {
     pub fn tick(&mut self, stamp: Stamp, canvas: Canvas) {
         if let Some(screen) = self.charts.as_mut().and_then(|charts| charts.screen(stamp, canvas)) {
             self.stdout.push(|buffer| buffer.extend_from_slice(screen.as_bytes()));
-        }
-    }
-
-    /// Shows how a probe comes out: at once, or, where it may be tried again, what failed at the end.
-    fn probe(&mut self, event: &Event<'_>, probed: Option<Probed<'_>>, again: bool) {
-        let (screen, is_failed) = (self.settings.stdout, event.kind() == Kind::Error);
-        let line = |buffer: &mut Vec<u8>, peer: &Probed<'_>| totals::append_probe(buffer, screen, peer, event);
-        if again {
-            match &probed {
-                Some(peer) if is_failed => {
-                    let mut failed = Vec::new();
-                    line(&mut failed, peer);
-                    return self.tries.note(peer.to_string(), Some(failed));
-                }
-                Some(peer) => self.tries.note(peer.to_string(), None),
-                None if event.kind() == Kind::Summary => self.stdout.push(|buffer| self.tries.append(buffer)),
-                None => self.tries.hear(event),
-            }
-        }
-        if let Some(peer) = &probed {
-            self.stdout.push(|buffer| line(buffer, peer));
         }
     }
 
@@ -249,7 +228,7 @@ impl Text {
             // What comes of a test packet is told, and not its bytes.
             Kind::Send | Kind::Recv if tally.measures() => steps == Steps::Verbose,
             Kind::Error => true,
-            Kind::Start => false,
+            Kind::Start | Kind::Probe => false,
             Kind::Setsockopt => steps == Steps::Verbose,
             Kind::Send | Kind::Recv => hex_dump || (are_shown && !in_relay) || steps == Steps::Verbose,
             // Someone asked for it just now.
@@ -267,7 +246,9 @@ impl Text {
             // An answer is a result; of very many the statistics are.
             Results::Lines if kind == Kind::Reply => steps == Steps::Verbose || (steps == Steps::Shown && !in_bulk),
             Results::Lines => matches!(kind, Kind::Check | Kind::TargetSummary | Kind::Summary),
-            Results::Probe { many, .. } => (many || self.settings.tally == Tally::Rounds) && kind == Kind::Summary,
+            Results::Probe(Probing { many, .. }) => {
+                (many || self.settings.tally == Tally::Rounds) && kind == Kind::Summary
+            }
             Results::Probes { many, sweep } => {
                 let tells = steps == Steps::Verbose || (steps == Steps::Shown && !in_bulk);
                 match kind {
@@ -340,34 +321,9 @@ impl Text {
     }
 }
 
-/// Whom a probe has reached, or has failed to.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Probed<'a> {
-    /// The one that was connected to.
-    Peer(&'a Address),
-    /// The one that a proxy was asked for.
-    Target(&'a str),
-}
-
-impl fmt::Display for Probed<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Peer(peer) => peer.fmt(f),
-            Self::Target(target) => f.write_str(target),
-        }
-    }
-}
-
-/// Returns whom a probe has reached, or has failed to; through proxies that is whom the last was asked
-/// for.
-fn probed<'a>(event: &Event<'a>, proxied: bool) -> Option<Probed<'a>> {
-    match event {
-        Event::Connect(connect) if !proxied => Some(Probed::Peer(connect.peer)),
-        Event::Proxy(proxy) if proxy.is_last => Some(Probed::Target(proxy.target)),
-        Event::Error(error) if error.step == Step::Connect => error.peer.map(Probed::Peer),
-        Event::Error(error) if error.step == Step::Proxy => error.target.map(Probed::Target),
-        _ => None,
-    }
+/// Returns whether a warning says why the answer of a run is no: that is a result, and told with `-q` too.
+fn is_verdict(event: &Event<'_>) -> bool {
+    matches!(event, Event::Warning(warning) if matches!(warning.name, "min-days-unmet" | "expect-unmet"))
 }
 
 /// One event on its way to a stream.
@@ -377,7 +333,7 @@ struct Told<'a> {
     /// Where its data lies in the stream of its direction, for the hex dump.
     offset: u64,
     settings: &'a Settings,
-    tries: &'a Tries,
+    table: &'a Table,
 }
 
 impl Told<'_> {
@@ -408,7 +364,7 @@ impl Told<'_> {
     /// Appends the line itself.
     fn append_line(&self, buffer: &mut Vec<u8>, screen: Screen) {
         let Settings { tally, steps, hex_dump, results, .. } = *self.settings;
-        let is_table = matches!(results, Results::Probe { many: true, .. });
+        let is_table = matches!(results, Results::Probe(Probing { many: true, .. }));
         match self.event {
             Event::Error(error) => append_error(buffer, screen, error),
             Event::Warning(warning) => {
@@ -426,11 +382,7 @@ impl Told<'_> {
                 totals::append_outages(buffer, self.stamp.time, is_table, interim.totals);
             }
             Event::Summary(summary) if is_table && tally == Tally::Client => {
-                let failures = match results {
-                    Results::Probe { again: true, .. } => self.tries.failures(),
-                    _ => summary.totals.errors.unwrap_or(0),
-                };
-                totals::append_probed(buffer, summary, failures);
+                totals::append_probed(buffer, summary, self.table.totals());
             }
             Event::Summary(summary) => {
                 totals::append_summary(buffer, screen, tally, self.stamp.elapsed, summary);

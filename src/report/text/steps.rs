@@ -23,7 +23,7 @@ pub(crate) fn append(buffer: &mut Vec<u8>, event: &Event<'_>, is_verbose: bool, 
         Event::Connect(connect) => append_connect(buffer, connect),
         Event::Proxy(proxy) => append_proxy(buffer, proxy),
         Event::ProxyProtocol(header) => append_proxy_protocol(buffer, header),
-        Event::OwnCertificate(own) => tls::append_own(buffer, own),
+        Event::OwnCertificate(own) => tls::append_own(buffer, own, is_verbose),
         Event::Tls(handshake) => tls::append(buffer, handshake, is_verbose),
         Event::Send(send) => append_send(buffer, send, has_preview),
         Event::Recv(recv) => append_recv(buffer, recv, has_preview),
@@ -62,7 +62,9 @@ pub(crate) fn append(buffer: &mut Vec<u8>, event: &Event<'_>, is_verbose: bool, 
         Event::Close(close) => append_close(buffer, close, is_verbose),
         Event::Round(round) => append_round(buffer, round, is_verbose),
         Event::Tcp(tcp) => append_progress(buffer, tcp),
-        Event::Start(_)
+        // The table has it, or the steps themselves.
+        Event::Probe(_)
+        | Event::Start(_)
         | Event::Check(_)
         | Event::Error(_)
         | Event::Warning(_)

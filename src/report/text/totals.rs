@@ -2,9 +2,8 @@
 
 use std::time::{Duration, SystemTime};
 
-use super::{Probed, Tone, paint, probes, say};
-use crate::error::{ExitCode, Step};
-use crate::event::{Check, CheckOutcome, Distribution, Event, Interim, Outcome, Summary, Totals};
+use super::{Tone, paint, probes, say};
+use crate::event::{Check, CheckOutcome, Distribution, Interim, Outcome, Summary, Totals};
 use crate::report::Screen;
 use crate::report::people::{byte_count, count, duration, moment};
 use crate::stats::Tally;
@@ -30,36 +29,6 @@ pub(crate) fn append_check(buffer: &mut Vec<u8>, screen: Screen, check: &Check<'
         paint(buffer, screen, Tone::Dim, format_args!("hint:"));
         say(buffer, format_args!(" {hint}"));
     }
-}
-
-/// Appends how a probe of one address came out.
-pub(crate) fn append_probe(buffer: &mut Vec<u8>, screen: Screen, peer: &Probed<'_>, event: &Event<'_>) {
-    let (tone, word) = match event {
-        Event::Error(error) if error.step == Step::Proxy => match error.exit_code {
-            ExitCode::Refused => (Tone::Warning, "refused"),
-            ExitCode::Unreachable => (Tone::Error, "unreachable"),
-            ExitCode::NoAnswer => (Tone::Error, "silent"),
-            _ => (Tone::Error, "failed"),
-        },
-        Event::Error(error) => match error.errno {
-            Some("ECONNREFUSED") => (Tone::Warning, "refused"),
-            Some("ENETUNREACH" | "EHOSTUNREACH" | "ENETDOWN" | "EHOSTDOWN") => (Tone::Error, "unreachable"),
-            Some("ECONNRESET") => (Tone::Error, "reset"),
-            Some("ENOENT") => (Tone::Warning, "missing"),
-            None | Some("ETIMEDOUT") => (Tone::Error, "silent"),
-            Some(_) => (Tone::Error, "failed"),
-        },
-        _ => (Tone::Good, "open"),
-    };
-    paint(buffer, screen, tone, format_args!("{word:<11}"));
-    say(buffer, format_args!(" {peer}"));
-    match event {
-        Event::Connect(connect) => say(buffer, format_args!(" {}", duration(connect.duration))),
-        Event::Proxy(proxy) => say(buffer, format_args!(" {}", duration(proxy.duration))),
-        Event::Error(error) if word == "failed" => say(buffer, format_args!(" {}", error.message)),
-        _ => {}
-    }
-    buffer.push(b'\n');
 }
 
 /// Appends the totals so far.
@@ -92,8 +61,7 @@ pub(crate) fn append_summary(
 }
 
 /// Appends how many of many targets were reached, and how many failures are left.
-pub(crate) fn append_probed(buffer: &mut Vec<u8>, summary: &Summary<'_>, failures: u64) {
-    let open = summary.totals.connections.unwrap_or(0);
+pub(crate) fn append_probed(buffer: &mut Vec<u8>, summary: &Summary<'_>, (open, failures): (u64, u64)) {
     let took = duration(summary.duration);
     say(buffer, format_args!("{open} open, {} in {took}", count(failures, "failure")));
 }

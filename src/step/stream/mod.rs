@@ -128,6 +128,12 @@ impl Stream {
         &self.door
     }
 
+    /// Reports a warning about this connection.
+    pub(super) fn warn(&self, name: &str, message: &str) {
+        let (conn, peer) = (Some(self.conn), Some(&self.peer));
+        self.door.emit(event::Warning { conn, peer, ..event::Warning::of(name, message) });
+    }
+
     pub(super) fn socket(&self) -> Option<&AsyncFd<Socket>> {
         self.open.as_ref().map(|open| &open.socket)
     }

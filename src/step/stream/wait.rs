@@ -13,7 +13,7 @@ use tokio::io::Interest;
 use tokio::io::unix::{AsyncFd, AsyncFdReadyGuard};
 
 use super::Stream;
-use crate::error::Step;
+use crate::error::{ExitCode, Step};
 use crate::event::Kind;
 use crate::step::tls::Session;
 use crate::step::{Failed, now, within};
@@ -105,7 +105,7 @@ impl Stream {
     pub async fn peer_closed(&self) -> Result<bool, Failed> {
         let Some(socket) = self.socket() else { return Ok(true) };
         if let Some(session) = self.tls().filter(|session| session.is_ready())
-            && let Ok(Some(is_closed)) = self.peek_secured(session, socket.get_ref())
+            && let Some(is_closed) = self.peek_secured(session, socket.get_ref())?
         {
             return Ok(is_closed);
         }
@@ -116,10 +116,9 @@ impl Stream {
                 Poll::Ready(Err(_)) | Poll::Pending => continue,
             };
             if let Some(session) = self.tls() {
-                match self.peek_secured(session, guard.get_inner()) {
-                    Ok(Some(is_closed)) => return Ok(is_closed),
-                    Ok(None) => guard.clear_ready(),
-                    Err(error) => return Err(self.failed_io(Step::Recv, &error)),
+                match self.peek_secured(session, guard.get_inner())? {
+                    Some(is_closed) => return Ok(is_closed),
+                    None => guard.clear_ready(),
                 }
                 continue;
             }
@@ -136,6 +135,36 @@ impl Stream {
                 Err(error) => return Err(self.failed_io(Step::Recv, &error)),
             }
         }
+    }
+
+    /// Waits for what a server makes of our answer, where it has asked for a certificate and judges it after
+    /// the handshake; of others nothing is awaited. That it was shown none is a warning, for it may mind
+    /// later.
+    ///
+    /// # Errors
+    /// It refuses us; reported.
+    pub async fn admitted(&self) -> Result<(), Failed> {
+        let Some(question) = self.tls().and_then(Session::question) else { return Ok(()) };
+        if let Some(bound) = question.bound
+            && within(Some(bound), self.peer_closed()).await.transpose()? == Some(true)
+            && !question.is_answered
+        {
+            let message = format!(
+                "tls {}: the server asked for a client certificate, was shown none, and closed the connection after \
+                 the handshake",
+                self.peer
+            );
+            return Err(self.door.fail(&self.error(Step::Tls, ExitCode::Tls, message).with_name("closed")));
+        }
+        if !question.is_answered {
+            let message = format!(
+                "tls {}: the server asks for a client certificate, and none was shown (--client-cert): it has not \
+                 refused us so far",
+                self.peer
+            );
+            self.warn("client-certificate-requested", &message);
+        }
+        Ok(())
     }
 
     /// Waits until the kernel takes more.

@@ -1,7 +1,6 @@
 //! A build without TLS: the same names, of which there are no values. `args` refuses the words.
 
 use std::convert::Infallible;
-use std::io;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -24,6 +23,13 @@ pub struct ServerTls(Infallible);
 /// The TLS of one connection.
 pub(super) struct Session(Infallible);
 
+/// That a server has asked for our certificate.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Question {
+    pub(super) is_answered: bool,
+    pub(super) bound: Option<Duration>,
+}
+
 /// What a session leaves behind when its connection is closed.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Leavings {
@@ -41,7 +47,8 @@ impl ClientTls {
     ///
     /// # Errors
     /// This build has no TLS; reported.
-    pub fn new(door: &Door, _words: &args::ClientTls) -> Result<Self, Failed> {
+    #[expect(clippy::unused_async, reason = "its like in a build with TLS waits")]
+    pub async fn new(door: &Door, _words: &args::ClientTls) -> Result<Self, Failed> {
         Err(absent(door))
     }
 
@@ -49,7 +56,8 @@ impl ClientTls {
     ///
     /// # Errors
     /// None.
-    pub fn trusting(_door: &Door, server: &ServerTls, _name: &str) -> Result<Self, Failed> {
+    #[expect(clippy::unused_async, reason = "its like in a build with TLS waits")]
+    pub async fn trusting(_door: &Door, server: &ServerTls, _name: &str) -> Result<Self, Failed> {
         match server.0 {}
     }
 }
@@ -59,7 +67,8 @@ impl ServerTls {
     ///
     /// # Errors
     /// This build has no TLS; reported.
-    pub fn new(
+    #[expect(clippy::unused_async, reason = "its like in a build with TLS waits")]
+    pub async fn new(
         door: &Door,
         _words: &args::ServerTls,
         _timeout: Option<Duration>,
@@ -78,6 +87,10 @@ pub fn system_roots() -> SystemRoots {
 
 impl Session {
     pub(super) fn expires_soon(&self) -> bool {
+        match self.0 {}
+    }
+
+    pub(super) fn question(&self) -> Option<Question> {
         match self.0 {}
     }
 
@@ -140,7 +153,7 @@ impl Stream {
         match session.0 {}
     }
 
-    pub(super) fn peek_secured(&self, session: &Session, _socket: &Socket) -> io::Result<Option<bool>> {
+    pub(super) fn peek_secured(&self, session: &Session, _socket: &Socket) -> Result<Option<bool>, Failed> {
         match session.0 {}
     }
 }

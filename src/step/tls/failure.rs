@@ -6,6 +6,7 @@ use rustls::{AlertDescription, Error as TlsError, PeerIncompatible};
 
 use super::trust::{Verdict, problem};
 use crate::event::Certificate;
+use crate::packet::starttls::Protocol;
 
 /// How a handshake broke off.
 pub(super) enum Broken {
@@ -70,6 +71,21 @@ fn guess(first: &[u8], is_client: bool) -> Option<&'static str> {
         Some("this looks like a ClientHello of SSLv2")
     } else {
         None
+    }
+}
+
+/// Says what a server that is asked for TLS as a protocol has it looks like, by its first bytes, where that is
+/// another.
+pub(super) fn another(first: &[u8], protocol: Protocol) -> Option<&'static str> {
+    let kin: &[(&[u8], &[Protocol])] =
+        &[(b"220", &[Protocol::Smtp, Protocol::Ftp]), (b"+OK", &[Protocol::Pop3]), (b"* OK", &[Protocol::Imap])];
+    let is_its_own = kin.iter().any(|(begin, of)| first.starts_with(begin) && of.contains(&protocol));
+    if is_its_own || protocol == Protocol::Mysql && first.get(3..5) == Some(&[0, 10]) {
+        None
+    } else if first.len() > 1 && may_be_tls(first) {
+        Some("it answers in TLS: this port speaks it at once, without --starttls")
+    } else {
+        guess(first, true)
     }
 }
 
@@ -183,19 +199,40 @@ fn of_certificate(error: &TlsError, verdict: Option<&Verdict>, chain: &[Certific
             "it is self-signed: trust it by --ca FILE, or know it by --insecure --pin {}",
             own.sha256
         )),
-        "unknown-issuer" if is_client => words.hinting(format!(
-            "nobody whom we trust has issued it, but {}; --ca FILE trusts another authority; did the server leave out \
-             an intermediate certificate?",
-            own.issuer
-        )),
+        "unknown-issuer" if is_client => {
+            let (count, top) = (chain.len(), chain.last().unwrap_or(own));
+            let sent = match count {
+                1 => "the server sent 1 certificate, issued by".to_owned(),
+                _ => format!("the server sent {count} certificates, the last of them issued by"),
+            };
+            words.hinting(format!(
+                "{sent} {}, whom we do not know: --ca FILE trusts another authority; did the server leave out an \
+                 intermediate certificate?",
+                top.issuer
+            ))
+        }
         "unknown-issuer" => words.hinting(format!("--client-ca has not issued it, but {}", own.issuer)),
         "wrong-name" if own.names.is_empty() => words.hinting("it is for no name at all (subjectAltName)"),
         "wrong-name" => words.hinting(format!("it is for {}; --sni NAME asks for another name", own.names.join(", "))),
-        "expired" => words.hinting(format!("it has expired {} days ago; is our clock right?", -days)),
+        "expired" => words.hinting(format!("it {}; is our clock right?", expired(days))),
         "not-yet-valid" => words.hinting("it will be valid later; is our clock right?"),
         "pin-mismatch" => words.hinting(format!("its SHA-256 is {}, that of its key {}", own.sha256, own.key_pin)),
         _ => words,
     }
+}
+
+/// Returns how long ago a certificate expired that has so many days left, fewer than 0: whole ones, rounded
+/// down.
+pub(super) fn expired(left: i64) -> String {
+    match left.unsigned_abs() {
+        0 | 1 => "expired less than a day ago".to_owned(),
+        days => format!("expired {} ago", days_of(days - 1)),
+    }
+}
+
+/// Returns a number of days in words.
+pub(super) fn days_of(number: u64) -> String {
+    format!("{number} day{}", if number == 1 { "" } else { "s" })
 }
 
 #[cfg(test)]

@@ -3,24 +3,23 @@
 use std::future::poll_fn;
 use std::io::{self, Read, Write};
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant, SystemTime};
 
-use rustls::pki_types::{ServerName, UnixTime};
+use rustls::pki_types::ServerName;
 use rustls::server::Acceptor;
 use rustls::{
     ClientConnection, Connection, Error as TlsError, HandshakeKind, PeerIncompatible, ProtocolVersion, ServerConnection,
 };
 use socket2::Socket;
-use tokio::io::unix::AsyncFd;
 
 use super::certificate::described;
-use super::failure::{Broken, may_be_tls, not_tls, of_tls};
-use super::trust::{Verdict, take_verdict};
-use super::{Came, ClientTls, End, ServerTls, Session};
+use super::failure::{Broken, days_of, expired, may_be_tls, not_tls, of_tls};
+use super::trust::{Verdict, take_shown, take_verdict};
+use super::{ClientTls, End, Question, ServerTls, Session, Shaken};
 use crate::args::{Host, Target};
 use crate::error::{Error, ExitCode, Step};
 use crate::event::{self, Certificate, Reason};
+use crate::step::fail::on_connection;
 use crate::step::{Failed, Stream, now, within};
 
 /// How many of a peer's first bytes are kept, to tell what it is that is no TLS.
@@ -37,6 +36,8 @@ const PROTOCOL_VERSION: [u8; 7] = [21, 3, 3, 0, 2, 2, 70];
 /// What is seen of a peer in a handshake.
 #[derive(Default)]
 struct Seen {
+    /// What a client connects to, as typed.
+    target: Option<String>,
     first: Vec<u8>,
     verdict: Option<Verdict>,
     sni: Option<String>,
@@ -46,6 +47,10 @@ struct Seen {
     group: Option<String>,
     alpn: Option<String>,
     resumed: Option<bool>,
+    /// Whether we have shown a certificate to a server that has asked for one.
+    shown: Option<bool>,
+    /// Whether all was said.
+    is_whole: bool,
 }
 
 /// Reads from a socket, and keeps the first bytes.
@@ -76,19 +81,6 @@ impl ClientTls {
         let host = host.strip_suffix('.').map(str::to_owned).unwrap_or(host);
         ServerName::try_from(host).ok()
     }
-
-    /// Judges a server whose session was resumed, which rustls does not ask about.
-    fn judge_again(&self, tls: &Connection, name: &ServerName<'_>) -> Result<Option<Verdict>, Broken> {
-        let Some([own, others @ ..]) = tls.peer_certificates() else { return Ok(None) };
-        let (problems, refused) = self.judge.judge(own, others, name, UnixTime::now());
-        match refused {
-            Some(error) => Err(Broken::Tls(error)),
-            None => {
-                let chain = std::iter::once(own).chain(others).cloned().collect();
-                Ok(Some(Verdict { chain, has_staple: false, problems }))
-            }
-        }
-    }
 }
 
 impl Stream {
@@ -104,7 +96,7 @@ impl Stream {
             self.close(Reason::Local);
             return Err(failed);
         };
-        let mut seen = Seen { alpn_offered: tls.alpn.clone(), ..Seen::default() };
+        let mut seen = Seen { alpn_offered: tls.alpn.clone(), target: Some(target.to_string()), ..Seen::default() };
         if let (ServerName::DnsName(name), false) = (&name, tls.sni.is_none() && matches!(target, Target::Unix(_))) {
             seen.sni = Some(name.as_ref().to_owned());
         }
@@ -112,17 +104,15 @@ impl Stream {
         let shaken = Box::pin(within(Some(bound), self.shake(tls, name, &mut seen))).await;
         let terms = Terms { versions: &tls.versions, is_client: true, judges: true };
         match shaken {
-            Some(Ok((connection, came))) => {
+            Some(Ok(shaken)) => {
                 let chain = self.report_tls(&seen, terms, began);
                 let days = chain.first().and_then(|own| own.days_left);
                 let expires_soon = tls.min_days.is_some_and(|least| days.is_none_or(|days| days < i64::from(least)));
                 if let (true, Some(least)) = (expires_soon, tls.min_days) {
-                    let left = days.map_or_else(|| "an unknown number of".to_owned(), |days| days.to_string());
-                    let message =
-                        format!("{left} days are left of the server's certificate, fewer than --min-days {least}");
-                    self.door().warn("min-days-unmet", &message);
+                    self.warn_of_days(days, least, &target.to_string());
                 }
-                self.goes_on_with(Session::new(connection, came, expires_soon));
+                let question = seen.question(began.elapsed());
+                self.goes_on_with(Session::new(shaken, expires_soon, question));
                 Ok(self)
             }
             Some(Err(broken)) => Err(self.broke_off(broken, &seen, terms, began)),
@@ -140,9 +130,9 @@ impl Stream {
         let shaken = Box::pin(within(Some(tls.bound), self.shake_accepted(tls, &mut seen))).await;
         let terms = Terms { versions: &tls.versions, is_client: false, judges: tls.asks };
         match shaken {
-            Some(Ok((connection, came))) => {
+            Some(Ok(shaken)) => {
                 self.report_tls(&seen, terms, began);
-                self.goes_on_with(Session::new(connection, came, false));
+                self.goes_on_with(Session::new(shaken, false, None));
                 Ok(Some(self))
             }
             Some(Err(Broken::OnPurpose)) => {
@@ -154,29 +144,31 @@ impl Stream {
         }
     }
 
-    /// Does the handshake of a client; returns what came after it, too.
-    async fn shake(
-        &self,
-        tls: &ClientTls,
-        name: ServerName<'static>,
-        seen: &mut Seen,
-    ) -> Result<(Connection, Came), Broken> {
+    /// Warns that too few days are left of the server's certificate.
+    fn warn_of_days(&self, days: Option<i64>, least: u32, target: &str) {
+        let left = match days {
+            Some(days @ ..0) => format!("the server's certificate {}", expired(days)),
+            Some(days) => format!("{} left of the server's certificate", days_of(days.unsigned_abs())),
+            None => "it is not known how many days are left of the server's certificate".to_owned(),
+        };
+        let message = format!("tls {target}: {left}, fewer than --min-days {least}");
+        let (conn, peer, target) = (Some(self.conn), Some(&self.peer), Some(target));
+        self.door().emit(event::Warning { conn, peer, target, ..event::Warning::of("min-days-unmet", &message) });
+    }
+
+    /// Does the handshake of a client.
+    async fn shake(&self, tls: &ClientTls, name: ServerName<'static>, seen: &mut Seen) -> Result<Shaken, Broken> {
         let mut config = Arc::clone(&tls.config);
         if seen.sni.is_none() {
             // Its address is not sent in any case (RFC 6066, 3); the name of a unix socket is none.
             Arc::make_mut(&mut config).enable_sni = false;
         }
-        let connection = ClientConnection::new(config, name.clone()).map_err(Broken::Tls)?;
-        let mut connection = Connection::Client(connection);
-        let came = self.drive(&mut connection, seen).await?;
-        if seen.verdict.is_none() {
-            seen.verdict = tls.judge_again(&connection, &name)?;
-        }
-        Ok((connection, came))
+        let connection = ClientConnection::new(config, name).map_err(Broken::Tls)?;
+        self.drive(Connection::Client(connection), seen).await
     }
 
-    /// Does the handshake of a server, likewise.
-    async fn shake_accepted(&self, tls: &ServerTls, seen: &mut Seen) -> Result<(Connection, Came), Broken> {
+    /// Does the handshake of a server.
+    async fn shake_accepted(&self, tls: &ServerTls, seen: &mut Seen) -> Result<Shaken, Broken> {
         let mut acceptor = Acceptor::default();
         let accepted = loop {
             self.fill(&mut seen.first, |tap| acceptor.read_tls(tap)).await?;
@@ -218,8 +210,7 @@ impl Stream {
             }
             return Err(Broken::OnPurpose);
         }
-        let came = self.drive(&mut connection, seen).await?;
-        Ok((connection, came))
+        self.drive(connection, seen).await
     }
 
     /// Tells the peer why it is refused, as far as that goes at once.
@@ -230,35 +221,42 @@ impl Stream {
         Broken::Tls(error)
     }
 
-    /// Goes on with a handshake to its end; returns what came after it.
-    async fn drive(&self, tls: &mut Connection, seen: &mut Seen) -> Result<Came, Broken> {
-        let mut after = Came { waiting: 0, end: End::Open };
+    /// Goes on with a handshake to its end.
+    async fn drive(&self, mut tls: Connection, seen: &mut Seen) -> Result<Shaken, Broken> {
+        let (mut waiting, mut end) = (0, End::Open);
         loop {
             while tls.wants_write() {
                 self.drain(|mut socket| tls.write_tls(&mut socket)).await?;
             }
             if !tls.is_handshaking() {
-                seen.note(tls);
-                return Ok(after);
+                seen.note(&tls);
+                return Ok(Shaken { tls, waiting, end, trouble: None });
             }
             self.fill(&mut seen.first, |tap| tls.read_tls(tap)).await?;
             let came = tls.process_new_packets();
             if let Some(verdict) = take_verdict() {
                 seen.verdict = Some(verdict);
             }
+            seen.shown = take_shown().or(seen.shown);
             match came {
                 Ok(came) => {
-                    let end = if came.peer_has_closed() { End::Said } else { End::Open };
-                    after = Came { waiting: came.plaintext_bytes_to_read(), end };
+                    waiting = came.plaintext_bytes_to_read();
+                    end = if came.peer_has_closed() { End::Said } else { End::Open };
                 }
                 Err(error) => {
-                    seen.note(tls);
-                    return Err(self.refuse(error, |mut socket| {
+                    seen.note(&tls);
+                    let broken = self.refuse(error.clone(), |mut socket| {
                         while tls.wants_write() {
                             tls.write_tls(&mut socket)?;
                         }
                         Ok(())
-                    }));
+                    });
+                    // What broke it may have come with the last of the handshake, or after the first of
+                    // what followed.
+                    return match tls.is_handshaking() {
+                        true => Err(broken),
+                        false => Ok(Shaken { tls, waiting, end, trouble: Some(error) }),
+                    };
                 }
             }
         }
@@ -272,8 +270,7 @@ impl Stream {
     ) -> Result<(), Broken> {
         let Some(socket) = self.socket() else { return Err(Broken::Closed) };
         loop {
-            poll_fn(|context| socket.poll_read_ready(context).map(drop)).await;
-            let Some(mut guard) = guard(socket) else { continue };
+            let mut guard = poll_fn(|context| socket.poll_read_ready(context)).await.map_err(Broken::Io)?;
             match read(&mut Tap { socket: guard.get_inner(), first }) {
                 Ok(0) => return Err(Broken::Closed),
                 Ok(_) if !may_be_tls(first) => return Err(Broken::NotTls),
@@ -315,6 +312,7 @@ impl Stream {
         let problems = verdict.map(|verdict| &verdict.problems[..]).unwrap_or_default();
         self.door().emit(event::Tls {
             conn: self.conn,
+            target: seen.target.as_deref(),
             version: seen.version,
             versions_offered: terms.versions,
             cipher: seen.cipher.as_deref(),
@@ -324,6 +322,8 @@ impl Stream {
             sni: seen.sni.as_deref(),
             resumed: seen.resumed,
             ocsp_staple: verdict.filter(|_| terms.is_client).map(|verdict| verdict.has_staple),
+            client_certificate_requested: seen.is_requested().filter(|_| terms.is_client),
+            client_certificate_shown: seen.shown,
             certificates: &chain,
             verified: (terms.judges).then_some(verdict.is_some() && problems.is_empty()),
             problems,
@@ -341,15 +341,10 @@ impl Stream {
         };
         let (error, reason) = match broken {
             Broken::Io(error) => {
-                self.ending.broke(&error);
-                let errno = error.raw_os_error();
-                let is_reset = matches!(errno, Some(libc::ECONNRESET | libc::EPIPE));
-                let error = Error::of_io(Step::Tls, &error, &self.peer.to_string()).with_exit_code(ExitCode::Tls);
-                let error = self.about(error);
                 let hint = "the peer broke off in the handshake: does it speak TLS on this port?";
-                match is_reset {
-                    true => (error.with_name("reset").with_hint(hint), Reason::Reset),
-                    false => (error, Reason::Local),
+                match self.broke(&error) {
+                    (error, Reason::Reset) => (error.with_hint(hint), Reason::Reset),
+                    told => told,
                 }
             }
             Broken::Closed => {
@@ -376,20 +371,32 @@ impl Stream {
             }
             Broken::OnPurpose => (refused("cut", "cut off on purpose"), Reason::Local),
         };
-        let failed = self.door().fail(&error.with_took(took));
+        let failed = self.door().fail(&seen.about(error.with_took(took)));
         self.close(reason);
         failed
+    }
+
+    /// Makes an error of a call that failed before TLS stood, and says why the connection ends.
+    pub(super) fn broke(&self, error: &io::Error) -> (Error, Reason) {
+        self.ending.broke(error);
+        let told = self.about(on_connection(Step::Tls, error, self.conn, &self.peer)).with_exit_code(ExitCode::Tls);
+        match error.raw_os_error() {
+            Some(libc::ECONNRESET | libc::EPIPE) => (told.with_name("reset"), Reason::Reset),
+            // Nobody acknowledged what was sent (TCP_USER_TIMEOUT, or the kernel's own patience).
+            Some(libc::ETIMEDOUT) => (told.with_exit_code(ExitCode::NoAnswer).with_name("silent"), Reason::Timeout),
+            _ => (told.with_name("broken"), Reason::Local),
+        }
     }
 
     /// Reports a handshake that did not come to its end in time, and closes the connection.
     fn fell_silent(self, seen: &Seen, began: Instant) -> Failed {
         let after = began.elapsed();
         self.timeout(Step::Tls, after);
-        let came = if seen.first.is_empty() { "nothing came" } else { "the peer fell silent" };
-        let message = format!("tls {}: {came} within {:.3} s of the handshake", self.peer, after.as_secs_f64());
+        let came = if seen.first.is_empty() { "nothing came" } else { "the handshake did not come to its end" };
+        let message = format!("tls {}: {came} within {:.3} s", self.peer, after.as_secs_f64());
         let error = self.error(Step::Tls, ExitCode::NoAnswer, message).with_name("silent").with_took(after);
         let hint = "the peer took the connection and says nothing: it waits for something else, or hangs";
-        let failed = self.door().fail(&error.with_hint(hint));
+        let failed = self.door().fail(&seen.about(error.with_hint(hint)));
         self.close(Reason::Timeout);
         failed
     }
@@ -405,6 +412,25 @@ struct Terms<'a> {
 }
 
 impl Seen {
+    /// Adds what a client connects to.
+    fn about(&self, error: Error) -> Error {
+        self.target.iter().fold(error, |error, target| error.with_target(target))
+    }
+
+    /// Returns whether the server has asked for our certificate; `None` where it did not come so far.
+    fn is_requested(&self) -> Option<bool> {
+        (self.shown.is_some() || self.is_whole).then_some(self.shown.is_some())
+    }
+
+    /// Returns what the server has asked of us in a handshake that took so long: with TLS 1.3 it judges the
+    /// answer when our side is through.
+    fn question(&self, took: Duration) -> Option<Question> {
+        /// A verdict is a round trip away, and the work of a signature.
+        const LEAST: Duration = Duration::from_millis(250);
+        let bound = (self.version == Some("TLSv1.3")).then(|| (2 * took).max(LEAST));
+        self.shown.map(|is_answered| Question { is_answered, bound })
+    }
+
     /// Notes what both ends have agreed on so far.
     fn note(&mut self, tls: &Connection) {
         self.version = match tls.protocol_version() {
@@ -417,6 +443,7 @@ impl Seen {
         self.cipher = cipher.map(|name| name.replacen("TLS13_", "TLS_", 1));
         self.group = tls.negotiated_key_exchange_group().map(|group| format!("{:?}", group.name()));
         self.alpn = tls.alpn_protocol().map(|name| String::from_utf8_lossy(name).into_owned());
+        self.is_whole = !tls.is_handshaking();
         self.resumed = tls.handshake_kind().map(|kind| kind == HandshakeKind::Resumed);
     }
 }
@@ -425,12 +452,4 @@ impl Seen {
 /// 7.4.1.2): a later one has 1.2 there, whatever it offers beside it.
 fn is_old(first: &[u8]) -> bool {
     matches!(first, [22, _, _, _, _, 1, _, _, _, major, minor, ..] if (*major, *minor) < (3, 3))
-}
-
-/// Returns the guard of a socket that is readable.
-fn guard(socket: &AsyncFd<Socket>) -> Option<tokio::io::unix::AsyncFdReadyGuard<'_, Socket>> {
-    match socket.poll_read_ready(&mut Context::from_waker(Waker::noop())) {
-        Poll::Ready(Ok(guard)) => Some(guard),
-        Poll::Ready(Err(_)) | Poll::Pending => None,
-    }
 }

@@ -1,8 +1,6 @@
 //! What a handshake is made with: files of certificates and keys, the system's roots, a certificate
 //! made for one run.
 
-use std::fs::File;
-use std::io::Read;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -18,17 +16,16 @@ use rustls::server::{NoServerSessionStorage, ParsedCertificate, WebPkiClientVeri
 use rustls::{ClientConfig, RootCertStore, ServerConfig, SupportedProtocolVersion, version};
 
 use super::certificate::{described, seconds};
-use super::trust::{Doorkeeper, Judge};
+use super::trust::{Card, Doorkeeper, Judge};
 use crate::args::{self, Fault, TlsTerms, TlsVersion};
 use crate::error::{Error, ExitCode, Step};
 use crate::event;
-use crate::step::{Door, Failed, SystemRoots};
+use crate::step::{Door, Failed, SystemRoots, read_file};
 
 /// How a client speaks TLS: the same for all its connections.
 #[derive(Debug)]
 pub struct ClientTls {
     pub(super) config: Arc<ClientConfig>,
-    pub(super) judge: Arc<Judge>,
     pub(super) versions: Vec<&'static str>,
     pub(super) alpn: Vec<String>,
     pub(super) sni: Option<String>,
@@ -51,21 +48,21 @@ impl ClientTls {
     ///
     /// # Errors
     /// As [`ClientTls::new`].
-    pub fn trusting(door: &Door, server: &ServerTls, name: &str) -> Result<Self, Failed> {
+    pub async fn trusting(door: &Door, server: &ServerTls, name: &str) -> Result<Self, Failed> {
         let words = args::ClientTls { tls: true, sni: Some(name.to_owned()), ..args::ClientTls::default() };
-        Self::made(door, &words, RootCertStore::empty(), server.chain.clone())
+        Self::made(door, &words, RootCertStore::empty(), server.chain.clone()).await
     }
 
     /// Reads what the words name.
     ///
     /// # Errors
     /// A file could not be read, or what is in it is not what it should be; reported.
-    pub fn new(door: &Door, words: &args::ClientTls) -> Result<Self, Failed> {
+    pub async fn new(door: &Door, words: &args::ClientTls) -> Result<Self, Failed> {
         let mut roots = RootCertStore::empty();
         let mut named = Vec::new();
         match &words.ca {
             Some(file) => {
-                named = certificates(door, file)?;
+                named = certificates(door, file).await?;
                 // One that is no authority's may still be the server's own.
                 let _how_many = roots.add_parsable_certificates(named.iter().cloned());
                 if let Some(error) = named.iter().find_map(|named| ParsedCertificate::try_from(named).err()) {
@@ -81,10 +78,10 @@ impl ClientTls {
                 }
             }
         }
-        Self::made(door, words, roots, named)
+        Self::made(door, words, roots, named).await
     }
 
-    fn made(
+    async fn made(
         door: &Door,
         words: &args::ClientTls,
         roots: RootCertStore,
@@ -103,21 +100,23 @@ impl ClientTls {
             .with_protocol_versions(&versions)
             .map_err(|error| unusable(door, &error.to_string()))?
             .dangerous()
-            .with_custom_certificate_verifier(Arc::clone(&judge) as _);
+            .with_custom_certificate_verifier(judge);
         let mut config = match &words.client_cert {
             None => config.with_no_client_auth(),
             Some(file) => {
-                let chain = certificates(door, file)?;
+                let chain = certificates(door, file).await?;
                 let key_file = words.client_key.as_ref().unwrap_or(file);
-                let key = private_key(door, key_file)?;
+                let other = words.client_key.is_none().then_some("--client-key");
+                let key = private_key(door, key_file, other).await?;
                 config.with_client_auth_cert(chain, key).map_err(|error| unfit(door, file, key_file, &error))?
             }
         };
         config.alpn_protocols = words.terms.alpn.iter().map(|name| name.clone().into_bytes()).collect();
-        config.resumption = Resumption::in_memory_sessions(256);
+        config.client_auth_cert_resolver = Arc::new(Card(config.client_auth_cert_resolver));
+        // A session that is resumed shows no certificate: whoever watches one would be told of an old one.
+        config.resumption = Resumption::disabled();
         Ok(Self {
             config: Arc::new(config),
-            judge,
             versions: spoken,
             alpn: words.terms.alpn.clone(),
             sni: words.sni.clone(),
@@ -132,7 +131,7 @@ impl ServerTls {
     ///
     /// # Errors
     /// A file could not be read, or what is in it is not what it should be; reported.
-    pub fn new(
+    pub async fn new(
         door: &Door,
         words: &args::ServerTls,
         timeout: Option<Duration>,
@@ -142,8 +141,9 @@ impl ServerTls {
         let provider = Arc::new(default_provider());
         let (chain, key, pem) = match &words.tls_cert {
             Some(file) => {
-                let key = private_key(door, words.tls_key.as_ref().unwrap_or(file))?;
-                (certificates(door, file)?, key, None)
+                let other = words.tls_key.is_none().then_some("--tls-key");
+                let key = private_key(door, words.tls_key.as_ref().unwrap_or(file), other).await?;
+                (certificates(door, file).await?, key, None)
             }
             None => {
                 let (certificate, key, pem) =
@@ -158,7 +158,7 @@ impl ServerTls {
             .map_err(|error| unusable(door, &error.to_string()))?;
         let config = match &words.client_ca {
             None => config.with_no_client_auth(),
-            Some(file) => config.with_client_cert_verifier(Arc::new(doorkeeper(door, file, provider)?)),
+            Some(file) => config.with_client_cert_verifier(Arc::new(doorkeeper(door, file, provider).await?)),
         };
         let own = |file: Option<&PathBuf>| file.map_or_else(|| PathBuf::from("its own"), PathBuf::clone);
         let (cert, key_file) = (own(words.tls_cert.as_ref()), own(words.tls_key.as_ref().or(words.tls_cert.as_ref())));
@@ -184,9 +184,9 @@ impl ServerTls {
 }
 
 /// Returns who judges the certificates of clients.
-fn doorkeeper(door: &Door, file: &Path, provider: Arc<CryptoProvider>) -> Result<Doorkeeper, Failed> {
+async fn doorkeeper(door: &Door, file: &Path, provider: Arc<CryptoProvider>) -> Result<Doorkeeper, Failed> {
     let mut roots = RootCertStore::empty();
-    let _how_many = roots.add_parsable_certificates(certificates(door, file)?);
+    let _how_many = roots.add_parsable_certificates(certificates(door, file).await?);
     WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider)
         .build()
         .map(Doorkeeper)
@@ -200,8 +200,8 @@ fn versions(terms: &TlsTerms) -> (Vec<&'static SupportedProtocolVersion>, Vec<&'
 }
 
 /// Reads the certificates of a file.
-fn certificates(door: &Door, file: &Path) -> Result<Vec<CertificateDer<'static>>, Failed> {
-    let bytes = read(door, file)?;
+async fn certificates(door: &Door, file: &Path) -> Result<Vec<CertificateDer<'static>>, Failed> {
+    let bytes = read(door, file).await?;
     let all: Result<Vec<_>, PemError> = CertificateDer::pem_slice_iter(&bytes).collect();
     match all {
         Ok(all) if all.is_empty() => {
@@ -212,29 +212,29 @@ fn certificates(door: &Door, file: &Path) -> Result<Vec<CertificateDer<'static>>
     }
 }
 
-/// Reads the private key of a file. What is in it is never told.
-fn private_key(door: &Door, file: &Path) -> Result<PrivateKeyDer<'static>, Failed> {
-    let bytes = read(door, file)?;
+/// Reads the private key of a file; `other` is the word that would name another file. What is in it is never
+/// told.
+async fn private_key(door: &Door, file: &Path, other: Option<&str>) -> Result<PrivateKeyDer<'static>, Failed> {
+    let bytes = read(door, file).await?;
     PrivateKeyDer::from_pem_slice(&bytes).map_err(|_| {
         let is_locked = bytes.windows(9).any(|window| window == b"ENCRYPTED");
-        malformed(
-            door,
-            file,
-            match is_locked {
-                true => "the private key is encrypted; `openssl pkey -in FILE -out PLAIN` writes it without a password",
-                false => "no private key is in it: PEM begins with -----BEGIN PRIVATE KEY-----",
-            },
-        )
+        let what = match (is_locked, other) {
+            (true, _) => {
+                "the private key is encrypted; `openssl pkey -in FILE -out PLAIN` writes it without a password"
+                    .to_owned()
+            }
+            (false, Some(other)) => format!("no private key is in it; {other} names the file that has it"),
+            (false, None) => "no private key is in it: PEM begins with -----BEGIN PRIVATE KEY-----".to_owned(),
+        };
+        malformed(door, file, &what)
     })
 }
 
-fn read(door: &Door, file: &Path) -> Result<Vec<u8>, Failed> {
+async fn read(door: &Door, file: &Path) -> Result<Vec<u8>, Failed> {
     /// No bundle of certificates is larger; what has no end is not read without end.
     const MOST: u64 = 16 << 20;
-    let mut bytes = Vec::new();
-    let read = File::open(file).and_then(|file| file.take(MOST).read_to_end(&mut bytes));
-    read.map_err(|error| door.fail(&Error::of_io(Step::Open, &error, &file.display().to_string())))?;
-    Ok(bytes)
+    let read = read_file(file, MOST).await;
+    read.map_err(|error| door.fail(&Error::of_io(Step::Open, &error, &file.display().to_string())))
 }
 
 /// Reports what is wrong with a file.
@@ -276,9 +276,9 @@ fn throw_away(
         }
     };
     let (from, until) = match fault {
-        Some(Fault::Expired) => (now - 8 * DAY, now - DAY),
+        Some(Fault::Expired) => (now.saturating_sub(8 * DAY), now.saturating_sub(DAY)),
         // From an hour ago, for clients whose clock is behind.
-        _ => (now - 3600, now + 7 * DAY),
+        _ => (now.saturating_sub(3600), now + 7 * DAY),
     };
     let at = |seconds| date_time_ymd(1970, 1, 1) + Duration::from_secs(seconds);
     let mut params = CertificateParams::default();

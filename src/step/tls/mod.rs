@@ -6,6 +6,7 @@
 
 use std::io::{self, Read, Write};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use rustls::Connection;
 use socket2::Socket;
@@ -25,12 +26,26 @@ pub(super) struct Session {
     state: Mutex<State>,
     /// Whether the server's certificate is valid for too short.
     expires_soon: bool,
+    question: Option<Question>,
+}
+
+/// That a server has asked for our certificate.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Question {
+    /// Whether we have shown one.
+    pub(super) is_answered: bool,
+    /// How long its verdict may take, where that comes after the handshake.
+    pub(super) bound: Option<Duration>,
 }
 
 struct State {
     tls: Connection,
     /// Bytes that came and are not read yet.
     waiting: usize,
+    /// What they are where the session broke after them: rustls says no more how many it holds.
+    last: Vec<u8>,
+    /// Why the session broke, which is told when all that came before was read.
+    trouble: Option<rustls::Error>,
     /// Bytes of the caller that are encrypted, and of which the kernel has not taken all: the caller
     /// is told of them when it has, and gives them again until then.
     owed: usize,
@@ -39,14 +54,6 @@ struct State {
     has_ended: bool,
     /// Whether nothing can be said any more: the session broke.
     is_broken: bool,
-}
-
-/// What came in the segments of a handshake behind it.
-#[derive(Clone, Copy)]
-struct Came {
-    /// Bytes that are not read yet.
-    waiting: usize,
-    end: End,
 }
 
 /// How the peer has ended its side.
@@ -70,10 +77,14 @@ pub(super) struct Leavings {
 }
 
 impl Session {
-    fn new(tls: Connection, came: Came, expires_soon: bool) -> Self {
-        let Came { waiting, end } = came;
-        let state = State { tls, waiting, owed: 0, end, has_ended: false, is_broken: false };
-        Self { state: Mutex::new(state), expires_soon }
+    fn new(shaken: Shaken, expires_soon: bool, question: Option<Question>) -> Self {
+        let Shaken { tls, waiting, end, trouble } = shaken;
+        let last = Vec::new();
+        let mut state = State { tls, waiting, last, trouble: None, owed: 0, end, has_ended: false, is_broken: false };
+        if let Some(trouble) = trouble {
+            state.broke(trouble);
+        }
+        Self { state: Mutex::new(state), expires_soon, question }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -85,10 +96,15 @@ impl Session {
         self.expires_soon
     }
 
+    /// Returns what the server has asked of us.
+    pub(super) fn question(&self) -> Option<Question> {
+        self.question
+    }
+
     /// Returns whether a recv gives something without anything more coming.
     pub(super) fn is_ready(&self) -> bool {
         let state = self.lock();
-        state.waiting > 0 || state.end != End::Open
+        state.waiting > 0 || state.trouble.is_some() || state.end != End::Open
     }
 
     /// Looks at what came before a close, and says what is left unread. What only the protocol reads
@@ -131,10 +147,14 @@ enum Pumped {
     End,
 }
 
-/// How a read or write of the socket failed.
-enum Trouble {
-    Io(io::Error),
-    Tls(rustls::Error),
+/// A handshake that has come to its end, and what came with that.
+struct Shaken {
+    tls: Connection,
+    /// Bytes that came after it.
+    waiting: usize,
+    end: End,
+    /// Why the session has broken already.
+    trouble: Option<rustls::Error>,
 }
 
 impl State {
@@ -151,9 +171,10 @@ impl State {
         Ok(())
     }
 
-    /// Reads from the socket once and decrypts what came.
-    fn pump(&mut self, mut socket: &Socket) -> Result<Pumped, Trouble> {
-        if self.tls.read_tls(&mut socket).map_err(Trouble::Io)? == 0 {
+    /// Reads from the socket once and decrypts what came. What is wrong with it waits until all before
+    /// it was read.
+    fn pump(&mut self, mut socket: &Socket) -> io::Result<Pumped> {
+        if self.tls.read_tls(&mut socket)? == 0 {
             if self.end == End::Open {
                 self.end = End::Cut;
             }
@@ -167,20 +188,36 @@ impl State {
                 }
                 // What the protocol answers by itself (RFC 8446, 4.6.3) goes now, or with the next send.
                 let _sent = self.flush(socket);
-                Ok(Pumped::Some)
             }
             Err(error) => {
                 // The peer is told why, if it can be.
                 let _sent = self.flush(socket);
-                self.is_broken = true;
-                Err(Trouble::Tls(error))
+                self.broke(error);
             }
         }
+        Ok(Pumped::Some)
+    }
+
+    /// Notes that the session broke, and keeps what came before that.
+    fn broke(&mut self, trouble: rustls::Error) {
+        // It ends with an error where there is no more for now, and has appended what there was.
+        let _until_empty = self.tls.reader().read_to_end(&mut self.last);
+        self.waiting = self.last.len();
+        self.trouble = Some(trouble);
+        self.is_broken = true;
     }
 
     /// Takes what was decrypted.
     fn take(&mut self, buffer: &mut [u8]) -> usize {
-        let taken = self.tls.reader().read(buffer).unwrap_or(0);
+        let taken = match &*self.last {
+            [] => self.tls.reader().read(buffer).unwrap_or(0),
+            last => {
+                let taken = last.len().min(buffer.len());
+                buffer[..taken].copy_from_slice(&last[..taken]);
+                self.last.drain(..taken);
+                taken
+            }
+        };
         self.waiting = self.waiting.saturating_sub(taken);
         taken
     }

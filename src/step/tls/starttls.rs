@@ -2,12 +2,11 @@
 
 use std::future::poll_fn;
 use std::io::{self, Read, Write};
-use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use super::failure::Broken;
+use super::failure::{Broken, another};
 use crate::args::{Host, Target};
-use crate::error::{ExitCode, Step};
+use crate::error::{Error, ExitCode, Step};
 use crate::event::{self, Reason};
 use crate::packet::starttls::{Act, Dialogue, Protocol};
 use crate::step::{Failed, Stream, now, within};
@@ -40,28 +39,28 @@ impl Stream {
             Target::Unix(_) => "localhost".to_owned(),
         };
         let began = now();
-        let asked = Box::pin(within(Some(bound), self.dialogue(Dialogue::new(protocol, &host)))).await;
+        let mut first = Vec::new();
+        let dialogue = self.dialogue(Dialogue::new(protocol, &host), &mut first);
+        let asked = Box::pin(within(Some(bound), dialogue)).await;
         let refused = |name, what: &str| {
             let message = format!("tls {}: starttls {}: {what}", self.peer, protocol.name());
-            self.error(Step::Tls, ExitCode::Tls, message).with_name(name).with_took(began.elapsed())
+            let error = self.error(Step::Tls, ExitCode::Tls, message).with_name(name).with_took(began.elapsed());
+            error.with_target(&target.to_string())
         };
         let (error, reason) = match asked {
             Some(Ok(())) => return Ok(self),
-            Some(Err(Unagreed::Refused(what))) => (refused("starttls-refused", &what), Reason::Local),
+            Some(Err(Unagreed::Refused(what))) => {
+                let error = refused("starttls-refused", &what);
+                (another(&first, protocol).into_iter().fold(error, Error::with_hint), Reason::Local)
+            }
             Some(Err(Unagreed::Injected(bytes))) => {
                 let what = format!("{bytes} bytes of plain text came after the server had agreed to TLS");
                 let hint = "somebody on the way may have put them there: they would pass for what TLS protects";
                 (refused("plain-text-injected", &what).with_hint(hint), Reason::Local)
             }
             Some(Err(Unagreed::Broken(Broken::Io(error)))) => {
-                self.ending.broke(&error);
-                let is_reset = matches!(error.raw_os_error(), Some(libc::ECONNRESET | libc::EPIPE));
-                let told = crate::error::Error::of_io(Step::Tls, &error, &self.peer.to_string());
-                let told = told.with_exit_code(ExitCode::Tls).with_conn(self.conn).with_peer(self.peer.clone());
-                match is_reset {
-                    true => (told.with_name("reset"), Reason::Reset),
-                    false => (told, Reason::Local),
-                }
+                let (error, reason) = self.broke(&error);
+                (error.with_target(&target.to_string()), reason)
             }
             Some(Err(Unagreed::Broken(_))) => {
                 self.ended();
@@ -70,7 +69,13 @@ impl Stream {
             None => {
                 self.timeout(Step::Tls, began.elapsed());
                 let what = format!("no agreement within {:.3} s", began.elapsed().as_secs_f64());
-                let hint = "is it the right protocol? some servers wait for the client to speak first";
+                let hint = match &*first {
+                    [] => {
+                        "nothing came: a port that speaks TLS at once waits for us to begin: try it without --starttls; or \
+                         is it the right protocol?"
+                    }
+                    first => another(first, protocol).unwrap_or("is it the right protocol?"),
+                };
                 (refused("silent", &what).with_exit_code(ExitCode::NoAnswer).with_hint(hint), Reason::Timeout)
             }
         };
@@ -79,13 +84,17 @@ impl Stream {
         Err(failed)
     }
 
-    async fn dialogue(&self, mut dialogue: Dialogue) -> Result<(), Unagreed> {
+    /// Goes through a dialogue; `first` is what the server said first.
+    async fn dialogue(&self, mut dialogue: Dialogue, first: &mut Vec<u8>) -> Result<(), Unagreed> {
         let mut buffer = [0; 4096];
         loop {
             match dialogue.act() {
                 Act::Send(bytes) => self.say(&bytes).await?,
                 Act::Wait => {
                     let count = self.hear(&mut buffer).await?;
+                    if first.is_empty() {
+                        first.extend_from_slice(&buffer[..count]);
+                    }
                     dialogue.feed(&buffer[..count]);
                 }
                 Act::Begin => return Ok(()),
@@ -116,9 +125,7 @@ impl Stream {
     async fn hear(&self, buffer: &mut [u8]) -> Result<usize, Broken> {
         let Some(socket) = self.socket() else { return Err(Broken::Closed) };
         loop {
-            poll_fn(|context| socket.poll_read_ready(context).map(drop)).await;
-            let ready = socket.poll_read_ready(&mut Context::from_waker(Waker::noop()));
-            let Poll::Ready(Ok(mut guard)) = ready else { continue };
+            let mut guard = poll_fn(|context| socket.poll_read_ready(context)).await.map_err(Broken::Io)?;
             let taken = (&mut guard.get_inner()).read(buffer);
             match taken {
                 Ok(0) => return Err(Broken::Closed),

@@ -9,7 +9,7 @@ use socket2::Socket;
 use tokio::io::unix::AsyncFd;
 
 use super::failure::of_tls;
-use super::{End, Pumped, Session, Trouble};
+use super::{End, Pumped, Session};
 use crate::error::{ExitCode, Step};
 use crate::step::fail::errno;
 use crate::step::{Failed, Recvd, Sent, Stream};
@@ -29,6 +29,9 @@ impl Stream {
                 self.received_data(&buffer[..taken]);
                 return Ok(Recvd::Data(taken));
             }
+            if let Some(trouble) = &state.trouble {
+                return Err(self.failed_secured(trouble));
+            }
             if state.end != End::Open {
                 drop(state);
                 self.ended_secured(session);
@@ -40,16 +43,15 @@ impl Stream {
             };
             match state.pump(guard.get_inner()) {
                 Ok(_) => {}
-                Err(Trouble::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     guard.clear_ready();
                     return Ok(Recvd::Nothing);
                 }
-                Err(Trouble::Io(error)) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(Trouble::Io(error)) => {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => {
                     state.is_broken = true;
                     return Err(self.failed_io(Step::Recv, &error));
                 }
-                Err(Trouble::Tls(error)) => return Err(self.failed_secured(&error)),
             }
         }
     }
@@ -62,7 +64,7 @@ impl Stream {
                 "connection {}: the peer closed without saying so in TLS (close_notify): something may be missing",
                 self.conn
             );
-            self.door().warn("tls-truncated", &message);
+            self.warn("tls-truncated", &message);
         }
         self.ended();
     }
@@ -111,15 +113,14 @@ impl Stream {
                 state.is_broken = true;
                 // Why the peer has closed may have come before.
                 let is_gone = matches!(errno(&error), Some(Errno::ECONNRESET | Errno::EPIPE));
-                while is_gone && state.waiting == 0 {
-                    match state.pump(socket) {
-                        Ok(Pumped::Some) => {}
-                        Ok(Pumped::End) | Err(Trouble::Io(_)) => break,
-                        Err(Trouble::Tls(refused)) => {
-                            self.ending.broke(&error);
-                            return Err(self.failed_secured(&refused));
-                        }
+                while is_gone && state.waiting == 0 && state.trouble.is_none() {
+                    if !matches!(state.pump(socket), Ok(Pumped::Some)) {
+                        break;
                     }
+                }
+                if let Some(trouble) = &state.trouble {
+                    self.ending.broke(&error);
+                    return Err(self.failed_secured(trouble));
                 }
                 return Err(self.failed_io(Step::Send, &error));
             }
@@ -137,6 +138,9 @@ impl Stream {
         loop {
             let flushed = {
                 let mut state = session.lock();
+                if state.is_broken {
+                    return Ok(());
+                }
                 if !state.has_ended {
                     state.tls.send_close_notify();
                     state.has_ended = true;
@@ -162,20 +166,26 @@ impl Stream {
     }
 
     /// Looks at what has come: whether the peer has ended, or something waits; `None` for neither.
-    pub(in crate::step) fn peek_secured(&self, session: &Session, socket: &Socket) -> io::Result<Option<bool>> {
+    ///
+    /// # Errors
+    /// The session broke, or the connection did; reported.
+    pub(in crate::step) fn peek_secured(&self, session: &Session, socket: &Socket) -> Result<Option<bool>, Failed> {
         let mut state = session.lock();
         loop {
             if state.waiting > 0 {
                 return Ok(Some(false));
+            }
+            if let Some(trouble) = &state.trouble {
+                return Err(self.failed_secured(trouble));
             }
             if state.end != End::Open {
                 return Ok(Some(true));
             }
             match state.pump(socket) {
                 Ok(_) => {}
-                Err(Trouble::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
-                Err(Trouble::Io(error)) => return Err(error),
-                Err(Trouble::Tls(error)) => return Err(io::Error::other(error.to_string())),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(self.failed_io(Step::Recv, &error)),
             }
         }
     }

@@ -3,16 +3,18 @@
 //! rustls asks in the middle of a handshake, so that a peer that is refused is told why, and gets
 //! neither a client's certificate nor a byte.
 
-use std::cell::RefCell;
-use std::fmt;
+use std::cell::{Cell, RefCell};
 use std::sync::Arc;
+use std::time::Duration;
+use std::{fmt, iter};
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::client::{verify_server_cert_signed_by_trust_anchor, verify_server_name};
+use rustls::client::{ResolvesClientCert, verify_server_cert_signed_by_trust_anchor, verify_server_name};
 use rustls::crypto::{WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::sign::CertifiedKey;
 use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, RootCertStore, SignatureScheme};
 
 use super::certificate::{key_sha256, sha256, validity};
@@ -32,11 +34,19 @@ pub(super) struct Verdict {
 thread_local! {
     /// The verdict of the handshake that this thread works on: rustls asks and answers within one call.
     static VERDICT: RefCell<Option<Verdict>> = const { RefCell::new(None) };
+    /// Whether we had a certificate for the server that has asked for one, likewise.
+    static SHOWN: Cell<Option<bool>> = const { Cell::new(None) };
 }
 
 /// Takes the verdict that the last call of rustls has led to, where it has led to one.
 pub(super) fn take_verdict() -> Option<Verdict> {
     VERDICT.take()
+}
+
+/// Takes whether we showed a certificate, where the last call of rustls has come to a server's question
+/// for one.
+pub(super) fn take_shown() -> Option<bool> {
+    SHOWN.take()
 }
 
 /// What a client trusts.
@@ -65,20 +75,18 @@ impl Judge {
         name: &ServerName<'_>,
         now: UnixTime,
     ) -> (Vec<&'static str>, Option<Error>) {
-        let mut errors = Vec::new();
+        let (mut errors, mut besides) = (Vec::new(), Vec::new());
         match ParsedCertificate::try_from(own) {
             Ok(parsed) => {
                 let issued = match self.named.iter().any(|named| named == own) {
                     true => valid_now(own, now),
-                    false => verify_server_cert_signed_by_trust_anchor(
-                        &parsed,
-                        &self.roots,
-                        others,
-                        now,
-                        self.algorithms.all,
-                    ),
+                    false => self.issued(&parsed, others, now).inspect_err(|error| {
+                        besides
+                            .extend(is_of_time(error).then(|| self.besides_time(own, &parsed, others, now)).flatten());
+                    }),
                 };
                 errors.extend(issued.err());
+                errors.append(&mut besides);
                 errors.extend(verify_server_name(&parsed, name).err());
             }
             Err(error) => errors.push(error),
@@ -91,6 +99,45 @@ impl Judge {
         let problems = errors.iter().map(problem).collect();
         (problems, errors.into_iter().next().filter(|_| !trusted))
     }
+
+    /// Judges who has issued a server's certificate, as of a time.
+    fn issued(&self, parsed: &ParsedCertificate<'_>, others: &[CertificateDer<'_>], at: UnixTime) -> Result<(), Error> {
+        verify_server_cert_signed_by_trust_anchor(parsed, &self.roots, others, at, self.algorithms.all)
+    }
+
+    /// Returns what else is wrong with a chain of which a certificate is out of its time, which hides
+    /// that: it is judged as of the times at which one of them still, or first, was valid.
+    fn besides_time(
+        &self,
+        own: &CertificateDer<'_>,
+        parsed: &ParsedCertificate<'_>,
+        others: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Option<Error> {
+        /// Most certificates that are looked at: a chain is seldom longer than four.
+        const MOST: usize = 8;
+        let now = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
+        let in_time = |(begin, end): (i64, i64)| match now {
+            _ if now < begin => Some(begin),
+            _ if now > end => Some(end),
+            _ => None,
+        };
+        let mut found = None;
+        for time in iter::once(own).chain(others).take(MOST).filter_map(validity).filter_map(in_time) {
+            let at = UnixTime::since_unix_epoch(Duration::from_secs(u64::try_from(time).unwrap_or(0)));
+            match self.issued(parsed, others, at) {
+                Ok(()) => return None,
+                Err(error) if is_of_time(&error) => {}
+                Err(error) => found = found.or(Some(error)),
+            }
+        }
+        found
+    }
+}
+
+/// Returns whether a certificate is good, but for the time.
+fn is_of_time(error: &Error) -> bool {
+    matches!(problem(error), "expired" | "not-yet-valid")
 }
 
 /// Judges the dates of a certificate that is trusted for itself.
@@ -134,7 +181,7 @@ pub(super) fn problem(error: &Error) -> &'static str {
 }
 
 fn note(own: &CertificateDer<'_>, others: &[CertificateDer<'_>], has_staple: bool, problems: Vec<&'static str>) {
-    let chain = std::iter::once(own).chain(others).map(|certificate| certificate.clone().into_owned()).collect();
+    let chain = iter::once(own).chain(others).map(|certificate| certificate.clone().into_owned()).collect();
     VERDICT.set(Some(Verdict { chain, has_staple, problems }));
 }
 
@@ -172,6 +219,26 @@ impl ServerCertVerifier for Judge {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.algorithms.supported_schemes()
+    }
+}
+
+/// What a client shows to a server that asks for its certificate: whether one has asked is noted.
+#[derive(Debug)]
+pub(super) struct Card(pub(super) Arc<dyn ResolvesClientCert>);
+
+impl ResolvesClientCert for Card {
+    fn resolve(&self, issuers: &[&[u8]], schemes: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        let card = self.0.resolve(issuers, schemes).filter(|card| card.key.choose_scheme(schemes).is_some());
+        SHOWN.set(Some(card.is_some()));
+        card
+    }
+
+    fn only_raw_public_keys(&self) -> bool {
+        self.0.only_raw_public_keys()
+    }
+
+    fn has_certs(&self) -> bool {
+        self.0.has_certs()
     }
 }
 

@@ -160,6 +160,7 @@ async fn connect(door: &Door, made: &Socket, peer: &Address) -> Result<u64, Fail
     let conn = door.next_conn();
     door.emit(event::Connect {
         conn,
+        target: None,
         peer,
         local: Some(&socket::local(made)),
         attempt: 1,

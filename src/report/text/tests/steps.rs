@@ -41,7 +41,7 @@ fn a_server_tells_its_steps() {
         event::Shutdown { conn: 1, how: event::How::Write }.into(),
         event::Timeout { conn: Some(1), step: Step::Recv, after }.into(),
         close().into(),
-        event::Warning { name: "x", message: "bytes unread" }.into(),
+        event::Warning::of("x", "bytes unread").into(),
         event::Queue { local: &any, depth: 5, limit: 5, drops: Some(0), overflows: Some(7) }.into(),
         event::Queue { local: &any, depth: 6, limit: 5, drops: Some(0), overflows: None }.into(),
         event::Queue { local: &any, depth: 6, limit: 5, drops: Some(2), overflows: Some(1) }.into(),
@@ -94,7 +94,7 @@ fn verbose_tells_more() {
         }
         .into(),
         close().into(),
-        event::Warning { name: "x", message: "y" }.into(),
+        event::Warning::of("x", "y").into(),
     ];
     let verbose = Settings { steps: Steps::Verbose, ..settings() };
     check(
@@ -127,6 +127,7 @@ fn a_client_tells_its_steps_and_passes_answers_on() {
         ..Totals::default()
     };
     let connect = event::Connect {
+        target: None,
         conn: 1,
         peer: &peer,
         local: Some(&local),
@@ -228,7 +229,7 @@ fn rounds_are_told_and_added_up_with_their_outages() {
         "#]],
     );
     let table = Settings {
-        results: Results::Probe { many: true, again: false, proxied: false },
+        results: Results::Probe(Probing { many: true, again: false, proxied: false, secured: false }),
         steps: Steps::Hidden,
         ..rounds
     };
@@ -245,6 +246,69 @@ fn rounds_are_told_and_added_up_with_their_outages() {
     );
     let verbose = Settings { steps: Steps::Verbose, ..rounds };
     assert_eq!(shown(verbose, &events[..1]).1, "  0.001000 round 3 of h:80 ok (0.212 ms)\n");
+}
+
+#[test]
+fn a_proxy_of_which_another_address_answers_is_no_failure() {
+    let (peer, totals, duration) = (address(1080), Totals::default(), Duration::from_millis(3));
+    let refused = Error {
+        step: Step::Connect,
+        errno: Some("ECONNREFUSED"),
+        code: Some(111),
+        name: None,
+        message: "connect [::1]:1080 (proxy near:1080, for x:80): connection refused",
+        hint: None,
+        peer: Some(&peer),
+        local: None,
+        conn: None,
+        target: Some("x:80"),
+        proxy: Some("near:1080"),
+        duration: None,
+        exit_code: ExitCode::Refused,
+        explained: Duration::ZERO,
+    };
+    let connect = event::Connect {
+        target: Some("x:80"),
+        conn: 1,
+        peer: &peer,
+        local: None,
+        attempt: 2,
+        duration,
+        syn_retransmits: None,
+        fast_open: None,
+        mptcp: None,
+    };
+    let proxy = event::Proxy {
+        conn: 1,
+        proxy: "near:1080",
+        protocol: "socks5",
+        target: "10.0.0.1:80",
+        resolved_by: Some(event::ResolvedBy::Local),
+        authentication: None,
+        bound: None,
+        reply: "succeeded",
+        code: 0,
+        bytes_sent: 1,
+        bytes_received: 2,
+        steps: &[],
+        duration,
+        is_last: true,
+    };
+    let summary = event::Summary { outcome: Outcome::Ok, exit_code: 0, duration, totals: &totals };
+    let probing = Probing { many: true, again: false, proxied: true, secured: false };
+    let table = Settings { results: Results::Probe(probing), steps: Steps::Hidden, ..settings() };
+    let table = Settings { tally: Tally::Client, ..table };
+    let other = Error { target: Some("y:80"), ..refused.clone() };
+    check(
+        table,
+        &[refused.into(), other.into(), connect.into(), proxy.into(), summary.into()],
+        expect![[r#"
+            open        10.0.0.1:80 3.000 ms
+            failed      y:80 proxy near:1080: connection refused
+            1 open, 1 failure in 3.000 ms
+        "#]],
+        expect![""],
+    );
 }
 
 #[test]
@@ -308,6 +372,7 @@ fn a_way_through_proxies_is_told() {
         local: None,
         conn: Some(1),
         target: Some("y:80"),
+        proxy: None,
         duration: None,
         exit_code: ExitCode::Refused,
         explained: Duration::ZERO,
@@ -315,7 +380,10 @@ fn a_way_through_proxies_is_told() {
     };
     let events = [proxy.into(), last.into(), header.into(), unknown.into(), refused.into()];
     check(
-        Settings { results: Results::Probe { many: false, again: false, proxied: true }, ..settings() },
+        Settings {
+            results: Results::Probe(Probing { many: false, again: false, proxied: true, secured: false }),
+            ..settings()
+        },
         &events,
         expect![[r#"
             open        x:80 3.000 ms

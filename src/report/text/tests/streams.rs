@@ -7,7 +7,7 @@ fn errors_are_told_when_all_else_is_hidden() {
     let hint = Some("the lowest unprivileged port is 1024");
     let events = [
         error("bind 127.0.0.1:80: permission denied", hint),
-        event::Warning { name: "x", message: "not told" }.into(),
+        event::Warning::of("x", "not told").into(),
         error("open a\x1b[2J\nb: no such file", None),
         recv(b"data"),
     ];
@@ -30,8 +30,7 @@ fn errors_are_told_when_all_else_is_hidden() {
 fn colours_are_for_a_stream_that_wants_them() {
     let screen = Screen { terminal: true, color: true };
     let color = Settings { stderr: screen, ..settings() };
-    let events =
-        [error("x", Some("y")), event::Warning { name: "x", message: "z" }.into(), event::Eof { conn: 1 }.into()];
+    let events = [error("x", Some("y")), event::Warning::of("x", "z").into(), event::Eof { conn: 1 }.into()];
     let (_, stderr) = shown(color, &events);
     expect![[r#"
         ^[1m^[31merror:^[0m x

@@ -1,0 +1,210 @@
+//! The table of a probe: a line an address, when it is known how that came out. What failed may open with
+//! the next try, so that there only the end of the run tells of the last.
+
+use std::collections::{HashMap, HashSet};
+use std::time::Duration;
+
+use super::{Tone, paint, say, tls};
+use crate::error::{ExitCode, Step};
+use crate::event::{Error, Event, Reason};
+use crate::report::people::duration;
+use crate::report::{Probing, Screen};
+
+/// What is known of the targets so far.
+#[derive(Debug, Default)]
+pub(crate) struct Table {
+    /// The connections that are not at their end yet.
+    under_way: HashMap<u64, Way>,
+    /// The lines that are kept back, each under whom it is of, with its place in the order of the last tries.
+    kept: HashMap<String, (usize, Vec<u8>)>,
+    told: usize,
+    open: u64,
+    /// Failures that were told at once.
+    failed: u64,
+    /// Names that did not resolve.
+    names: HashSet<String>,
+    /// What else has failed.
+    others: u64,
+}
+
+/// How far a connection is.
+#[derive(Debug, Default)]
+struct Way {
+    /// What it is to, as typed.
+    target: String,
+    /// Whom its line is of.
+    whom: String,
+    took: Duration,
+    /// What TLS came to.
+    tls: Option<String>,
+}
+
+/// A line of the table.
+struct Row {
+    whom: String,
+    tone: Tone,
+    word: &'static str,
+    rest: String,
+    /// Under what it is kept back, where it is.
+    key: Option<String>,
+}
+
+impl Table {
+    /// Takes one event, and appends the lines that it completes; returns whether it is told by them.
+    pub(crate) fn hear(&mut self, buffer: &mut Vec<u8>, screen: Screen, probing: Probing, event: &Event<'_>) -> bool {
+        match event {
+            Event::Resolve(resolve) => drop(self.names.remove(resolve.name)),
+            Event::Round(round) => {
+                if let Some((_, line)) = self.kept.remove(round.target) {
+                    buffer.extend_from_slice(&line);
+                    self.failed += 1;
+                }
+            }
+            Event::Summary(_) => self.append_kept(buffer),
+            _ => {}
+        }
+        let row = match event {
+            Event::Error(error) => {
+                let row = self.failure(error, probing);
+                if row.is_none() {
+                    self.note_other(error);
+                }
+                row
+            }
+            event => self.success(event, probing),
+        };
+        let Some(row) = row else { return false };
+        let mut line = Vec::new();
+        paint(&mut line, screen, row.tone, format_args!("{:<11}", row.word));
+        say(&mut line, format_args!(" {}{}", row.whom, row.rest));
+        line.push(b'\n');
+        self.told += 1;
+        match row.key {
+            Some(key) => drop(self.kept.insert(key, (self.told, line))),
+            None => buffer.append(&mut line),
+        }
+        true
+    }
+
+    /// Returns how many are open, and how many addresses and names have failed.
+    pub(crate) fn totals(&self) -> (u64, u64) {
+        (self.open, self.failed + (self.kept.len() + self.names.len()) as u64 + self.others)
+    }
+
+    /// Returns the line of what is open now, and all that was asked for with it.
+    fn success(&mut self, event: &Event<'_>, probing: Probing) -> Option<Row> {
+        let conn = match event {
+            Event::Connect(connect) => {
+                let target = connect.target.unwrap_or_default().to_owned();
+                if probing.proxied {
+                    // The first proxy is there, so that it is no more what has failed.
+                    self.kept.remove(&target);
+                }
+                let way = Way { target, whom: connect.peer.to_string(), took: connect.duration, tls: None };
+                self.under_way.insert(connect.conn, way);
+                (!probing.proxied && !probing.secured).then_some(connect.conn)
+            }
+            Event::Proxy(proxy) if proxy.is_last => {
+                let way = self.under_way.entry(proxy.conn).or_default();
+                (way.whom, way.took) = (proxy.target.to_owned(), proxy.duration);
+                (!probing.secured).then_some(proxy.conn)
+            }
+            Event::Tls(handshake) => {
+                if let Some(way) = self.under_way.get_mut(&handshake.conn) {
+                    way.tls = Some(tls::in_short(handshake));
+                }
+                None
+            }
+            // A server may refuse us after the handshake: only now it has not.
+            Event::Close(close) => {
+                let is_open = self.under_way.get(&close.conn)?.tls.is_some() && close.reason == Reason::Local;
+                if !is_open {
+                    self.under_way.remove(&close.conn);
+                }
+                is_open.then_some(close.conn)
+            }
+            _ => None,
+        };
+        let way = self.under_way.remove(&conn?)?;
+        for whom in [&way.whom, &way.target] {
+            self.kept.remove(whom);
+        }
+        self.open += 1;
+        let tls = way.tls.map_or_else(String::new, |tls| format!(", {tls}"));
+        let rest = format!(" {}{tls}", duration(way.took));
+        Some(Row { whom: way.whom, tone: Tone::Good, word: "open", rest, key: None })
+    }
+
+    /// Returns the line of what has failed; `None` where that is no address.
+    fn failure(&mut self, error: &Error<'_>, probing: Probing) -> Option<Row> {
+        let way = error.conn.and_then(|conn| self.under_way.remove(&conn));
+        let is_failed =
+            |(tone, word)| (tone, word, if word == "failed" { format!(" {}", error.message) } else { String::new() });
+        let (whom, (tone, word, rest)) = match (error.step, error.proxy, error.target, way) {
+            (Step::Connect, Some(proxy), Some(target), _) => {
+                let what = error.message.rsplit_once("): ").map_or(error.message, |(_, what)| what);
+                // Another address of the proxy may do, with which the target opens yet.
+                let row = Row {
+                    whom: target.to_owned(),
+                    tone: Tone::Error,
+                    word: "failed",
+                    rest: format!(" proxy {proxy}: {what}"),
+                    key: Some(target.to_owned()),
+                };
+                return Some(row);
+            }
+            (Step::Connect, ..) => (error.peer?.to_string(), is_failed(by_errno(error))),
+            (Step::Proxy, _, Some(target), _) => (target.to_owned(), is_failed(by_exit_code(error.exit_code))),
+            (step, _, _, Some(way)) => {
+                let what = match (step, error.peer) {
+                    (Step::Tls, Some(peer)) => error.message.strip_prefix(&format!("tls {peer}: ")),
+                    _ => None,
+                };
+                let word = if error.exit_code == ExitCode::NoAnswer { "silent" } else { "failed" };
+                let what = what.map_or_else(|| format!(" {}", error.message), |what| format!(" tls: {what}"));
+                (way.whom, (Tone::Error, word, what))
+            }
+            _ => return None,
+        };
+        self.failed += u64::from(!probing.again);
+        let key = probing.again.then(|| whom.clone());
+        Some(Row { whom, tone, word, rest, key })
+    }
+
+    /// Notes what has no line of its own.
+    fn note_other(&mut self, error: &Error<'_>) {
+        match (error.step, error.target) {
+            (Step::Resolve, Some(name)) => drop(self.names.insert(name.to_owned())),
+            _ => self.others += 1,
+        }
+    }
+
+    /// Appends the lines that were kept back.
+    fn append_kept(&self, buffer: &mut Vec<u8>) {
+        let mut lines: Vec<&(usize, Vec<u8>)> = self.kept.values().collect();
+        lines.sort_unstable_by_key(|(place, _)| *place);
+        lines.into_iter().for_each(|(_, line)| buffer.extend_from_slice(line));
+    }
+}
+
+/// Returns what a connect came to.
+fn by_errno(error: &Error<'_>) -> (Tone, &'static str) {
+    match error.errno {
+        Some("ECONNREFUSED") => (Tone::Warning, "refused"),
+        Some("ENETUNREACH" | "EHOSTUNREACH" | "ENETDOWN" | "EHOSTDOWN") => (Tone::Error, "unreachable"),
+        Some("ECONNRESET") => (Tone::Error, "reset"),
+        Some("ENOENT") => (Tone::Warning, "missing"),
+        None | Some("ETIMEDOUT") => (Tone::Error, "silent"),
+        Some(_) => (Tone::Error, "failed"),
+    }
+}
+
+/// Returns what a proxy has said of a target.
+fn by_exit_code(code: ExitCode) -> (Tone, &'static str) {
+    match code {
+        ExitCode::Refused => (Tone::Warning, "refused"),
+        ExitCode::Unreachable => (Tone::Error, "unreachable"),
+        ExitCode::NoAnswer => (Tone::Error, "silent"),
+        _ => (Tone::Error, "failed"),
+    }
+}

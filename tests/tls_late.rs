@@ -1,0 +1,231 @@
+//! TLS after the handshake, and over many rounds: what came before a session broke, a server that
+//! judges the client late, certificates that change while they are watched.
+
+use crate::harness::events::{Error, Recv, Round, Step, Tls, Warning};
+use crate::harness::tls::{Authority, NOW, Pair, Terms, python_server};
+use crate::harness::{Finished, Peer, Sockeye};
+
+/// The word that a session breaks after.
+const WORD: &str = "PRECIOUS";
+
+/// A server that answers in one segment with a word and a record that cannot be decrypted.
+const BREAKS: &str = r"
+import ssl
+context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+context.load_cert_chain(*sys.argv[1:3])
+peer, _ = listen('127.0.0.1').accept()
+peer.settimeout(60)
+came, goes = ssl.MemoryBIO(), ssl.MemoryBIO()
+tls = context.wrap_bio(came, goes, server_side=True)
+
+def step(call):
+    while True:
+        try:
+            return call()
+        except ssl.SSLWantReadError:
+            if goes.pending:
+                peer.sendall(goes.read())
+            came.write(peer.recv(65536))
+
+step(tls.do_handshake)
+step(lambda: tls.read(65536))
+tls.write(sys.argv[3].encode())
+peer.sendall(goes.read() + b'\x17\x03\x03\x00\x20' + b'x' * 32)
+all_of(peer)
+";
+
+fn breaks(pair: &Pair) -> Peer {
+    Peer::python_server(BREAKS, &[pair.cert.to_str().unwrap(), pair.key.to_str().unwrap(), WORD])
+}
+
+fn name(run: &Finished) -> Option<&str> {
+    run.one::<Error>().name.as_deref()
+}
+
+#[test]
+fn what_came_before_a_session_broke_is_not_lost() {
+    let authority = Authority::new();
+    let (pair, ca) = (authority.issue("server", &["localhost"], NOW), authority.cert());
+    let server = breaks(&pair);
+    let line = format!("connect localhost {} ask --until-eof --tls --ca {}", server.port, ca.display());
+    let run = Sockeye::new(format!("{line} --json")).run().exits(11);
+    assert_eq!(run.one::<Recv>().data.as_deref(), Some(WORD), "{}", run.dump());
+    assert_eq!((name(&run), run.one::<Error>().step), (Some("bad-message"), Step::Tls), "{}", run.dump());
+    // In a relay too. Its stdin stays open: a debug build of rustls takes an alert after a close_notify ill.
+    let server = breaks(&pair);
+    let line = format!("connect localhost {} --tls --ca {} --json", server.port, ca.display());
+    let mut relay = Sockeye::new(line).stdin_piped().start();
+    relay.send(b"ask");
+    relay.wait_for::<Error>();
+    let run = relay.finish().exits(11);
+    assert_eq!(run.one::<Recv>().data.as_deref(), Some(WORD), "{}", run.dump());
+}
+
+#[test]
+fn a_client_s_last_word_before_a_bad_record_is_heard() {
+    let server = Sockeye::new("serve 127.0.0.1:0 --tls-self-signed --json --count 1").start();
+    // With the word goes what ends the handshake: a client of TLS 1.3 need not wait.
+    let script = r"
+import ssl
+context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+peer = dial('127.0.0.1', sys.argv[1])
+peer.settimeout(60)
+came, goes = ssl.MemoryBIO(), ssl.MemoryBIO()
+tls = context.wrap_bio(came, goes)
+while True:
+    try:
+        tls.do_handshake()
+        break
+    except ssl.SSLWantReadError:
+        peer.sendall(goes.read())
+        came.write(peer.recv(65536))
+tls.write(sys.argv[2].encode())
+peer.sendall(goes.read() + b'\x17\x03\x03\x00\x20' + b'x' * 32)
+try:
+    all_of(peer)
+except ConnectionError:
+    pass
+";
+    Peer::python(script, &[&server.port().to_string(), WORD]).finish();
+    let run = server.finish().exits(0);
+    assert_eq!(run.one::<Recv>().data.as_deref(), Some(WORD), "{}", run.dump());
+    assert_eq!(name(&run), Some("bad-message"), "{}", run.dump());
+}
+
+/// Terms of a server that lets in only whom an authority has issued a certificate.
+fn asking(client_ca: &std::path::Path) -> Terms<'_> {
+    Terms { client_ca: Some(client_ca), only: Some("TLSv1_3"), ..Terms::default() }
+}
+
+#[test]
+fn a_refusal_that_comes_while_we_wait_is_of_tls_too() {
+    let authority = Authority::new();
+    let (pair, ca) = (authority.issue("server", &["localhost"], NOW), authority.cert());
+    for words in ["", "--send-delay 1s"] {
+        let server = python_server(&pair, &asking(&ca));
+        let line = format!("connect localhost {} hi --tls --ca {} --json {words}", server.port, ca.display());
+        let run = Sockeye::new(line).run().exits(11);
+        let error = run.one::<Error>();
+        assert_eq!((name(&run), error.step), (Some("alert"), Step::Tls), "{}", run.dump());
+        assert!(error.hint.as_deref().is_some_and(|hint| hint.contains("--client-cert")), "{}", run.dump());
+    }
+}
+
+#[test]
+fn a_probe_waits_for_the_verdict_of_a_server_that_asks_for_a_certificate() {
+    let authority = Authority::new();
+    let (pair, ca) = (authority.issue("server", &["localhost"], NOW), authority.cert());
+    let client = authority.issue("client", &["me"], NOW);
+    let probe = |port: u16, words: &str| {
+        Sockeye::new(format!("connect -z localhost {port} --tls --ca {} {words}", ca.display()))
+    };
+    let server = python_server(&pair, &asking(&ca));
+    let run = probe(server.port, "--json").run().exits(11);
+    assert_eq!(name(&run), Some("alert"), "{}", run.dump());
+    let tls = run.one::<Tls>();
+    assert_eq!((tls.client_certificate_requested, tls.client_certificate_shown), (Some(true), Some(false)));
+    let server = python_server(&pair, &asking(&ca));
+    let words = format!("--client-cert {} --client-key {}", client.cert.display(), client.key.display());
+    let run = probe(server.port, &format!("--json {words}")).run().exits(0);
+    let tls = run.one::<Tls>();
+    assert_eq!((tls.client_certificate_requested, tls.client_certificate_shown), (Some(true), Some(true)));
+    assert!(run.all::<Warning>().is_empty(), "{}", run.dump());
+    // Who would like one lets others in too; that is not to be known before it is asked for something.
+    let terms = || Terms { is_optional: true, ..asking(&ca) };
+    let server = python_server(&pair, &terms());
+    let run = probe(server.port, "--json").run().exits(0);
+    assert_eq!(run.one::<Warning>().name, "client-certificate-requested", "{}", run.dump());
+    let server = python_server(&pair, &terms());
+    let run = probe(server.port, "").run().exits(0);
+    assert!(run.stderr().contains("asks for a client certificate, none was shown"), "{}", run.dump());
+    let server = python_server(&pair, &Terms::default());
+    let run = probe(server.port, "--json").run().exits(0);
+    let tls = run.one::<Tls>();
+    assert_eq!((tls.client_certificate_requested, tls.client_certificate_shown), (Some(false), None));
+    // One that turns us away without a word has done so all the same.
+    let script = r"
+import ssl
+context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+context.load_cert_chain(*sys.argv[1:3])
+context.load_verify_locations(sys.argv[3])
+context.verify_mode = ssl.CERT_OPTIONAL
+peer, _ = listen('127.0.0.1').accept()
+peer.settimeout(60)
+tls = context.wrap_socket(peer, server_side=True)
+tls.shutdown(socket.SHUT_WR)
+all_of(tls)
+";
+    let files = [&pair.cert, &pair.key, &ca].map(|path| path.to_str().unwrap());
+    let server = Peer::python_server(script, &files);
+    let run = probe(server.port, "--json").run().exits(11);
+    assert_eq!(name(&run), Some("closed"), "{}", run.dump());
+}
+
+#[test]
+fn each_round_sees_the_certificate_that_is_shown_now() {
+    let authority = Authority::new();
+    let (good, bad) = (authority.issue("good", &["localhost"], NOW), authority.issue("bad", &["localhost"], (-9, -2)));
+    // A server whose sessions outlive its certificate, as those of most servers do.
+    let script = r"
+import ssl
+context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+context.load_cert_chain(*sys.argv[1:3])
+server = listen('127.0.0.1')
+while True:
+    peer, _ = server.accept()
+    peer.settimeout(60)
+    try:
+        with context.wrap_socket(peer, server_side=True) as tls:
+            while data := tls.recv(65536):
+                tls.sendall(data)
+    except OSError:
+        peer.close()
+    context.load_cert_chain(*sys.argv[3:5])
+";
+    let [good_cert, good_key, bad_cert, bad_key] =
+        [&good.cert, &good.key, &bad.cert, &bad.key].map(|path| path.to_str().unwrap());
+    let server = Peer::python_server(script, &[good_cert, good_key, bad_cert, bad_key]);
+    let (port, ca) = (server.port, authority.cert());
+    let line = format!("connect localhost {port} hi --tls --ca {} --count 2 --interval 0 --json", ca.display());
+    let run = Sockeye::new(line).run().exits(1);
+    let subjects: Vec<_> = run.all::<Tls>().iter().map(|tls| tls.certificates[0].subject.clone()).collect();
+    assert_eq!(subjects, ["CN=good", "CN=bad"].map(|it| Some(it.to_owned())), "{}", run.dump());
+    assert_eq!(name(&run), Some("expired"), "{}", run.dump());
+}
+
+#[test]
+fn rounds_with_too_few_days_left_have_not_failed() {
+    let authority = Authority::new();
+    let pair = authority.issue("server", &["localhost"], (-1, 10));
+    let server = python_server(&pair, &Terms::default());
+    let (port, ca) = (server.port, authority.cert());
+    for (before, after) in [("", " hi"), ("-z ", "")] {
+        let words = format!("--tls --ca {} --min-days 11 --count 2 --interval 0 --json", ca.display());
+        let run = Sockeye::new(format!("connect {before}localhost {port}{after} {words}")).run().exits(1);
+        let summary = run.summary();
+        assert_eq!((summary.rounds_failed, summary.outages), (Some(0), Some(0)), "{}", run.dump());
+        assert!(run.all::<Round>().iter().all(|round| round.exit_code == 0), "{}", run.dump());
+        assert_eq!(run.all::<Warning>().len(), 2);
+    }
+}
+
+#[test]
+fn all_that_is_wrong_with_a_certificate_is_listed() {
+    let (authority, other) = (Authority::new(), Authority::new());
+    for days in [(-9, -2), (2, 9)] {
+        let pair = authority.issue("server", &["example.org"], days);
+        for (ca, problems) in [(authority.cert(), 2), (other.cert(), 3)] {
+            let server = python_server(&pair, &Terms::default());
+            let line = format!("connect -z localhost {} --tls --ca {} --json", server.port, ca.display());
+            let run = Sockeye::new(line).run().exits(11);
+            let tls = run.one::<Tls>();
+            let date = if days.1 < 0 { "expired" } else { "not-yet-valid" };
+            let all = [date, "unknown-issuer", "wrong-name"];
+            let listed = tls.problems.iter().map(String::as_str).collect::<Vec<_>>();
+            let expected: Vec<_> = all.into_iter().filter(|it| problems == 3 || *it != "unknown-issuer").collect();
+            assert_eq!(listed, expected, "{}", run.dump());
+            assert_eq!(name(&run), Some(date));
+        }
+    }
+}
