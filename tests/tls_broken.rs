@@ -47,7 +47,20 @@ fn silence_is_told_with_how_long_it_was() {
     assert_eq!(run.one::<Timeout>().conn, Some(1));
     assert!(run.one::<Timeout>().after_ns >= 300_000_000);
     let run = fails(connect_within("peer.sendall(b'\\x16\\x03\\x03\\x00'); time.sleep(20)", "300ms"), 8, "silent");
-    assert!(run.one::<Error>().message.contains("fell silent"));
+    assert!(run.one::<Error>().message.contains("did not come to its end"));
+}
+
+#[test]
+fn a_peer_that_takes_nothing_any_more_is_silent_too() {
+    let script = "server = socket.socket()\nserver.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, \
+                  1024)\nserver.bind(('127.0.0.1', 0))\nserver.listen(1)\nsay(server.getsockname()[1])\npeer = \
+                  server.accept()[0]\ntold()";
+    let peer = Peer::python_server(script, &[]);
+    let names: Vec<_> = (0..200).map(|number| format!("{number:0>250}")).collect();
+    let words = format!("connect 127.0.0.1:{} x --tls --insecure --user-timeout 200ms --timeout 60s --json", peer.port);
+    let run = Sockeye::new(words).arg("--alpn").arg(names.join(",")).run().exits(8);
+    let error = run.one::<Error>();
+    assert_eq!((error.name.as_deref(), error.errno.as_deref()), (Some("silent"), Some("ETIMEDOUT")), "{error:?}");
 }
 
 #[test]

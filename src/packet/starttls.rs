@@ -464,15 +464,6 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_utf_8_does_not_hide_an_injection() {
-        let [features, _] = good(Protocol::Xmpp)[..] else { panic!("two parts") };
-        let proceed = b"<proceed xmlns='\xff\xff\xff\xff'/>injected";
-        assert_eq!(walk(Protocol::Xmpp, &[features, proceed]).0, Act::Injected(8));
-        let features = [b"<stream:stream id='\xff\xff\xff\xff'>", &features[21..], b"injected"].concat();
-        assert_eq!(walk(Protocol::Xmpp, &[&features]).0, Act::Injected(8));
-    }
-
-    #[test]
     fn refusals_are_told() {
         let refuses: [(Protocol, &[&[u8]]); 12] = [
             (Protocol::Smtp, &[b"554 no\r\n"]),

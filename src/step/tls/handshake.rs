@@ -383,7 +383,7 @@ impl Stream {
         match error.raw_os_error() {
             Some(libc::ECONNRESET | libc::EPIPE) => (told.with_name("reset"), Reason::Reset),
             // Nobody acknowledged what was sent (TCP_USER_TIMEOUT, or the kernel's own patience).
-            Some(libc::ETIMEDOUT) => (told.with_exit_code(ExitCode::NoAnswer).with_name("silent"), Reason::Timeout),
+            Some(libc::ETIMEDOUT) => (told.with_exit_code(ExitCode::NoAnswer).with_name("silent"), Reason::Local),
             _ => (told.with_name("broken"), Reason::Local),
         }
     }
