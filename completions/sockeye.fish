@@ -122,13 +122,13 @@ complete -c sockeye -n "__fish_sockeye_using_subcommand connect" -l resolve-time
 complete -c sockeye -n "__fish_sockeye_using_subcommand connect" -l connect-timeout -d 'Wait at most this long for a connection, over all addresses of the name [default: --timeout]' -r
 complete -c sockeye -n "__fish_sockeye_using_subcommand connect" -l idle-timeout -d 'End after this long without a byte either way [default: --timeout for answers, none for a relay]' -r
 complete -c sockeye -n "__fish_sockeye_using_subcommand connect" -l proxy -d 'Connect through this proxy: socks5://HOST:PORT (the target\'s name is looked up here), socks5h:// (there), socks4a:// (there), http:// (CONNECT; there). Without PORT it is 1080, save for http. Repeatable: a chain, the first is the nearest. A user may stand before the host: socks5://USER@HOST' -r
-complete -c sockeye -n "__fish_sockeye_using_subcommand connect" -l proxy-user-file -d 'Read who we are to the proxies from this file, a line USER:PASSWORD each; without it SOCKEYE_PROXY_USER and SOCKEYE_PROXY_PASSWORD say it' -r -F
+complete -c sockeye -n "__fish_sockeye_using_subcommand connect" -l proxy-user-file -d 'Read the credentials for the proxies from this file, a line USER:PASSWORD each; without it SOCKEYE_PROXY_USER and SOCKEYE_PROXY_PASSWORD (username and password) say who we are' -r -F
 complete -c sockeye -n "__fish_sockeye_using_subcommand connect" -l proxy-protocol -d 'Begin with a header of the PROXY protocol that tells the two ends of our connection, as a load balancer does' -r -f -a "v1\t'A line of text'
 v2\t'Binary'"
 complete -c sockeye -n "__fish_sockeye_using_subcommand connect" -l sni -d 'Ask for, and check the certificate against, this name [default: the host of the TARGET]' -r
 complete -c sockeye -n "__fish_sockeye_using_subcommand connect" -l ca -d 'Trust these certificates (PEM), and not the system\'s; a server\'s own may be among them' -r -F
 complete -c sockeye -n "__fish_sockeye_using_subcommand connect" -l pin -d 'Refuse any other certificate: its SHA-256 in hexadecimal, or sha256//BASE64 of its key, as curl\'s --pinnedpubkey' -r
-complete -c sockeye -n "__fish_sockeye_using_subcommand connect" -l min-days -d 'Exit with 1 where the server\'s certificate is valid for fewer days than this' -r
+complete -c sockeye -n "__fish_sockeye_using_subcommand connect" -l min-days -d 'Exit with 1 where the server\'s certificate expires in fewer days than this' -r
 complete -c sockeye -n "__fish_sockeye_using_subcommand connect" -l client-cert -d 'Show this certificate (PEM, its chain after it) to a server that asks for one' -r -F
 complete -c sockeye -n "__fish_sockeye_using_subcommand connect" -l client-key -d 'The private key of --client-cert (PEM) [default: it is in that file]' -r -F
 complete -c sockeye -n "__fish_sockeye_using_subcommand connect" -l starttls -d 'Ask for TLS in plain text first, as this protocol has it' -r -f -a "smtp\t''
@@ -172,7 +172,7 @@ complete -c sockeye -n "__fish_sockeye_using_subcommand connect" -l hex -d 'Read
 complete -c sockeye -n "__fish_sockeye_using_subcommand connect" -s z -l probe -d 'Connect, report, close; no byte is sent. Every word is a TARGET, or: a host and its ports (22,80,8000-8010)'
 complete -c sockeye -n "__fish_sockeye_using_subcommand connect" -l until-eof -d 'After the last answer, read on to the peer\'s end'
 complete -c sockeye -n "__fish_sockeye_using_subcommand connect" -l hex-dump -d 'Show the bytes of each direction in hexadecimal, with offset and time'
-complete -c sockeye -n "__fish_sockeye_using_subcommand connect" -l tls -d 'Speak TLS on the connection: nothing is sent before the server\'s certificate is judged'
+complete -c sockeye -n "__fish_sockeye_using_subcommand connect" -l tls -d 'Speak TLS on the connection: the server\'s certificate is verified before anything is sent'
 complete -c sockeye -n "__fish_sockeye_using_subcommand connect" -l insecure -d 'Go on where the certificate is not trusted; what is wrong with it is told all the same, but not with -q'
 complete -c sockeye -n "__fish_sockeye_using_subcommand connect" -l reuse-port -d 'Let other sockets share the port (SO_REUSEPORT)'
 complete -c sockeye -n "__fish_sockeye_using_subcommand connect" -l no-delay -d 'Send small segments at once (TCP_NODELAY)'
@@ -331,7 +331,7 @@ complete -c sockeye -n "__fish_sockeye_using_subcommand raw-ping" -s f -l flood 
 complete -c sockeye -n "__fish_sockeye_using_subcommand raw-ping" -s A -l adaptive -d 'Send the next probe to a target when the last was answered'
 complete -c sockeye -n "__fish_sockeye_using_subcommand raw-ping" -l sweep -d 'One probe to each target, as fast as answers come, 1,000 in flight'
 complete -c sockeye -n "__fish_sockeye_using_subcommand raw-ping" -l until-reply -d 'End with a target when it has answered once'
-complete -c sockeye -n "__fish_sockeye_using_subcommand raw-ping" -l trace -d 'Show every hop on the way, all at once, with statistics of each'
+complete -c sockeye -n "__fish_sockeye_using_subcommand raw-ping" -l trace -d 'Show every hop on the way, all at once, with statistics of each (traceroute and mtr in one)'
 complete -c sockeye -n "__fish_sockeye_using_subcommand raw-ping" -l path-mtu -d 'Find the largest packet that passes whole, and who says so'
 complete -c sockeye -n "__fish_sockeye_using_subcommand raw-ping" -l all-addresses -d 'Take all addresses of a name, not the first alone'
 complete -c sockeye -n "__fish_sockeye_using_subcommand raw-ping" -l include-broadcast -d 'Take the first and the last address of an IPv4 network too, where its prefix is shorter than /31'

@@ -35,8 +35,8 @@ pub struct ProxyWords {
     /// Repeatable: a chain, the first is the nearest. A user may stand before the host: socks5://USER@HOST
     #[arg(long = "proxy", value_name = "URL")]
     urls: Vec<OsString>,
-    /// Read who we are to the proxies from this file, a line USER:PASSWORD each; without it
-    /// SOCKEYE_PROXY_USER and SOCKEYE_PROXY_PASSWORD say it
+    /// Read the credentials for the proxies from this file, a line USER:PASSWORD each; without it
+    /// SOCKEYE_PROXY_USER and SOCKEYE_PROXY_PASSWORD (username and password) say who we are
     #[arg(long = "proxy-user-file", value_name = "FILE", requires = "urls")]
     pub user_file: Option<PathBuf>,
     /// Begin with a header of the PROXY protocol that tells the two ends of our connection, as a load

@@ -192,7 +192,7 @@ pub struct RawPing {
     /// With tcp-syn and udp: to which port [default: 80 of TCP, 33434 of UDP]
     #[arg(long, value_name = "PORT", value_parser = Port::parse, help_heading = "Probes")]
     port: Option<Port>,
-    /// Show every hop on the way, all at once, with statistics of each
+    /// Show every hop on the way, all at once, with statistics of each (traceroute and mtr in one)
     #[arg(long, conflicts_with_all = ["path_mtu", "sweep", "flood", "adaptive", "until_reply"], help_heading = "Probes")]
     trace: bool,
     /// Find the largest packet that passes whole, and who says so

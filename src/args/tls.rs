@@ -106,7 +106,7 @@ impl TlsTerms {
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "TLS")]
 pub struct ClientTls {
-    /// Speak TLS on the connection: nothing is sent before the server's certificate is judged
+    /// Speak TLS on the connection: the server's certificate is verified before anything is sent
     #[arg(long)]
     pub tls: bool,
     /// Ask for, and check the certificate against, this name [default: the host of the TARGET]
@@ -123,7 +123,7 @@ pub struct ClientTls {
     /// curl's --pinnedpubkey
     #[arg(long, value_name = "SHA256", value_parser = Pin::parse, requires = "tls")]
     pub pin: Option<Pin>,
-    /// Exit with 1 where the server's certificate is valid for fewer days than this
+    /// Exit with 1 where the server's certificate expires in fewer days than this
     #[arg(long, value_name = "N", value_parser = days, requires = "tls", allow_negative_numbers = true)]
     pub min_days: Option<u32>,
     /// Show this certificate (PEM, its chain after it) to a server that asks for one

@@ -48,7 +48,9 @@ pub(crate) fn append_summary(
     if tally == Tally::Doctor {
         let failed = summary.totals.checks_failed.unwrap_or(0);
         match (summary.outcome, failed) {
-            (Outcome::Ok, _) => paint(buffer, screen, Tone::Good, format_args!("all that is permitted works")),
+            (Outcome::Ok, _) => {
+                paint(buffer, screen, Tone::Good, format_args!("all that this machine has and permits works"))
+            }
             (_, 0) => paint(buffer, screen, Tone::Error, format_args!("not all could be looked at")),
             _ => paint(buffer, screen, Tone::Error, format_args!("{} failed", count(failed, "check"))),
         }

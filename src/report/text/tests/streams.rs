@@ -127,7 +127,7 @@ fn doctor_is_a_table_with_a_verdict() {
             hint: grant cap_net_raw
         udp                  failed (0.041 ms)
         1 check failed: 2 ok, 0 absent, 1 denied, 1 failed
-        all that is permitted works: 2 ok, 0 absent, 1 denied, 0 failed
+        all that this machine has and permits works: 2 ok, 0 absent, 1 denied, 0 failed
     "#]],
         expect![""],
     );
