@@ -49,7 +49,7 @@ pub(crate) fn append_summary(
         let failed = summary.totals.checks_failed.unwrap_or(0);
         match (summary.outcome, failed) {
             (Outcome::Ok, _) => {
-                paint(buffer, screen, Tone::Good, format_args!("all that this machine has and permits works"))
+                paint(buffer, screen, Tone::Good, format_args!("all that this machine has and permits works"));
             }
             (_, 0) => paint(buffer, screen, Tone::Error, format_args!("not all could be looked at")),
             _ => paint(buffer, screen, Tone::Error, format_args!("{} failed", count(failed, "check"))),
