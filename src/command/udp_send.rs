@@ -8,7 +8,10 @@ use super::{Run, udp_relay};
 use crate::args::{Pacing, SocketOptions, UdpSend};
 use crate::error::{ExitCode, Step};
 use crate::event::{Kind, Reason};
-use crate::step::{self, Cause, Extras, Failed, Halt, Receiver, Schedule, Sending, Udp, UdpWords, Woken, now, since};
+use crate::step::{
+    self, Cause, ExactWait, Extras, Failed, Halt, MOST_SPIN, Receiver, Schedule, Sending, Udp, UdpWords, Woken, now,
+    since,
+};
 
 /// How long ICMP errors are waited for after the last send, where no answer is.
 pub(super) const LINGER: Duration = Duration::from_millis(50);
@@ -189,17 +192,24 @@ impl Walk<'_> {
         mut schedule: Schedule,
         count: u64,
     ) -> Result<(), Failed> {
+        let mut wait = ExactWait::default();
         while sending.passed() < count {
             let due = loop {
                 let due = schedule.due(now());
                 if due > 0 {
                     break due;
                 }
-                // A loss is said when it is one, not when the next is sent.
-                let next = sending.expires_at().map_or(schedule.next_at(), |at| at.min(schedule.next_at()));
-                match self.udp.wait_exactly(self.halt, next) {
+                let next = schedule.next_at();
+                // A loss is said when it is one, not when the next is sent, unless that is about to be.
+                let woken = match sending.expires_at().filter(|expires| *expires + MOST_SPIN < next) {
+                    Some(expires) => self.udp.wait(self.halt, Some(expires.saturating_duration_since(now()))),
+                    None => match self.udp.wait_till_near(&mut wait, self.halt, next) {
+                        Woken::Time => continue,
+                        woken => woken,
+                    },
+                };
+                match woken {
                     Woken::Halted => return Ok(()),
-                    Woken::Time if next == schedule.next_at() => {}
                     Woken::Time | Woken::Ready { .. } => self.look(sending, receiver)?,
                 }
             };

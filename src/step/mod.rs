@@ -86,7 +86,7 @@ pub use splice::Spliced;
 pub use stdin::{Chunks, Stdin};
 pub use stop::{Cause, Stop};
 pub use stream::{Recvd, Sent, Stream};
-pub use thread::{Halt, Woken, on_privileged, on_thread, processor_time};
+pub use thread::{ExactWait, Halt, MOST_SPIN, Woken, on_privileged, on_thread, processor_time};
 pub use tls::{ClientTls, ServerTls, system_roots};
 pub use udp::{
     Drained, Fate, Joining, Ready, Receiver, Reflector, Sending, Udp, UdpWords, Whole, udp_receiver, udp_sender,

@@ -3,7 +3,7 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -21,37 +21,22 @@ use crate::sys;
 /// than a timer is late on a processor that is awake.
 const SPIN: Duration = Duration::from_micros(100);
 /// The most, for a processor that sleeps so deeply between its times that it wakes later than that.
-const MOST_SPIN: Duration = Duration::from_millis(2);
+pub const MOST_SPIN: Duration = Duration::from_millis(2);
 /// The share of a wait that may be spun, beyond the least: what it costs of a processor.
 const SHARE: u32 = 5;
 
-/// Tells a thread that the run is over, and waits for it.
+/// Tells a thread that the run is over.
 pub struct Halt {
     is_set: AtomicBool,
     event: EventFd,
-    wakes: Wakes,
 }
 
-/// How late the timers of a thread have been of late.
-#[derive(Default)]
-struct Wakes {
-    /// In nanoseconds. Only the thread that waits uses it: atomic for the sake of the type alone.
-    late: AtomicU64,
-}
-
-impl Wakes {
-    /// Returns how long before a time that is so far away the spin has to begin.
-    fn lead(&self, left: Duration) -> Duration {
-        let late = Duration::from_nanos(self.late.load(Ordering::Relaxed));
-        (late + late / 2).min(left / SHARE).clamp(SPIN, MOST_SPIN)
-    }
-
-    /// Notes how late a timer was: the worst counts, and is forgotten by a 32nd each time.
-    fn note(&self, late: Duration) {
-        let before = self.late.load(Ordering::Relaxed);
-        let late = u64::try_from(late.min(MOST_SPIN).as_nanos()).unwrap_or(u64::MAX);
-        self.late.store(late.max(before - before / 32), Ordering::Relaxed);
-    }
+/// Waits until times that are to be met to the microsecond, and learns how late this machine's timers are.
+#[derive(Debug, Default)]
+pub struct ExactWait {
+    late: Duration,
+    /// The time that is near.
+    near: Option<Instant>,
 }
 
 /// What ended a wait.
@@ -73,7 +58,7 @@ pub enum Woken {
 impl Halt {
     fn new() -> io::Result<Self> {
         let event = EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?;
-        Ok(Self { is_set: AtomicBool::new(false), event, wakes: Wakes::default() })
+        Ok(Self { is_set: AtomicBool::new(false), event })
     }
 
     fn set(&self) {
@@ -86,31 +71,6 @@ impl Halt {
     #[must_use]
     pub fn is_set(&self) -> bool {
         self.is_set.load(Ordering::Acquire)
-    }
-
-    /// Waits until the socket has something, at most until a time: that is met to the microsecond,
-    /// at the price of a processor for the last 100 µs before it; for up to 2 ms and a fifth of the
-    /// wait where the timers of this machine are that late.
-    pub(super) fn wait_exactly(&self, socket: BorrowedFd<'_>, until: Instant) -> Woken {
-        self.wait_any_exactly(&[socket], until)
-    }
-
-    /// Waits likewise until any of several sockets has something.
-    pub(super) fn wait_any_exactly(&self, sockets: &[BorrowedFd<'_>], until: Instant) -> Woken {
-        let began = Instant::now();
-        let left = until.saturating_duration_since(began);
-        let lead = self.wakes.lead(left);
-        if left > lead {
-            match self.wait_any(sockets, Some(left - lead)) {
-                Woken::Time => self.wakes.note((began + (left - lead)).elapsed()),
-                woken => return woken,
-            }
-        }
-        // Never yielded: beside a busy neighbour each yield gives a whole slice away.
-        while Instant::now() < until {
-            std::hint::spin_loop();
-        }
-        if self.is_set() { Woken::Halted } else { Woken::Time }
     }
 
     /// Waits until any of several sockets has something, at most for a duration where there is one.
@@ -143,6 +103,40 @@ impl Halt {
             // What the kernel cannot wait for would be asked for again and again.
             Err(_) => Woken::Halted,
         }
+    }
+}
+
+impl ExactWait {
+    /// Waits until any of several sockets has something, at most until a time is near; then it returns at once,
+    /// again and again, and whoever asks whether it is there by now meets it to the microsecond: what is done
+    /// at that time has been done just before, so that the processor need not look for it. The price is a
+    /// processor for the last 100 µs; for up to 2 ms and a fifth of the wait where the timers of this machine
+    /// are that late.
+    pub(super) fn wait_till_near(&mut self, halt: &Halt, sockets: &[BorrowedFd<'_>], until: Instant) -> Woken {
+        if self.near != Some(until) {
+            let began = Instant::now();
+            let left = until.saturating_duration_since(began);
+            if let Some(bound) = left.checked_sub(self.lead(left)).filter(|bound| !bound.is_zero()) {
+                match halt.wait_any(sockets, Some(bound)) {
+                    Woken::Time => self.note((began + bound).elapsed()),
+                    woken => return woken,
+                }
+            }
+            self.near = Some(until);
+        }
+        // Never yielded: beside a busy neighbour each yield gives a whole slice away.
+        std::hint::spin_loop();
+        if halt.is_set() { Woken::Halted } else { Woken::Time }
+    }
+
+    /// Returns how long before a time that is so far away the spin has to begin.
+    fn lead(&self, left: Duration) -> Duration {
+        (self.late + self.late / 2).min(left / SHARE).clamp(SPIN, MOST_SPIN)
+    }
+
+    /// Notes how late a timer was: the worst counts, and is forgotten by a 32nd each time.
+    fn note(&mut self, late: Duration) {
+        self.late = late.min(MOST_SPIN).max(self.late - self.late / 32);
     }
 }
 
@@ -223,20 +217,31 @@ mod tests {
 
     #[test]
     fn where_timers_are_late_the_spin_begins_sooner_but_for_no_more_than_a_share() {
-        let (wakes, second) = (Wakes::default(), Duration::from_secs(1));
-        assert_eq!(wakes.lead(second), SPIN);
-        wakes.note(Duration::from_micros(20));
-        assert_eq!(wakes.lead(second), SPIN);
-        wakes.note(Duration::from_micros(400));
-        assert_eq!(wakes.lead(second), Duration::from_micros(600));
-        assert_eq!(wakes.lead(Duration::from_millis(1)), Duration::from_micros(200));
-        assert_eq!(wakes.lead(Duration::from_micros(50)), SPIN);
+        let (mut wait, second) = (ExactWait::default(), Duration::from_secs(1));
+        assert_eq!(wait.lead(second), SPIN);
+        wait.note(Duration::from_micros(20));
+        assert_eq!(wait.lead(second), SPIN);
+        wait.note(Duration::from_micros(400));
+        assert_eq!(wait.lead(second), Duration::from_micros(600));
+        assert_eq!(wait.lead(Duration::from_millis(1)), Duration::from_micros(200));
+        assert_eq!(wait.lead(Duration::from_micros(50)), SPIN);
         // One that was long away says nothing of the next.
-        wakes.note(second);
-        assert_eq!(wakes.lead(second), MOST_SPIN);
+        wait.note(second);
+        assert_eq!(wait.lead(second), MOST_SPIN);
         for _ in 0..200 {
-            wakes.note(Duration::from_micros(1));
+            wait.note(Duration::from_micros(1));
         }
-        assert_eq!(wakes.lead(second), SPIN);
+        assert_eq!(wait.lead(second), SPIN);
+    }
+
+    #[test]
+    fn once_a_time_is_near_nobody_sleeps_before_it() {
+        let (halt, mut wait) = (Halt::new().unwrap(), ExactWait { late: MOST_SPIN, near: None });
+        let until = Instant::now() + Duration::from_millis(20);
+        assert_eq!(wait.wait_till_near(&halt, &[], until), Woken::Time);
+        assert_eq!(wait.near, Some(until));
+        halt.set();
+        assert_eq!(wait.wait_till_near(&halt, &[], until), Woken::Halted);
+        assert_eq!(wait.wait_till_near(&halt, &[], until + Duration::from_secs(9)), Woken::Halted);
     }
 }

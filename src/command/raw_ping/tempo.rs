@@ -151,9 +151,10 @@ fn wait(pinger: &mut Pinger, halt: &Halt, times: &mut Times) -> Result<Option<u6
         if due > 0 {
             return Ok(Some(due));
         }
-        match pinger.wait_exactly(halt, times.next_at()) {
+        match pinger.wait_till_near(halt, times.next_at()) {
             Woken::Halted => return Ok(None),
-            Woken::Time | Woken::Ready { .. } => {
+            Woken::Time => {}
+            Woken::Ready { .. } => {
                 // What came just before a time is looked at after it.
                 if now() < times.next_at() {
                     pinger.take()?;

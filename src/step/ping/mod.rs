@@ -14,7 +14,7 @@ use nix::errno::Errno;
 use nix::poll::PollFlags;
 use socket2::{SockAddr, Socket};
 
-use super::thread::{Halt, Woken};
+use super::thread::{ExactWait, Halt, MOST_SPIN, Woken};
 use super::trip::Moment;
 use super::{Door, Failed};
 use crate::args::Family;
@@ -59,6 +59,7 @@ pub struct Pinger {
     missed: u64,
     /// How many batches were taken since nothing was left.
     undrained: usize,
+    exact: ExactWait,
     /// The interface that the run keeps to.
     interface: Option<String>,
 }
@@ -228,10 +229,19 @@ impl Pinger {
         halt.wait_any(&self.fds(), bound)
     }
 
-    /// Waits likewise until a time that is met to the microsecond.
-    pub fn wait_exactly(&mut self, halt: &Halt, until: Instant) -> Woken {
-        let next = self.book.expires_at().map_or(until, |at| at.min(until));
-        halt.wait_any_exactly(&self.fds(), next)
+    /// Waits until something has come or is lost, at most until a time is near, which whoever asks for it again
+    /// and again meets to the microsecond.
+    pub fn wait_till_near(&mut self, halt: &Halt, until: Instant) -> Woken {
+        // A loss that comes just before it is looked at after it, for a timer may be late.
+        if self.book.expires_at().is_none_or(|expires| expires + MOST_SPIN >= until) {
+            let fds: Vec<_> = self.lanes.iter().flat_map(Lane::fds).collect();
+            return self.exact.wait_till_near(halt, &fds, until);
+        }
+        match self.wait(halt, Some(until)) {
+            // There is something to look at: a loss.
+            Woken::Time => Woken::Ready { errors: false, is_open: false },
+            woken => woken,
+        }
     }
 
     fn fds(&self) -> Vec<BorrowedFd<'_>> {

@@ -18,6 +18,7 @@ use crate::event::{self, Kind, OptionValue};
 use crate::socket::options::{self, Extras, Role, Setting};
 use crate::socket::{self, SocketKind};
 use crate::step::open::{open, report_bind, set, set_options};
+use crate::step::thread::ExactWait;
 use crate::step::{Door, Failed};
 
 /// What the sockets of a pinger are made for.
@@ -102,6 +103,7 @@ impl Pinger {
             has_sent: true,
             missed: 0,
             undrained: 0,
+            exact: ExactWait::default(),
             interface: words.options.interface,
         })
     }

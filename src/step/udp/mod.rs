@@ -12,7 +12,7 @@ use socket2::{SockAddr, Socket};
 
 use super::open::{BindAddress, bind, open, set, set_options};
 use super::race::further;
-use super::thread::{Halt, Woken};
+use super::thread::{ExactWait, Halt, Woken};
 use super::{Door, Failed, now};
 use crate::address::Address;
 use crate::args::{Family, Join, SocketOptions};
@@ -326,9 +326,9 @@ impl Udp {
         halt.wait(self.fd(), PollFlags::POLLIN, bound)
     }
 
-    /// Waits until something has come, at most until a time, which is met to the microsecond.
-    pub fn wait_exactly(&self, halt: &Halt, until: Instant) -> Woken {
-        halt.wait_exactly(self.fd(), until)
+    /// Waits until something has come, at most until a time is near: as [`ExactWait`] does.
+    pub fn wait_till_near(&self, wait: &mut ExactWait, halt: &Halt, until: Instant) -> Woken {
+        wait.wait_till_near(halt, &[self.fd()], until)
     }
 
     /// Reports that nothing came for so long.
