@@ -21,7 +21,7 @@ pub(crate) fn append(buffer: &mut Vec<u8>, event: &Event<'_>, is_verbose: bool, 
         Event::Queue(queue) => append_queue(buffer, queue),
         Event::Accept(accept) => append_accept(buffer, accept, is_verbose),
         Event::Connect(connect) => append_connect(buffer, connect),
-        Event::Proxy(proxy) => append_proxy(buffer, proxy),
+        Event::Proxy(proxy) => append_proxy(buffer, proxy, is_verbose),
         Event::ProxyProtocol(header) => append_proxy_protocol(buffer, header),
         Event::OwnCertificate(own) => tls::append_own(buffer, own, is_verbose),
         Event::Tls(handshake) => tls::append(buffer, handshake, is_verbose),
@@ -191,7 +191,7 @@ fn append_connect(buffer: &mut Vec<u8>, connect: &Connect<'_>) {
     buffer.push(b')');
 }
 
-fn append_proxy(buffer: &mut Vec<u8>, proxy: &Proxy<'_>) {
+fn append_proxy(buffer: &mut Vec<u8>, proxy: &Proxy<'_>, is_verbose: bool) {
     let Proxy { conn, protocol, target, reply, .. } = proxy;
     say(buffer, format_args!("#{conn} proxy {} ({protocol}) to {target}", proxy.proxy));
     match proxy.resolved_by {
@@ -204,6 +204,10 @@ fn append_proxy(buffer: &mut Vec<u8>, proxy: &Proxy<'_>) {
         say(buffer, format_args!(", from {bound}"));
     }
     say(buffer, format_args!(" ({}", duration(proxy.duration)));
+    for (index, step) in proxy.steps.iter().enumerate().filter(|_| is_verbose) {
+        let before = if index == 0 { ':' } else { ',' };
+        say(buffer, format_args!("{before} {} {}", step.name, duration(step.duration)));
+    }
     if let Some(authentication) = proxy.authentication {
         say(buffer, format_args!(", {authentication} authentication"));
     }

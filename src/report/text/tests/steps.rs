@@ -314,6 +314,8 @@ fn a_proxy_of_which_another_address_answers_is_no_failure() {
 #[test]
 fn a_way_through_proxies_is_told() {
     let (peer, local) = (address(4711), address(80));
+    let steps = [("greeting", 1), ("authentication", 1), ("request", 1)]
+        .map(|(name, ms)| event::ProxyStep { name, duration: Duration::from_millis(ms) });
     let proxy = event::Proxy {
         conn: 1,
         proxy: "near:1080",
@@ -326,7 +328,7 @@ fn a_way_through_proxies_is_told() {
         code: 0,
         bytes_sent: 1,
         bytes_received: 2,
-        steps: &[],
+        steps: &steps,
         duration: Duration::from_millis(3),
         is_last: false,
     };
@@ -395,6 +397,15 @@ fn a_way_through_proxies_is_told() {
               0.003000 #1 proxy-protocol v2 127.0.0.1:4711 to 127.0.0.1:80, alpn "h2", type 0xea "\x1b"
               0.004000 #1 proxy-protocol v2 unknown
             error: proxy far:3128: no
+        "#]],
+    );
+    let verbose = Settings { steps: Steps::Verbose, ..settings() };
+    check(
+        verbose,
+        &events[..1],
+        expect![""],
+        expect![[r#"
+              0.001000 #1 proxy near:1080 (socks5) to far:3128, looked up here: succeeded, from 10.0.0.1:4711 (3.000 ms: greeting 1.000 ms, authentication 1.000 ms, request 1.000 ms, password authentication)
         "#]],
     );
 }
