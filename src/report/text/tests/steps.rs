@@ -402,10 +402,11 @@ fn a_way_through_proxies_is_told() {
     let verbose = Settings { steps: Steps::Verbose, ..settings() };
     check(
         verbose,
-        &events[..1],
+        &[events[0].clone(), events[4].clone()],
         expect![""],
         expect![[r#"
               0.001000 #1 proxy near:1080 (socks5) to far:3128, looked up here: succeeded, from 10.0.0.1:4711 (3.000 ms: greeting 1.000 ms, authentication 1.000 ms, request 1.000 ms, password authentication)
+            error: proxy far:3128: no
         "#]],
     );
 }
