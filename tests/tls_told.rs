@@ -1,8 +1,8 @@
 //! TLS as people are told of it: the table of a probe, reasons, hints; and files that are none.
 
 use crate::harness::events::{Connect, Error, Probe, Tls, Warning};
-use crate::harness::net::{Family, TempDir, refusing_port};
-use crate::harness::tls::{Authority, NOW, Terms, openssl_x509, python_server};
+use crate::harness::net::{Family, Net, TempDir, refusing_port};
+use crate::harness::tls::{Authority, NOW, Pair, Terms, openssl_x509, python_server};
 use crate::harness::{Finished, Peer, Sockeye};
 
 fn stdout(run: &Finished) -> String {
@@ -191,5 +191,41 @@ fn files_of_certificates_are_read_whole_or_not_at_all_and_never_for_ever() {
         let code = if line.starts_with("serve") { 0 } else { 8 };
         let run = Sockeye::new(format!("{line} {pipe} --deadline 300ms --json")).run().exits(code);
         assert_eq!(run.all::<Error>().len(), 0, "{}", run.dump());
+    }
+}
+
+#[test]
+fn each_target_of_a_table_has_its_line() {
+    // One address, two names: the certificate is for one of them.
+    let authority = Authority::new();
+    let Pair { cert, key } = authority.issue("server", &["localhost"], NOW);
+    let files = format!("--tls-cert {} --tls-key {}", cert.display(), key.display());
+    let server = Sockeye::new(format!("serve 127.0.0.1:0 -q {files}")).start();
+    let (port, ca) = (server.port(), authority.cert());
+    for retry in ["", "--retry-for 200ms"] {
+        let words = format!("connect --probe -4 --tls --ca {} localhost:{port} 127.0.0.1:{port} {retry}", ca.display());
+        let run = Sockeye::new(words).run().exits(1);
+        let table = String::from_utf8_lossy(run.stdout());
+        for line in ["open        127.0.0.1:", "failed      127.0.0.1:", "1 open, 1 failure"] {
+            assert_eq!(table.matches(line).count(), 1, "{line}: {}", run.dump());
+        }
+    }
+    server.interrupt().exits(0);
+    // What has no address to fail with has a line too, and is counted once.
+    let dir = TempDir::new();
+    let hosts = dir.path().join("hosts");
+    std::fs::write(&hosts, "127.0.0.1 one two\n").unwrap();
+    for retry in ["", "--retry-for 200ms"] {
+        let probe = |rest: &str| {
+            let line = format!("connect --probe --source ::1 one:1 two:1 two:2 {retry} {rest}");
+            Sockeye::new(line).under(Net::isolated().with_hosts(&hosts).prefix()).run().exits(9)
+        };
+        let run = probe("");
+        let table = String::from_utf8_lossy(run.stdout());
+        for line in ["failed      one:1 connect: no address", "failed      two:1 ", "0 open, 3 failures"] {
+            assert_eq!(table.matches(line).count(), 1, "{line}: {}", run.dump());
+        }
+        let run = probe("--json");
+        assert!(run.all::<Error>().iter().all(|error| error.target.is_some()), "{}", run.dump());
     }
 }

@@ -59,7 +59,7 @@ impl Reach {
     /// Makes the error of a target none of whose addresses was tried.
     #[must_use]
     pub fn untried(&self) -> Error {
-        match &self.source {
+        let error = match &self.source {
             Some(source) => {
                 let message = format!("connect: no address of the target is of the family of --source {source}");
                 Error::of_kind(Step::Connect, ExitCode::Unreachable, message)
@@ -68,6 +68,10 @@ impl Reach {
                 let message = format!("connect: nothing can be tried within {:?}", self.bound);
                 Error::of_kind(Step::Connect, ExitCode::NoAnswer, message)
             }
+        };
+        match &self.target {
+            Some(target) => error.with_target(target),
+            None => error,
         }
     }
 }

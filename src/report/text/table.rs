@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::{Tone, paint, say, tls};
 use crate::error::{ExitCode, Step};
-use crate::event::{Error, Event, Reason};
+use crate::event::{Error, Event, Kind, Outcome, Probe, Reason};
 use crate::report::people::duration;
 use crate::report::{Probing, Screen};
 
@@ -16,16 +16,19 @@ pub(crate) struct Table {
     /// The connections that are not at their end yet.
     under_way: HashMap<u64, Way>,
     /// The lines that are kept back, each under whom it is of, with its place in the order of the last tries.
-    kept: HashMap<String, (usize, Vec<u8>)>,
+    kept: HashMap<Key, (usize, Vec<u8>)>,
     told: usize,
     open: u64,
     /// Failures that were told at once.
     failed: u64,
-    /// Names that did not resolve.
-    names: HashSet<String>,
-    /// What else has failed.
-    others: u64,
+    /// The targets that have lines, and are not at their end yet.
+    lined: HashSet<String>,
+    /// Why something failed that is no address: under its target, or its name.
+    causes: HashMap<String, String>,
 }
+
+/// A target as typed, and which address of it; through proxies it has but one line.
+type Key = (String, String);
 
 /// How far a connection is.
 #[derive(Debug, Default)]
@@ -45,17 +48,18 @@ struct Row {
     tone: Tone,
     word: &'static str,
     rest: String,
+    /// What it belongs to, as typed.
+    target: String,
     /// Under what it is kept back, where it is.
-    key: Option<String>,
+    key: Option<Key>,
 }
 
 impl Table {
     /// Takes one event, and appends the lines that it completes; returns whether it is told by them.
     pub(crate) fn hear(&mut self, buffer: &mut Vec<u8>, screen: Screen, probing: Probing, event: &Event<'_>) -> bool {
         match event {
-            Event::Resolve(resolve) => drop(self.names.remove(resolve.name)),
             Event::Round(round) => {
-                if let Some((_, line)) = self.kept.remove(round.target) {
+                if let Some((_, line)) = self.kept.remove(&(round.target.to_owned(), String::new())) {
                     buffer.extend_from_slice(&line);
                     self.failed += 1;
                 }
@@ -66,11 +70,12 @@ impl Table {
         let row = match event {
             Event::Error(error) => {
                 let row = self.failure(error, probing);
-                if row.is_none() {
-                    self.note_other(error);
+                if let (None, Some(about)) = (&row, error.target) {
+                    self.causes.insert(about.to_owned(), error.message.to_owned());
                 }
                 row
             }
+            Event::Probe(probe) => self.without_line(probe, probing),
             event => self.success(event, probing),
         };
         let Some(row) = row else { return false };
@@ -79,6 +84,9 @@ impl Table {
         say(&mut line, format_args!(" {}{}", row.whom, row.rest));
         line.push(b'\n');
         self.told += 1;
+        if event.kind() != Kind::Probe {
+            self.lined.insert(row.target);
+        }
         match row.key {
             Some(key) => drop(self.kept.insert(key, (self.told, line))),
             None => buffer.append(&mut line),
@@ -86,9 +94,22 @@ impl Table {
         true
     }
 
-    /// Returns how many are open, and how many addresses and names have failed.
+    /// Returns how many lines are of what is open, and how many of what has failed.
     pub(crate) fn totals(&self) -> (u64, u64) {
-        (self.open, self.failed + (self.kept.len() + self.names.len()) as u64 + self.others)
+        (self.open, self.failed + self.kept.len() as u64)
+    }
+
+    /// Returns the line of a target that has ended without one: its name did not resolve, say.
+    fn without_line(&mut self, probe: &Probe<'_>, probing: Probing) -> Option<Row> {
+        if self.lined.remove(probe.target) || probe.outcome != Outcome::Error || !probing.many {
+            return None;
+        }
+        let name = probe.target.rsplit_once(':').map_or(probe.target, |(name, _)| name);
+        let cause = self.causes.get(probe.target).or_else(|| self.causes.get(name));
+        let rest = cause.map_or_else(String::new, |cause| format!(" {cause}"));
+        self.failed += 1;
+        let target = probe.target.to_owned();
+        Some(Row { whom: target.clone(), tone: Tone::Error, word: "failed", rest, target, key: None })
     }
 
     /// Returns the line of what is open now, and all that was asked for with it.
@@ -97,8 +118,8 @@ impl Table {
             Event::Connect(connect) => {
                 let target = connect.target.unwrap_or_default().to_owned();
                 if probing.proxied {
-                    // The first proxy is there, so that it is no more what has failed.
-                    self.kept.remove(&target);
+                    // The first proxy is there: what an earlier try came to is over.
+                    self.kept.remove(&(target.clone(), String::new()));
                 }
                 let way = Way { target, whom: connect.peer.to_string(), took: connect.duration, tls: None };
                 self.under_way.insert(connect.conn, way);
@@ -126,13 +147,11 @@ impl Table {
             _ => None,
         };
         let way = self.under_way.remove(&conn?)?;
-        for whom in [&way.whom, &way.target] {
-            self.kept.remove(whom);
-        }
+        self.kept.remove(&(way.target.clone(), if probing.proxied { String::new() } else { way.whom.clone() }));
         self.open += 1;
         let tls = way.tls.map_or_else(String::new, |tls| format!(", {tls}"));
         let rest = format!(" {}{tls}", duration(way.took));
-        Some(Row { whom: way.whom, tone: Tone::Good, word: "open", rest, key: None })
+        Some(Row { whom: way.whom, tone: Tone::Good, word: "open", rest, target: way.target, key: None })
     }
 
     /// Returns the line of what has failed; `None` where that is no address.
@@ -140,21 +159,24 @@ impl Table {
         let way = error.conn.and_then(|conn| self.under_way.remove(&conn));
         let is_failed =
             |(tone, word)| (tone, word, if word == "failed" { format!(" {}", error.message) } else { String::new() });
+        let target = way.as_ref().map(|way| way.target.clone()).or_else(|| error.target.map(str::to_owned));
+        let target = target.unwrap_or_default();
         let (whom, (tone, word, rest)) = match (error.step, error.proxy, error.target, way) {
-            (Step::Connect, Some(proxy), Some(target), _) => {
+            (Step::Connect, Some(proxy), Some(_), _) => {
                 let what = error.message.rsplit_once("): ").map_or(error.message, |(_, what)| what);
                 // Another address of the proxy may do, with which the target opens yet.
                 let row = Row {
-                    whom: target.to_owned(),
+                    whom: target.clone(),
                     tone: Tone::Error,
                     word: "failed",
                     rest: format!(" proxy {proxy}: {what}"),
-                    key: Some(target.to_owned()),
+                    key: Some((target.clone(), String::new())),
+                    target,
                 };
                 return Some(row);
             }
             (Step::Connect, ..) => (error.peer?.to_string(), is_failed(by_errno(error))),
-            (Step::Proxy, _, Some(target), _) => (target.to_owned(), is_failed(by_exit_code(error.exit_code))),
+            (Step::Proxy, _, Some(asked), _) => (asked.to_owned(), is_failed(by_exit_code(error.exit_code))),
             (step, _, _, Some(way)) => {
                 let what = match (step, error.peer) {
                     (Step::Tls, Some(peer)) => error.message.strip_prefix(&format!("tls {peer}: ")),
@@ -167,16 +189,8 @@ impl Table {
             _ => return None,
         };
         self.failed += u64::from(!probing.again);
-        let key = probing.again.then(|| whom.clone());
-        Some(Row { whom, tone, word, rest, key })
-    }
-
-    /// Notes what has no line of its own.
-    fn note_other(&mut self, error: &Error<'_>) {
-        match (error.step, error.target) {
-            (Step::Resolve, Some(name)) => drop(self.names.insert(name.to_owned())),
-            _ => self.others += 1,
-        }
+        let key = (target.clone(), if probing.proxied { String::new() } else { whom.clone() });
+        Some(Row { whom, tone, word, rest, target, key: probing.again.then_some(key) })
     }
 
     /// Appends the lines that were kept back.

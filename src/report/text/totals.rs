@@ -64,8 +64,11 @@ pub(crate) fn append_summary(
 
 /// Appends how many of many targets were reached, and how many failures are left.
 pub(crate) fn append_probed(buffer: &mut Vec<u8>, summary: &Summary<'_>, (open, failures): (u64, u64)) {
-    let took = duration(summary.duration);
-    say(buffer, format_args!("{open} open, {} in {took}", count(failures, "failure")));
+    say(buffer, format_args!("{open} open, {}", count(failures, "failure")));
+    // Where no step has come to its end nothing was measured.
+    if !summary.duration.is_zero() {
+        say(buffer, format_args!(" in {}", duration(summary.duration)));
+    }
 }
 
 fn append_totals(buffer: &mut Vec<u8>, tally: Tally, took: Duration, totals: &Totals) {

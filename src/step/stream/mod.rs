@@ -130,8 +130,8 @@ impl Stream {
 
     /// Reports a warning about this connection.
     pub(super) fn warn(&self, name: &str, message: &str) {
-        let (conn, peer) = (Some(self.conn), Some(&self.peer));
-        self.door.emit(event::Warning { conn, peer, ..event::Warning::of(name, message) });
+        let (conn, peer, target) = (Some(self.conn), Some(&self.peer), self.target());
+        self.door.emit(event::Warning { conn, peer, target, ..event::Warning::of(name, message) });
     }
 
     pub(super) fn socket(&self) -> Option<&AsyncFd<Socket>> {
@@ -426,10 +426,15 @@ impl Stream {
     /// Adds to an error what it is about: this connection, its peer, and whom that leads to.
     pub(super) fn about(&self, error: Error) -> Error {
         let error = error.with_conn(self.conn).with_peer(self.peer.clone());
-        match self.aside.get().and_then(|aside| aside.target.as_deref()) {
+        match self.target() {
             Some(target) => error.with_target(target),
             None => error,
         }
+    }
+
+    /// Returns whom it leads to, as typed, where that is not its peer.
+    fn target(&self) -> Option<&str> {
+        self.aside.get().and_then(|aside| aside.target.as_deref())
     }
 
     /// Closes our sending side; the peer's goes on.
