@@ -184,7 +184,7 @@ fn a_probe_that_is_tried_again_is_a_line_an_address_of_its_last_try() {
     assert_eq!(stdout(&run), format!("refused     127.0.0.1:{refused}\n"));
     assert!(run.stderr().matches("error: connect").count() > 1, "{}", run.dump());
 
-    // A name that does not resolve has no line: it is a failure all the same, once.
+    // A name that does not resolve has its line when that is known for good.
     let dir = TempDir::new();
     let hosts = dir.path().join("hosts");
     std::fs::write(&hosts, "127.0.0.1 localhost\n").unwrap();
@@ -192,7 +192,10 @@ fn a_probe_that_is_tried_again_is_a_line_an_address_of_its_last_try() {
         .under(Net::isolated().with_hosts(&hosts).prefix())
         .run()
         .exits(1);
-    assert!(stdout(&run).starts_with("refused     127.0.0.1:7\n0 open, 2 failures in "), "{}", run.dump());
+    let table = stdout(&run);
+    assert!(table.starts_with("failed      nosuch:7 resolve nosuch: "), "{}", run.dump());
+    assert!(table.contains("\nrefused     127.0.0.1:7\n0 open, 2 failures in "), "{}", run.dump());
+    assert_eq!(table.lines().count(), 3, "{}", run.dump());
 }
 
 #[test]

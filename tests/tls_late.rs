@@ -1,7 +1,7 @@
 //! TLS after the handshake, and over many rounds: what came before a session broke, a server that
 //! judges the client late, certificates that change while they are watched.
 
-use crate::harness::events::{Error, Recv, Round, Step, Tls, Warning};
+use crate::harness::events::{Close, Error, Recv, Round, Step, Tls, Warning};
 use crate::harness::tls::{Authority, NOW, Pair, Terms, python_server};
 use crate::harness::{Finished, Peer, Sockeye};
 
@@ -59,6 +59,45 @@ fn what_came_before_a_session_broke_is_not_lost() {
     relay.wait_for::<Error>();
     let run = relay.finish().exits(11);
     assert_eq!(run.one::<Recv>().data.as_deref(), Some(WORD), "{}", run.dump());
+}
+
+#[test]
+fn what_came_with_the_handshake_is_not_lost_to_a_send_that_fails() {
+    let authority = Authority::new();
+    let (pair, ca) = (authority.issue("server", &["localhost"], NOW), authority.cert());
+    // A server of TLS 1.2 has the last word in the handshake, and goes on in its segment.
+    let script = r"
+import ssl
+context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+context.load_cert_chain(*sys.argv[1:3])
+context.maximum_version = ssl.TLSVersion.TLSv1_2
+server = listen('127.0.0.1')
+say(server.getsockname()[1])
+peer = server.accept()[0]
+came, goes = ssl.MemoryBIO(), ssl.MemoryBIO()
+tls = context.wrap_bio(came, goes, server_side=True)
+while True:
+    try:
+        tls.do_handshake()
+        break
+    except ssl.SSLWantReadError:
+        if goes.pending:
+            peer.sendall(goes.read())
+        came.write(peer.recv(65536))
+tls.write(sys.argv[3].encode())
+peer.sendall(goes.read() + b'\x17\x03\x03\x00\x20' + b'x' * 32)
+try:
+    all_of(peer)
+except ConnectionError:
+    pass
+";
+    let path = |path: &std::path::Path| path.display().to_string();
+    let server = Peer::python_server(script, &[&path(&pair.cert), &path(&pair.key), WORD]);
+    let line = format!("connect localhost {} ask --tls --ca {} --json", server.port, ca.display());
+    let run = Sockeye::new(line).run().exits(11);
+    assert_eq!(run.one::<Recv>().data.as_deref(), Some(WORD), "{}", run.dump());
+    assert_eq!(name(&run), Some("bad-message"), "{}", run.dump());
+    assert_eq!(run.one::<Close>().bytes_received, WORD.len() as u64, "{}", run.dump());
 }
 
 #[test]

@@ -118,6 +118,14 @@ impl Stream {
                         break;
                     }
                 }
+                if state.trouble.is_some() {
+                    // Nobody will ask for what came before it.
+                    let mut last = vec![0; state.waiting];
+                    let taken = state.take(&mut last);
+                    if taken > 0 {
+                        self.received_data(&last[..taken]);
+                    }
+                }
                 if let Some(trouble) = &state.trouble {
                     self.ending.broke(&error);
                     return Err(self.failed_secured(trouble));
