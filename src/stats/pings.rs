@@ -186,7 +186,14 @@ impl Pings {
                 self.to(not.number, not.target, |counts| counts.not_sent += not.datagrams);
             }
             Event::Reply(reply) => self.answer(reply, false),
-            Event::Late(event::Late(reply)) => self.answer(reply, true),
+            Event::Late(event::Late(reply)) => {
+                self.answer(reply, true);
+                // That it was lost has not been said before, as of others.
+                if reply.was_refused {
+                    let Reply { target, sequence, rtt: after, number, .. } = *reply;
+                    self.miss(elapsed, &event::Lost { target, sequence, after, number });
+                }
+            }
             Event::Duplicate(event::Duplicate(reply)) => {
                 self.bytes_received += reply.bytes;
                 self.counts.duplicates += 1;
@@ -282,6 +289,11 @@ impl Pings {
     fn lose(&mut self, elapsed: Duration, lost: &event::Lost<'_>) {
         self.counts.lost += 1;
         self.to(lost.number, lost.target, |counts| counts.lost += 1);
+        self.miss(elapsed, lost);
+    }
+
+    /// Takes note that a probe was not answered in time, for the rows of those.
+    fn miss(&mut self, elapsed: Duration, lost: &event::Lost<'_>) {
         // The numbers of a trace go over all hops.
         if !self.hops.is_empty() {
             return;

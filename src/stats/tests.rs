@@ -313,3 +313,18 @@ fn times_that_no_probe_used_are_counted_without_one() {
     let totals = stats.totals();
     assert_eq!((totals.slots_missed, totals.sent, totals.rate_achieved), (Some(5), Some(1), None));
 }
+
+#[test]
+fn what_was_refused_and_answered_late_is_in_the_rows_of_losses() {
+    let (peer, mut stats) = (address(), pinger());
+    for round in 0..6 {
+        stats.record(stamp(round), &probe(&peer, 0, round).into());
+    }
+    for round in [1, 2, 4] {
+        let Event::Reply(reply) = answer(&peer, 0, round, 900_000) else { panic!("it is a reply") };
+        let late = event::Late(event::Reply { was_refused: true, ..reply });
+        stats.record(stamp(10 + round), &late.into());
+    }
+    let totals = stats.totals();
+    assert_eq!((totals.late, totals.loss_runs, totals.loss_run_max), (Some(3), Some(2), Some(2)));
+}
