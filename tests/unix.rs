@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use crate::harness::events::{Accept, Bind, Close, Connect, Eof, Error, Reason, Recv, Send, Warning};
+use crate::harness::events::{Accept, Bind, Close, Connect, Eof, Error, Listen, Reason, Recv, Send, Side, Warning};
 use crate::harness::net::{TempDir, random_bytes};
 use crate::harness::peers::Peer;
 use crate::harness::process::Stdin;
@@ -56,7 +56,7 @@ pub(crate) fn serve(place: &str, kind: &str, rest: &str) -> Running {
 fn wait_until_served(server: &Running, kind: &str) {
     server.wait_for::<Bind>();
     if kind != "dgram" {
-        server.wait_for::<crate::harness::events::Listen>();
+        server.wait_for::<Listen>();
     }
 }
 
@@ -246,7 +246,7 @@ fn a_relay_keeps_the_records() {
     let (_dir, path) = place();
     let mut server =
         Sockeye::new(format!("unix-serve {path} --relay --json -v --type seqpacket")).stdin_piped().start();
-    server.wait_for::<crate::harness::events::Listen>();
+    server.wait_for::<Listen>();
     let script = r#"
 peer = reach("seqpacket", sys.argv[1])
 for text in (b"one", b"", b"three"):
@@ -286,6 +286,33 @@ say(peer.recvmsg(9)[0], peer.recvmsg(9)[0])
 }
 
 #[test]
+fn an_empty_record_that_is_left_unread_resets_the_peer() {
+    let dir = TempDir::new();
+    let path = dir.path().join("x.sock").display().to_string();
+    // All have come when the first is answered.
+    let words = format!("unix-serve {path} --type seqpacket --fault delay=1s --messages 1 --count 1 --json");
+    let server = Sockeye::new(words).start();
+    server.wait_for::<Listen>();
+    let script = r"
+peer = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+peer.connect(sys.argv[1])
+for record in (b'', b'', b''):
+    peer.send(record)
+peer.recv(9)
+try:
+    say(peer.recv(9))
+except ConnectionResetError:
+    say('reset')
+";
+    assert_eq!(Peer::python(script, &[&path]).lines(), ["reset"]);
+    let run = server.finish().exits(0);
+    let close = run.one::<Close>();
+    let told = (close.clean, close.reset_by, close.bytes_unread);
+    assert_eq!(told, (Some(false), Some(Side::Local), Some(0)), "{}", run.dump());
+    assert!(run.one::<Warning>().message.contains("an empty record unread"), "{}", run.dump());
+}
+
+#[test]
 fn a_client_tells_an_empty_record_from_the_end_too() {
     let (_dir, path) = place();
     let script = r#"
@@ -315,7 +342,7 @@ fn a_record_that_is_too_large_is_this_connections_own_error() {
     let server = Sockeye::new(format!("unix-serve {path} --json --type seqpacket --send-buffer 4k --when big"))
         .arg(&text)
         .start();
-    server.wait_for::<crate::harness::events::Listen>();
+    server.wait_for::<Listen>();
     let script = r#"
 one, two = reach("seqpacket", sys.argv[1]), reach("seqpacket", sys.argv[1])
 one.send(b"big")
@@ -473,7 +500,7 @@ except (BrokenPipeError, ConnectionResetError):
 fn a_server_out_of_descriptors_goes_on() {
     let (_dir, path) = place();
     let server = Sockeye::new(format!("unix-serve {path} --json")).under(["prlimit", "--nofile=24"]).start();
-    server.wait_for::<crate::harness::events::Listen>();
+    server.wait_for::<Listen>();
     let script = r#"
 peers = [reach("stream", sys.argv[1]) for _ in range(40)]
 told()

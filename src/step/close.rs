@@ -14,7 +14,7 @@ use super::fail::errno;
 use super::tls::Leavings;
 use crate::event::{self, Event, HeldBack, Kind, Reason, Side, TcpFigures};
 use crate::socket::SocketKind;
-use crate::sys;
+use crate::sys::{self, Wanted};
 
 const NOBODY: u8 = 0;
 const PEER: u8 = 1;
@@ -67,6 +67,8 @@ pub(super) struct Audit {
     reset_by: Option<Side>,
     clean: Option<bool>,
     unread: Option<u64>,
+    /// Whether a record without bytes was left unread.
+    has_empty_record: bool,
     unacknowledged: Option<u64>,
     tcp: Option<TcpFigures>,
 }
@@ -86,6 +88,7 @@ pub(super) fn audit(door: &Door, socket: &Socket, ending: &Ending, at_eof: bool,
     }
     // After the error, which a look at what is unread would take from the socket.
     let unread = if at_eof { Some(0) } else { sys::unread(socket.as_fd()).ok() };
+    let has_empty_record = unread == Some(0) && !at_eof && has_empty_record(socket);
     let seen = Seen {
         first: match ending.first.load(Ordering::Relaxed) {
             PEER => Some(Side::Peer),
@@ -97,14 +100,21 @@ pub(super) fn audit(door: &Door, socket: &Socket, ending: &Ending, at_eof: bool,
             number => Some(Errno::from_raw(i32::from(number))),
         },
         is_peer_closed: hangup.is_peer_closed,
-        unread: unread.unwrap_or(0),
+        is_unread: unread.unwrap_or(0) > 0 || has_empty_record,
         unacknowledged: unacknowledged.unwrap_or(0),
         left,
     };
     let unread = unread.map(|unread| unread + left.undelivered);
     let (closed_first, reset_by) = (seen.closed_first(), seen.reset_by());
     let clean = is_wanted.then(|| seen.clean()).flatten();
-    Audit { closed_first, reset_by, clean, unread, unacknowledged, tcp }
+    Audit { closed_first, reset_by, clean, unread, has_empty_record, unacknowledged, tcp }
+}
+
+/// Returns whether the next that is to be received is a record without bytes. Only records are marked with a
+/// time (`socket::options::mark_records`), and only where they have connections.
+fn has_empty_record(socket: &Socket) -> bool {
+    let wanted = Wanted { peek: true, true_length: true, ..Wanted::default() };
+    sys::recv_message(socket.as_fd(), &mut [], wanted).is_ok_and(|next| next.has_time && next.true_bytes == 0)
 }
 
 /// What was seen of a connection until its close, and what the kernel said then.
@@ -113,7 +123,8 @@ struct Seen {
     first: Option<Side>,
     failure: Option<Errno>,
     is_peer_closed: bool,
-    unread: u64,
+    /// Whether something was left unread.
+    is_unread: bool,
     unacknowledged: u64,
     /// Of TLS.
     left: Leavings,
@@ -126,7 +137,7 @@ impl Seen {
             Some(Errno::ECONNRESET | Errno::EPIPE) => Some(Side::Peer),
             // A connection that has broken off resets nobody any more.
             Some(_) => None,
-            None if self.unread > 0 => Some(Side::Local),
+            None if self.is_unread => Some(Side::Local),
             None => None,
         }
     }
@@ -144,7 +155,7 @@ impl Seen {
     }
 
     fn clean(self) -> Option<bool> {
-        if self.failure.is_some() || self.unread > 0 || self.left.undelivered > 0 || self.left.is_cut {
+        if self.failure.is_some() || self.is_unread || self.left.undelivered > 0 || self.left.is_cut {
             return Some(false);
         }
         (self.unacknowledged == 0).then_some(true)
@@ -163,13 +174,15 @@ pub(super) struct Closing {
 /// Reports a close, and what it does to the peer where bytes were left unread.
 pub(super) fn report(door: &Door, kind: SocketKind, closing: &Closing, audit: Audit) {
     let Closing { conn, reason, bytes_received, bytes_sent, duration } = *closing;
-    if let Some(unread @ 1..) = audit.unread
-        && reason != Reason::Signal
-    {
+    let what = match audit.unread {
+        Some(1) => Some("1 byte".to_owned()),
+        Some(unread @ 2..) => Some(format!("{unread} bytes")),
+        _ => audit.has_empty_record.then(|| "an empty record".to_owned()),
+    };
+    if let Some(what) = what.filter(|_| reason != Reason::Signal) {
         let is_ours = kind.has_connections() && audit.reset_by == Some(Side::Local);
         let seen = if is_ours { ": the peer sees a reset" } else { "" };
-        let bytes = if unread == 1 { "byte" } else { "bytes" };
-        let message = format!("connection {conn} was closed with {unread} {bytes} unread{seen}");
+        let message = format!("connection {conn} was closed with {what} unread{seen}");
         door.emit(event::Warning { conn: Some(conn), ..event::Warning::of("unread-at-close", &message) });
     }
     door.emit(Event::Close(event::Close {
@@ -240,7 +253,7 @@ mod tests {
         first: None,
         failure: None,
         is_peer_closed: false,
-        unread: 0,
+        is_unread: false,
         unacknowledged: 0,
         left: Leavings { undelivered: 0, is_cut: false },
     };
@@ -265,9 +278,9 @@ mod tests {
         let reset = Seen { failure: Some(Errno::ECONNRESET), is_peer_closed: true, ..QUIET };
         assert_eq!(told(reset), (peer, peer, Some(false)));
         assert_eq!(told(Seen { first: local, ..reset }), (local, peer, Some(false)));
-        assert_eq!(told(Seen { unread: 1, ..reset }), (peer, peer, Some(false)));
-        assert_eq!(told(Seen { unread: 1, ..QUIET }), (local, local, Some(false)));
-        assert_eq!(told(Seen { unread: 1, is_peer_closed: true, ..QUIET }), (peer, local, Some(false)));
+        assert_eq!(told(Seen { is_unread: true, ..reset }), (peer, peer, Some(false)));
+        assert_eq!(told(Seen { is_unread: true, ..QUIET }), (local, local, Some(false)));
+        assert_eq!(told(Seen { is_unread: true, is_peer_closed: true, ..QUIET }), (peer, local, Some(false)));
         let silent = Seen { failure: Some(Errno::ETIMEDOUT), is_peer_closed: true, ..QUIET };
         assert_eq!(told(silent), (None, None, Some(false)));
     }
