@@ -459,3 +459,34 @@ say('all')"
     assert_eq!((summary.lost, summary.duplicates), (Some(1024 * 7), Some(1024)));
     assert_eq!(run.all::<Recv>().len() as u64 + summary.events_dropped.unwrap_or(0), 3000);
 }
+
+#[test]
+fn answers_that_cannot_be_sent_fill_no_memory_where_nobody_reads_of_them() {
+    const SENT: u64 = 30_000;
+    let (mut reader, writer) = std::io::pipe().unwrap();
+    let net = Net::isolated().with("ip link set lo mtu 1500");
+    let words = "udp-listen 127.0.0.1:9000 --json -q --echo --dont-fragment --recv-buffer 64MiB";
+    let run = Sockeye::new(words).under(net.prefix()).stdout_to(writer).start();
+    let end = Instant::now() + PATIENCE;
+    let held = |pid| std::fs::read_to_string(format!("/proc/{pid}/net/udp")).unwrap_or_default();
+    while !held(run.pid()).contains(":2328 ") {
+        assert!(Instant::now() < end && run.is_running());
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let send = format!("udp-send 127.0.0.1 9000 --size 3000 --count {SENT} --rate 20000/s --json -q");
+    Sockeye::new(send).under(inside(run.pid())).run().exits(0);
+    while crate::harness::net::udp_queue_of(run.pid(), 9000).unwrap().0 > 0 {
+        assert!(Instant::now() < end, "the receiver goes on");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    run.signal(Signal::SIGINT);
+    let mut text = String::new();
+    reader.read_to_string(&mut text).unwrap();
+    run.finish_by_itself();
+    let summary: serde_json::Value = serde_json::from_str(text.lines().last().unwrap()).unwrap();
+    let of = |name: &str| summary[name].as_u64().unwrap();
+    let errors = text.lines().filter(|line| line.contains("\"event\":\"error\"")).count() as u64;
+    assert!(errors > 0 && errors < of("received"), "{errors} of {summary}");
+    assert_eq!((of("not_sent"), of("received")), (SENT, SENT), "{summary}");
+    assert_eq!(errors, of("errors"), "{summary}");
+}

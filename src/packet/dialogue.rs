@@ -43,8 +43,6 @@ impl fmt::Debug for Credentials {
 impl Credentials {
     /// Returns what must not be told though a proxy repeats it, the longer first.
     pub(super) fn secrets(&self) -> Vec<String> {
-        /// What is shorter is in many words by chance, and to blank it out there would tell it.
-        const SHORTEST: usize = 4;
         if self.password.is_empty() {
             return Vec::new();
         }
@@ -55,6 +53,9 @@ impl Credentials {
     }
 }
 
+/// What is shorter is in many words by chance, and to blank it out there would tell it.
+const SHORTEST: usize = 4;
+
 /// Returns what was said with the secrets in it blanked out.
 pub(super) fn blanked(said: &[u8], secrets: &[String]) -> Vec<u8> {
     let mut said = said.to_vec();
@@ -64,6 +65,11 @@ pub(super) fn blanked(said: &[u8], secrets: &[String]) -> Vec<u8> {
             let begin = at + found;
             said.splice(begin..begin + secret.len(), *b"***");
             at = begin + 3;
+        }
+        // What has come so far may end within one.
+        let begins = |length: &usize| said.ends_with(&secret[..*length]);
+        if let Some(length) = (SHORTEST..secret.len()).rev().find(begins) {
+            said.splice(said.len() - length.., *b"***");
         }
     }
     said
@@ -215,6 +221,14 @@ pub(super) mod tests {
     pub(crate) fn survives(mut dialogue: impl Dialogue, bytes: &[u8], size: usize) {
         let _ = feed(&mut dialogue, bytes, size.max(1));
         let _ = (dialogue.settled(), dialogue.at_end());
+    }
+
+    #[test]
+    fn a_part_of_a_secret_is_not_told_either() {
+        let secrets = ["s3cretPW".to_owned()];
+        for (said, told) in [("no s3cretPW, no", "no ***, no"), ("no s3cret", "no ***"), ("no s3c", "no s3c")] {
+            assert_eq!(blanked_text(said, &secrets), told);
+        }
     }
 
     #[test]

@@ -12,7 +12,7 @@ use super::drops::Drops;
 use super::queue::{Drained, back_pressure, is_about_earlier, is_of_icmp};
 use super::reflect::Reflector;
 use super::{Udp, shown, with_port};
-use crate::error::{Step, errno_name};
+use crate::error::errno_name;
 use crate::event::{self, Kind, Measured};
 use crate::socket::options::recv_timeout;
 use crate::step::Failed;
@@ -329,8 +329,8 @@ impl Udp {
                         None => {
                             let bytes = answers[at].parts.iter().map(|part| part.len()).sum();
                             let failed = self.send_failed(&error, to, bytes, drained.mtu);
-                            // Peers can bring about as many as they like: one of a kind is told whole.
-                            match self.door.is_first(Step::Send, failed.errno) {
+                            // Peers can bring about as many as they like: no more are told than are read.
+                            match self.door.has_room_for(Kind::Error) {
                                 true => drop(self.door.fail(&failed)),
                                 false => self.not_sent(to, None, &failed.errno.map(errno_name).unwrap_or_default()),
                             }
