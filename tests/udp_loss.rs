@@ -483,7 +483,7 @@ fn answers_that_cannot_be_sent_fill_no_memory_where_nobody_reads_of_them() {
     let mut text = String::new();
     reader.read_to_string(&mut text).unwrap();
     run.finish_by_itself();
-    let summary: serde_json::Value = serde_json::from_str(text.lines().last().unwrap()).unwrap();
+    let summary: Value = serde_json::from_str(text.lines().last().unwrap()).unwrap();
     let of = |name: &str| summary[name].as_u64().unwrap();
     let errors = text.lines().filter(|line| line.contains("\"event\":\"error\"")).count() as u64;
     assert!(errors > 0 && errors < of("received"), "{errors} of {summary}");
