@@ -111,7 +111,7 @@ impl Stream {
                 if let (true, Some(least)) = (expires_soon, tls.min_days) {
                     self.warn_of_days(days, least, &target.to_string());
                 }
-                let question = seen.question(began.elapsed());
+                let question = seen.question(began.elapsed(), bound);
                 self.goes_on_with(Session::new(shaken, expires_soon, question));
                 Ok(self)
             }
@@ -423,11 +423,11 @@ impl Seen {
     }
 
     /// Returns what the server has asked of us in a handshake that took so long: with TLS 1.3 it judges the
-    /// answer when our side is through.
-    fn question(&self, took: Duration) -> Option<Question> {
+    /// answer when our side is through, for which it gets no more than it had for the handshake.
+    fn question(&self, took: Duration, most: Duration) -> Option<Question> {
         /// A verdict is a round trip away, and the work of a signature.
         const LEAST: Duration = Duration::from_millis(250);
-        let bound = (self.version == Some("TLSv1.3")).then(|| (2 * took).max(LEAST));
+        let bound = (self.version == Some("TLSv1.3")).then(|| (2 * took).max(LEAST).min(most));
         self.shown.map(|is_answered| Question { is_answered, bound })
     }
 
@@ -452,4 +452,19 @@ impl Seen {
 /// 7.4.1.2): a later one has 1.2 there, whatever it offers beside it.
 fn is_old(first: &[u8]) -> bool {
     matches!(first, [22, _, _, _, _, 1, _, _, _, major, minor, ..] if (*major, *minor) < (3, 3))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_verdict_is_waited_for_no_longer_than_the_handshake_was() {
+        let seen = Seen { version: Some("TLSv1.3"), shown: Some(false), ..Seen::default() };
+        let bound = |took, most| {
+            let [took, most] = [took, most].map(Duration::from_millis);
+            seen.question(took, most).and_then(|question| question.bound).map(|bound| bound.as_millis())
+        };
+        assert_eq!((bound(1, 5_000), bound(200, 5_000), bound(1, 100)), (Some(250), Some(400), Some(100)));
+    }
 }
