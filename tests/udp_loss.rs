@@ -487,6 +487,6 @@ fn answers_that_cannot_be_sent_fill_no_memory_where_nobody_reads_of_them() {
     let of = |name: &str| summary[name].as_u64().unwrap();
     let errors = text.lines().filter(|line| line.contains("\"event\":\"error\"")).count() as u64;
     assert!(errors > 0 && errors < of("received"), "{errors} of {summary}");
-    assert_eq!((of("not_sent"), of("received")), (SENT, SENT), "{summary}");
+    assert_eq!(of("not_sent"), of("received"), "{summary}");
     assert_eq!(errors, of("errors"), "{summary}");
 }
