@@ -535,7 +535,7 @@ _sockeye() {
             return 0
             ;;
         sockeye__subcmd__raw__subcmd__ping)
-            opts="-c -i -f -A -s -p -W -j -q -4 -6 -n -v -t -I -w -h -V --count --interval --rate --flood --adaptive --schedule --sweep --retry --backoff --until-reply --size --pattern --socket --with --port --trace --path-mtu --all-addresses --include-broadcast --timeout --resolve-timeout --max-loss --max-rtt --plot --live --recv-buffer --send-buffer --dscp --mark --reuse-port --keepalive --no-delay --mss --congestion --user-timeout --fast-open --mptcp --dont-fragment --busy-poll --json --format --events --quiet --color --ipv4 --ipv6 --numeric --report-every --verbose --source --ttl --interface --deadline --help --version"
+            opts="-c -i -f -A -s -p -W -j -q -4 -6 -n -v -t -I -w -h -V --count --interval --rate --flood --adaptive --schedule --sweep --retry --backoff --until-reply --size --pattern --socket --with --port --trace --path-mtu --all-addresses --include-broadcast --timeout --resolve-timeout --max-loss --max-rtt --plot --live --recv-buffer --send-buffer --dscp --mark --keepalive --no-delay --mss --congestion --user-timeout --fast-open --mptcp --dont-fragment --busy-poll --json --format --events --quiet --color --ipv4 --ipv6 --numeric --reuse-port --report-every --verbose --source --ttl --interface --deadline --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

@@ -11,7 +11,7 @@ use super::aim::{Aim, MOST};
 use super::output::{Format, Output};
 use super::port::Port;
 use super::series::Series;
-use super::socket_options::{SocketOptions, Source};
+use super::socket_options::{self, SocketOptions, Source};
 use super::target::{Family, Host};
 use super::value::{self, Rate};
 
@@ -117,13 +117,8 @@ ours.
 
 Exit: 0 when every target has answered at least once, 8 when none has, 9 when ICMP errors came instead (7 where they \
 said port-unreachable), 1 when some have, or --max-loss or --max-rtt is exceeded. Ctrl-\\ (SIGQUIT) prints the totals so far.")]
-#[command(mut_args(|arg| match arg.get_id().as_str() {
-    // Of connections and ports: they are refused.
-    "keepalive" | "no_delay" | "mss" | "congestion" | "user_timeout" | "fast_open" | "mptcp" | "reuse_port" => {
-        arg.hide(true)
-    }
-    _ => arg,
-}))]
+#[command(mut_args(socket_options::without_tcp))]
+#[command(mut_arg("reuse_port", |arg| arg.hide(true)))]
 #[command(mut_arg("report_every", |arg| arg.help("Report the totals so far each time this long has passed")))]
 #[command(mut_arg("verbose", |arg| arg.help("Report more: each setsockopt, each packet that goes")))]
 #[command(mut_arg("source", |arg| arg.short(None).value_name("ADDR").help("Use this address of ours")))]

@@ -83,21 +83,27 @@ pub struct SocketOptions {
     pub busy_poll: Option<u32>,
 }
 
-/// The long names of the options that only TCP has.
-const OF_TCP: [&str; 7] = ["keepalive", "no-delay", "mss", "congestion", "user-timeout", "fast-open", "mptcp"];
-/// Those that, besides these, only IP has.
-const OF_IP: [&str; 8] = ["source", "interface", "ttl", "dscp", "mark", "reuse-port", "dont-fragment", "busy-poll"];
+/// What an option is of: others refuse it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Of {
+    Ip,
+    Tcp,
+}
 
 /// Leaves out of the help what only TCP has: it is refused, and why is said.
 pub(super) fn without_tcp(arg: Arg) -> Arg {
-    let is_of_tcp = arg.get_long().is_some_and(|long| OF_TCP.contains(&long));
-    if is_of_tcp { arg.hide(true) } else { arg }
+    without(arg, |of| of == Of::Tcp)
 }
 
 /// Leaves out of the help what only IP has, likewise.
 pub(super) fn without_ip(arg: Arg) -> Arg {
-    let is_of_ip = arg.get_long().is_some_and(|long| OF_IP.contains(&long));
-    if is_of_ip { arg.hide(true) } else { without_tcp(arg) }
+    without(arg, |_| true)
+}
+
+fn without(arg: Arg, is_refused: impl Fn(Of) -> bool) -> Arg {
+    let options = SocketOptions::default().of();
+    let is_hidden = options.iter().any(|(_, name, of)| arg.get_long() == name.strip_prefix("--") && is_refused(*of));
+    if is_hidden { arg.hide(true) } else { arg }
 }
 
 impl SocketOptions {
@@ -116,39 +122,33 @@ impl SocketOptions {
 
     /// Returns an option that was given and that only TCP has, by its name.
     fn tcp_only(&self) -> Option<&'static str> {
-        let of_tcp = [
-            (self.keepalive.is_some(), "--keepalive"),
-            (self.no_delay, "--no-delay"),
-            (self.mss.is_some(), "--mss"),
-            (self.congestion.is_some(), "--congestion"),
-            (self.user_timeout.is_some(), "--user-timeout"),
-            (self.fast_open, "--fast-open"),
-            (self.mptcp, "--mptcp"),
-        ];
-        of_tcp.into_iter().find_map(|(is_given, option)| is_given.then_some(option))
+        self.of().into_iter().find_map(|(is_given, name, of)| (is_given && of == Of::Tcp).then_some(name))
     }
 
     /// Returns an option that was given and that only IP has, by its name.
     pub(super) fn inet_only(&self) -> Option<&'static str> {
+        self.of().into_iter().find_map(|(is_given, name, _)| is_given.then_some(name))
+    }
+
+    /// Returns the options that not every socket has: whether each was given, its name, what it is of.
+    fn of(&self) -> [(bool, &'static str, Of); 15] {
         [
-            (self.source.is_some(), "--source"),
-            (self.interface.is_some(), "--interface"),
-            (self.ttl.is_some(), "--ttl"),
-            (self.dscp.is_some(), "--dscp"),
-            (self.mark.is_some(), "--mark"),
-            (self.reuse_port, "--reuse-port"),
-            (self.keepalive.is_some(), "--keepalive"),
-            (self.no_delay, "--no-delay"),
-            (self.mss.is_some(), "--mss"),
-            (self.congestion.is_some(), "--congestion"),
-            (self.user_timeout.is_some(), "--user-timeout"),
-            (self.fast_open, "--fast-open"),
-            (self.mptcp, "--mptcp"),
-            (self.dont_fragment, "--dont-fragment"),
-            (self.busy_poll.is_some(), "--busy-poll"),
+            (self.source.is_some(), "--source", Of::Ip),
+            (self.interface.is_some(), "--interface", Of::Ip),
+            (self.ttl.is_some(), "--ttl", Of::Ip),
+            (self.dscp.is_some(), "--dscp", Of::Ip),
+            (self.mark.is_some(), "--mark", Of::Ip),
+            (self.reuse_port, "--reuse-port", Of::Ip),
+            (self.keepalive.is_some(), "--keepalive", Of::Tcp),
+            (self.no_delay, "--no-delay", Of::Tcp),
+            (self.mss.is_some(), "--mss", Of::Tcp),
+            (self.congestion.is_some(), "--congestion", Of::Tcp),
+            (self.user_timeout.is_some(), "--user-timeout", Of::Tcp),
+            (self.fast_open, "--fast-open", Of::Tcp),
+            (self.mptcp, "--mptcp", Of::Tcp),
+            (self.dont_fragment, "--dont-fragment", Of::Ip),
+            (self.busy_poll.is_some(), "--busy-poll", Of::Ip),
         ]
-        .into_iter()
-        .find_map(|(is_given, name)| is_given.then_some(name))
     }
 }
 
@@ -161,7 +161,9 @@ mod tests {
     /// The help leaves out what is refused, and nothing else.
     #[test]
     fn what_is_refused_is_not_in_the_help() {
-        for (name, target) in [("udp-send", "localhost:9"), ("udp-listen", "9"), ("unix-serve", "@x")] {
+        let commands =
+            [("udp-send", "localhost:9"), ("udp-listen", "9"), ("unix-serve", "@x"), ("raw-ping", "127.0.0.1")];
+        for (name, target) in commands {
             let clap = Cli::command();
             let options = clap.find_subcommand(name).unwrap().get_arguments();
             let options = options.filter(|arg| arg.get_help_heading() == Some("Socket options"));

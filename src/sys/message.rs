@@ -46,7 +46,7 @@ pub struct Message {
     pub has_time: bool,
 }
 
-/// Room for what a message may carry besides its bytes: 253 descriptors (SCM_MAX_FD) one set
+/// Room for what a message may carry besides its bytes: 253 descriptors (SCM_MAX_FD), one set
 /// of credentials and a time, aligned as control messages are.
 type Control = [MaybeUninit<u64>; 144];
 

@@ -226,7 +226,7 @@ impl Pinger {
     pub fn wait(&mut self, halt: &Halt, until: Option<Instant>) -> Woken {
         let until = [until, self.book.expires_at()].into_iter().flatten().min();
         let bound = until.map(|until| until.saturating_duration_since(Instant::now()));
-        halt.wait_any(&self.fds(), bound)
+        halt.wait_any(&fds(&self.lanes), bound)
     }
 
     /// Waits until something has come or is lost, at most until a time is near, which whoever asks for it again
@@ -234,18 +234,13 @@ impl Pinger {
     pub fn wait_till_near(&mut self, halt: &Halt, until: Instant) -> Woken {
         // A loss that comes just before it is looked at after it, for a timer may be late.
         if self.book.expires_at().is_none_or(|expires| expires + MOST_SPIN >= until) {
-            let fds: Vec<_> = self.lanes.iter().flat_map(Lane::fds).collect();
-            return self.exact.wait_till_near(halt, &fds, until);
+            return self.exact.wait_till_near(halt, &fds(&self.lanes), until);
         }
         match self.wait(halt, Some(until)) {
             // There is something to look at: a loss.
             Woken::Time => Woken::Ready { errors: false, is_open: false },
             woken => woken,
         }
-    }
-
-    fn fds(&self) -> Vec<BorrowedFd<'_>> {
-        self.lanes.iter().flat_map(Lane::fds).collect()
     }
 
     /// Waits, where events go to a reader that is slow, until it has made room.
@@ -382,6 +377,11 @@ impl Pinger {
         let device = name.and_then(|name| sys::interface_mtu(socket.as_fd(), &name).ok());
         known.max(device).ok_or(Errno::EINVAL)
     }
+}
+
+/// Returns all that is to be listened to.
+fn fds(lanes: &[Lane]) -> Vec<BorrowedFd<'_>> {
+    lanes.iter().flat_map(Lane::fds).collect()
 }
 
 /// Makes a socket of UDP that keeps to an address, which sends nothing: so the kernel chooses the way, by
