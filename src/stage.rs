@@ -480,6 +480,10 @@ impl Audience for Wiring {
         self.report.as_ref().is_some_and(|report| report.heeds(kind))
     }
 
+    fn times(&self, kind: Kind) -> bool {
+        self.stats.times(kind)
+    }
+
     fn hear(&mut self, stamp: Stamp, event: &Event<'_>) {
         self.stats.record(stamp, event);
         if let Some(report) = &mut self.report {

@@ -56,6 +56,11 @@ pub trait Audience: std::marker::Send {
     fn heeds(&self, _kind: Kind) -> bool {
         true
     }
+    /// Returns whether a figure needs to know when events of this kind happen, though nobody sees them. As with
+    /// [`Audience::wants`] the answer never changes.
+    fn times(&self, _kind: Kind) -> bool {
+        true
+    }
     /// Takes one event.
     fn hear(&mut self, stamp: Stamp, event: &Event<'_>);
     /// Adds one event up that nobody is told of. `was_wanted` says that they wanted to be, and that it

@@ -23,7 +23,7 @@ use pings::Pings;
 use rounds::Rounds;
 
 use crate::error::ExitCode;
-use crate::event::{self, CheckOutcome, Event, Interim, Outcome, Reason, Side, Stamp, Summary, Totals};
+use crate::event::{self, CheckOutcome, Event, Interim, Kind, Outcome, Reason, Side, Stamp, Summary, Totals};
 
 /// Which totals a run has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -165,6 +165,13 @@ impl Stats {
     pub fn probing(mut self, is_probe: bool) -> Self {
         self.probed = is_probe.then_some((0, 0));
         self
+    }
+
+    /// Returns whether a figure needs to know when events of this kind happen. What a server sends and receives
+    /// is only counted: it waits for peers to the end of the run.
+    #[must_use]
+    pub fn times(&self, kind: Kind) -> bool {
+        self.tally != Tally::Server || !matches!(kind, Kind::Send | Kind::Recv)
     }
 
     /// Adds one event that nobody was told of, though they wanted to be.

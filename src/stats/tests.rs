@@ -121,6 +121,30 @@ fn a_server_that_waits_for_peers_has_lasted_until_now() {
     }
 }
 
+/// The door reads no clock for an event that [`Stats::times`] does not name and that nobody sees: it carries the
+/// time of the one before. So no figure may depend on it.
+#[test]
+fn what_is_not_timed_changes_no_figure_by_its_time() {
+    let peer = address();
+    let connect = connect(1, &peer, 5);
+    let listen = Event::Listen(event::Listen { backlog: 5, effective_backlog: None });
+    for (tally, is_timed) in [(Tally::Server, false), (Tally::Client, true)] {
+        let [known, stale] = [40, 30].map(|micros| {
+            let mut stats = Stats::new(tally);
+            stats.record(stamp(20), &listen);
+            stats.record(stamp(30), &connect);
+            stats.record(stamp(micros), &recv(1, b"hello"));
+            stats.record(stamp(micros), &send(1, b"hello"));
+            stats.until(Duration::from_micros(100));
+            (stats.totals(), stats.duration())
+        });
+        for kind in [Kind::Recv, Kind::Send] {
+            assert_eq!(Stats::new(tally).times(kind), is_timed, "{tally:?} {kind:?}");
+        }
+        assert_eq!(known == stale, !is_timed, "{tally:?}");
+    }
+}
+
 #[test]
 fn a_server_keeps_the_deepest_queue_and_the_last_counts() {
     let local = address();

@@ -19,6 +19,8 @@ pub struct Door {
     wanted: u64,
     /// A bit for each kind that changes how others are shown, though nobody may see it.
     heeded: u64,
+    /// A bit for each kind whose time matters, because someone will see it or because a figure needs it.
+    timed: u64,
     inner: Mutex<Inner>,
     /// Whether the audience had more to write than it should, when last asked.
     full: AtomicBool,
@@ -52,6 +54,7 @@ impl Door {
             started,
             wanted: bits(&|kind| audience.wants(kind)),
             heeded: bits(&|kind| audience.wants(kind) || audience.heeds(kind)),
+            timed: bits(&|kind| audience.wants(kind) || audience.times(kind)),
             inner: Mutex::new(Inner {
                 audience: Some(audience),
                 last: Duration::ZERO,
@@ -90,8 +93,8 @@ impl Door {
         // The totals say when an outage began, whoever is shown its rounds.
         let is_dated = is_wanted || event.kind() == Kind::Round;
         let mut inner = self.lock();
-        let elapsed = self.elapsed(&mut inner);
-        // Nobody sees the time of any other event that nobody sees: a clock less to be read.
+        // A clock that nobody asks is not read: to read both costs as much as all else here.
+        let elapsed = if self.timed & bit(event.kind()) != 0 { self.elapsed(&mut inner) } else { inner.last };
         let time = if is_dated { SystemTime::now() } else { SystemTime::UNIX_EPOCH };
         let Some(audience) = &mut inner.audience else { return };
         let stamp = Stamp { time, elapsed };
@@ -317,6 +320,49 @@ mod tests {
         assert_eq!(all.len(), 402);
         assert_eq!(all.last().map(|(_, kind)| *kind), Some(Kind::Summary));
         assert!(all.is_sorted_by_key(|(elapsed, _)| *elapsed));
+    }
+
+    /// Wants nothing, and needs no time.
+    struct Deaf(mpsc::Sender<Duration>);
+
+    impl Audience for Deaf {
+        fn wants(&self, _: Kind) -> bool {
+            false
+        }
+
+        fn times(&self, kind: Kind) -> bool {
+            kind == Kind::Warning
+        }
+
+        fn hear(&mut self, stamp: Stamp, _: &Event<'_>) {
+            let _ = self.0.send(stamp.elapsed);
+        }
+
+        fn add(&mut self, stamp: Stamp, event: &Event<'_>, _: bool) {
+            self.hear(stamp, event);
+        }
+
+        fn is_full(&self) -> bool {
+            false
+        }
+
+        fn interim(&mut self, _: Stamp) {}
+
+        fn finish(&mut self, _: Stamp, code: ExitCode) -> ExitCode {
+            code
+        }
+    }
+
+    #[test]
+    fn an_event_whose_time_nobody_needs_has_that_of_the_one_before() {
+        let (tell, told) = mpsc::channel();
+        let door = Door::new(Instant::now(), Box::new(Deaf(tell)), Arc::new(Notify::new()));
+        door.emit(Warning::of("x", "y"));
+        door.emit(crate::event::Eof { conn: 1 });
+        door.emit(Warning::of("x", "y"));
+        drop(door);
+        let all: Vec<_> = told.iter().collect();
+        assert!(all[0] == all[1] && all[1] < all[2], "{all:?}");
     }
 
     #[test]

@@ -67,7 +67,8 @@ impl Stream {
         if let Some(socket) = self.socket() {
             // A record says nothing of what is behind it. Whoever asks at once asks in vain where a
             // peer waits for its answer; after everybody else's turn the next may have come.
-            if self.may_have_more.swap(false, Ordering::Relaxed) {
+            if self.may_have_more.load(Ordering::Relaxed) {
+                self.may_have_more.store(false, Ordering::Relaxed);
                 tokio::task::yield_now().await;
             }
             // An error of the wait is told by the recv that follows.
