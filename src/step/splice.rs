@@ -254,8 +254,7 @@ fn is_full(sink: &impl AsFd) -> bool {
 /// Waits until a descriptor is readable; the guard is taken before the call that it is for.
 async fn readable<T: std::os::fd::AsRawFd>(descriptor: &AsyncFd<T>) -> AsyncFdReadyGuard<'_, T> {
     loop {
-        poll_fn(|context| descriptor.poll_read_ready(context).map(drop)).await;
-        if let Poll::Ready(Ok(guard)) = descriptor.poll_read_ready(&mut Context::from_waker(Waker::noop())) {
+        if let Ok(guard) = poll_fn(|context| descriptor.poll_read_ready(context)).await {
             return guard;
         }
     }
@@ -264,8 +263,7 @@ async fn readable<T: std::os::fd::AsRawFd>(descriptor: &AsyncFd<T>) -> AsyncFdRe
 /// Waits until a descriptor is writable, likewise.
 async fn writable<T: std::os::fd::AsRawFd>(descriptor: &AsyncFd<T>) -> AsyncFdReadyGuard<'_, T> {
     loop {
-        poll_fn(|context| descriptor.poll_write_ready(context).map(drop)).await;
-        if let Poll::Ready(Ok(guard)) = descriptor.poll_write_ready(&mut Context::from_waker(Waker::noop())) {
+        if let Ok(guard) = poll_fn(|context| descriptor.poll_write_ready(context)).await {
             return guard;
         }
     }

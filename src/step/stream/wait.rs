@@ -111,11 +111,7 @@ impl Stream {
             return Ok(is_closed);
         }
         loop {
-            poll_fn(|context| socket.poll_read_ready(context).map(drop)).await;
-            let mut guard = match socket.poll_read_ready(&mut Context::from_waker(Waker::noop())) {
-                Poll::Ready(Ok(guard)) => guard,
-                Poll::Ready(Err(_)) | Poll::Pending => continue,
-            };
+            let Ok(mut guard) = poll_fn(|context| socket.poll_read_ready(context)).await else { continue };
             if let Some(session) = self.tls() {
                 match self.peek_secured(session, guard.get_inner())? {
                     Some(is_closed) => return Ok(is_closed),
