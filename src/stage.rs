@@ -480,8 +480,8 @@ impl Audience for Wiring {
         self.report.as_ref().is_some_and(|report| report.heeds(kind))
     }
 
-    fn times(&self, kind: Kind) -> bool {
-        self.stats.times(kind)
+    fn needs_only_bytes(&self, kind: Kind) -> bool {
+        self.stats.needs_only_bytes(kind)
     }
 
     fn hear(&mut self, stamp: Stamp, event: &Event<'_>) {

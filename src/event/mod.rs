@@ -56,10 +56,10 @@ pub trait Audience: std::marker::Send {
     fn heeds(&self, _kind: Kind) -> bool {
         true
     }
-    /// Returns whether a figure needs to know when events of this kind happen, though nobody sees them. As with
-    /// [`Audience::wants`] the answer never changes.
-    fn times(&self, _kind: Kind) -> bool {
-        true
+    /// Returns whether no figure needs more than the bytes of all events of this kind together, nor when they came or
+    /// went. As with [`Audience::wants`] the answer never changes.
+    fn needs_only_bytes(&self, _kind: Kind) -> bool {
+        false
     }
     /// Takes one event.
     fn hear(&mut self, stamp: Stamp, event: &Event<'_>);

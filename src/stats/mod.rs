@@ -167,11 +167,11 @@ impl Stats {
         self
     }
 
-    /// Returns whether a figure needs to know when events of this kind happen. What a server sends and receives
-    /// is only counted: it waits for peers to the end of the run.
+    /// Returns whether no figure needs more than the bytes of all events of this kind together, nor when they came or
+    /// went: what a server sends and receives is only added up, and its run lasts until now in any case.
     #[must_use]
-    pub fn times(&self, kind: Kind) -> bool {
-        self.tally != Tally::Server || !matches!(kind, Kind::Send | Kind::Recv)
+    pub fn needs_only_bytes(&self, kind: Kind) -> bool {
+        self.tally == Tally::Server && matches!(kind, Kind::Send | Kind::Recv)
     }
 
     /// Adds one event that nobody was told of, though they wanted to be.

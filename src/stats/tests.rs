@@ -121,27 +121,27 @@ fn a_server_that_waits_for_peers_has_lasted_until_now() {
     }
 }
 
-/// The door reads no clock for an event that [`Stats::times`] does not name and that nobody sees: it carries the
-/// time of the one before. So no figure may depend on it.
+/// The door merges events that nobody sees where [`Stats::needs_only_bytes`]: then they come to the same.
 #[test]
-fn what_is_not_timed_changes_no_figure_by_its_time() {
+fn what_needs_only_its_bytes_may_come_merged_and_late() {
     let peer = address();
     let connect = connect(1, &peer, 5);
     let listen = Event::Listen(event::Listen { backlog: 5, effective_backlog: None });
-    for (tally, is_timed) in [(Tally::Server, false), (Tally::Client, true)] {
-        let [known, stale] = [40, 30].map(|micros| {
+    for (tally, may_merge) in [(Tally::Server, true), (Tally::Client, false)] {
+        let added = |events: &[(u64, Event<'_>)]| {
             let mut stats = Stats::new(tally);
             stats.record(stamp(20), &listen);
             stats.record(stamp(30), &connect);
-            stats.record(stamp(micros), &recv(1, b"hello"));
-            stats.record(stamp(micros), &send(1, b"hello"));
+            events.iter().for_each(|(micros, event)| stats.record(stamp(*micros), event));
             stats.until(Duration::from_micros(100));
             (stats.totals(), stats.duration())
-        });
+        };
+        let apart = added(&[(40, recv(1, b"hel")), (50, recv(1, b"lo")), (55, send(1, b"a")), (60, send(1, b"b"))]);
+        let merged = added(&[(90, event::Recv::on(None, 5, &[]).into()), (90, event::Send::on(None, 2, &[]).into())]);
         for kind in [Kind::Recv, Kind::Send] {
-            assert_eq!(Stats::new(tally).times(kind), is_timed, "{tally:?} {kind:?}");
+            assert_eq!(Stats::new(tally).needs_only_bytes(kind), may_merge, "{tally:?} {kind:?}");
         }
-        assert_eq!(known == stale, !is_timed, "{tally:?}");
+        assert_eq!(apart == merged, may_merge, "{tally:?}");
     }
 }
 

@@ -10,7 +10,7 @@ use tokio::sync::Notify;
 use super::Cause;
 use super::series::Watched;
 use crate::error::{ExitCode, Step};
-use crate::event::{Audience, Event, Kind, Reason, Stamp};
+use crate::event::{self, Audience, Event, Kind, Reason, Stamp};
 
 /// The one way from a step to whoever listens.
 pub struct Door {
@@ -19,8 +19,11 @@ pub struct Door {
     wanted: u64,
     /// A bit for each kind that changes how others are shown, though nobody may see it.
     heeded: u64,
-    /// A bit for each kind whose time matters, because someone will see it or because a figure needs it.
-    timed: u64,
+    /// A bit for each kind that nobody sees or heeds, and of which no figure needs more than the bytes.
+    merged: u64,
+    /// Bytes of such events, to be added up.
+    received: AtomicU64,
+    sent: AtomicU64,
     inner: Mutex<Inner>,
     /// Whether the audience had more to write than it should, when last asked.
     full: AtomicBool,
@@ -54,7 +57,9 @@ impl Door {
             started,
             wanted: bits(&|kind| audience.wants(kind)),
             heeded: bits(&|kind| audience.wants(kind) || audience.heeds(kind)),
-            timed: bits(&|kind| audience.wants(kind) || audience.times(kind)),
+            merged: bits(&|kind| !audience.wants(kind) && !audience.heeds(kind) && audience.needs_only_bytes(kind)),
+            received: AtomicU64::new(0),
+            sent: AtomicU64::new(0),
             inner: Mutex::new(Inner {
                 audience: Some(audience),
                 last: Duration::ZERO,
@@ -93,8 +98,8 @@ impl Door {
         // The totals say when an outage began, whoever is shown its rounds.
         let is_dated = is_wanted || event.kind() == Kind::Round;
         let mut inner = self.lock();
-        // A clock that nobody asks is not read: to read both costs as much as all else here.
-        let elapsed = if self.timed & bit(event.kind()) != 0 { self.elapsed(&mut inner) } else { inner.last };
+        let elapsed = self.elapsed(&mut inner);
+        // Nobody sees the time of any other event that nobody sees: a clock less to be read.
         let time = if is_dated { SystemTime::now() } else { SystemTime::UNIX_EPOCH };
         let Some(audience) = &mut inner.audience else { return };
         let stamp = Stamp { time, elapsed };
@@ -104,6 +109,36 @@ impl Door {
         }
         if is_wanted && audience.is_full() {
             self.full.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Emits that bytes came. Where that is only added up, the event is not even made: of many small ones that, its
+    /// time and the lock cost a server more than all else on this side of the kernel.
+    pub(super) fn recvd<'a>(&self, bytes: usize, event: impl FnOnce() -> event::Recv<'a>) {
+        match self.merged & bit(Kind::Recv) != 0 {
+            true => drop(self.received.fetch_add(bytes as u64, Ordering::Relaxed)),
+            false => self.emit(event()),
+        }
+    }
+
+    /// Emits that bytes went, likewise.
+    pub(super) fn sent<'a>(&self, bytes: usize, event: impl FnOnce() -> event::Send<'a>) {
+        match self.merged & bit(Kind::Send) != 0 {
+            true => drop(self.sent.fetch_add(bytes as u64, Ordering::Relaxed)),
+            false => self.emit(event()),
+        }
+    }
+
+    /// Adds up what was merged so far: before totals are asked for.
+    fn add_up_merged(&self) {
+        let taken = |merged: &AtomicU64| merged.swap(0, Ordering::Relaxed) as usize;
+        match taken(&self.received) {
+            0 => {}
+            bytes => self.count(event::Recv::on(None, bytes, &[])),
+        }
+        match taken(&self.sent) {
+            0 => {}
+            bytes => self.count(event::Send::on(None, bytes, &[])),
         }
     }
 
@@ -226,6 +261,7 @@ impl Door {
 
     /// Asks for the totals so far.
     pub fn interim(&self) {
+        self.add_up_merged();
         let mut inner = self.lock();
         let stamp = self.stamp(&mut inner);
         if let Some(audience) = &mut inner.audience {
@@ -236,6 +272,7 @@ impl Door {
     /// Asks for the summary and closes the door. Blocks until all is written; returns the code
     /// that the process exits with.
     pub fn finish(&self, code: ExitCode) -> ExitCode {
+        self.add_up_merged();
         let mut inner = self.lock();
         let stamp = self.stamp(&mut inner);
         let audience = inner.audience.take();
@@ -322,47 +359,68 @@ mod tests {
         assert!(all.is_sorted_by_key(|(elapsed, _)| *elapsed));
     }
 
-    /// Wants nothing, and needs no time.
-    struct Deaf(mpsc::Sender<Duration>);
+    /// Sees nothing, and is told what bytes were added up.
+    struct Blind(mpsc::Sender<(Kind, u64)>);
 
-    impl Audience for Deaf {
+    impl Audience for Blind {
         fn wants(&self, _: Kind) -> bool {
             false
         }
 
-        fn times(&self, kind: Kind) -> bool {
-            kind == Kind::Warning
+        fn heeds(&self, _: Kind) -> bool {
+            false
         }
 
-        fn hear(&mut self, stamp: Stamp, _: &Event<'_>) {
-            let _ = self.0.send(stamp.elapsed);
+        fn needs_only_bytes(&self, kind: Kind) -> bool {
+            kind == Kind::Recv
         }
 
-        fn add(&mut self, stamp: Stamp, event: &Event<'_>, _: bool) {
-            self.hear(stamp, event);
+        fn hear(&mut self, _: Stamp, _: &Event<'_>) {}
+
+        fn add(&mut self, _: Stamp, event: &Event<'_>, _: bool) {
+            let bytes = match event {
+                Event::Recv(recv) => recv.bytes,
+                Event::Send(send) => send.bytes,
+                _ => 0,
+            };
+            let _ = self.0.send((event.kind(), bytes));
         }
 
         fn is_full(&self) -> bool {
             false
         }
 
-        fn interim(&mut self, _: Stamp) {}
+        fn interim(&mut self, _: Stamp) {
+            let _ = self.0.send((Kind::Interim, 0));
+        }
 
         fn finish(&mut self, _: Stamp, code: ExitCode) -> ExitCode {
+            let _ = self.0.send((Kind::Summary, 0));
             code
         }
     }
 
     #[test]
-    fn an_event_whose_time_nobody_needs_has_that_of_the_one_before() {
+    fn bytes_that_nobody_hears_of_are_added_up_before_the_totals_are_asked_for() {
         let (tell, told) = mpsc::channel();
-        let door = Door::new(Instant::now(), Box::new(Deaf(tell)), Arc::new(Notify::new()));
-        door.emit(Warning::of("x", "y"));
-        door.emit(crate::event::Eof { conn: 1 });
-        door.emit(Warning::of("x", "y"));
+        let door = Door::new(Instant::now(), Box::new(Blind(tell)), Arc::new(Notify::new()));
+        for bytes in [3, 4] {
+            door.recvd(bytes, || unreachable!("nobody is to hear of it"));
+            door.sent(bytes, || event::Send::on(1, bytes, &[]));
+        }
+        door.interim();
+        door.recvd(5, || unreachable!("nobody is to hear of it"));
+        door.finish(ExitCode::Ok);
         drop(door);
-        let all: Vec<_> = told.iter().collect();
-        assert!(all[0] == all[1] && all[1] < all[2], "{all:?}");
+        let expected = [
+            (Kind::Send, 3),
+            (Kind::Send, 4),
+            (Kind::Recv, 7),
+            (Kind::Interim, 0),
+            (Kind::Recv, 5),
+            (Kind::Summary, 0),
+        ];
+        assert_eq!(told.iter().collect::<Vec<_>>(), expected);
     }
 
     #[test]

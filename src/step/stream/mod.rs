@@ -172,26 +172,26 @@ impl Stream {
     /// Counts and reports bytes that came without passing through this program.
     pub(super) fn received(&self, bytes: usize) {
         self.count_received(bytes);
-        self.door.emit(event::Recv::on(self.conn, bytes, &[]));
+        self.door.recvd(bytes, || event::Recv::on(self.conn, bytes, &[]));
     }
 
     /// Counts and reports bytes that came, with the bytes themselves.
     #[cfg(feature = "tls")]
     pub(super) fn received_data(&self, data: &[u8]) {
         self.count_received(data.len());
-        self.door.emit(event::Recv::on(self.conn, data.len(), data));
+        self.door.recvd(data.len(), || event::Recv::on(self.conn, data.len(), data));
     }
 
     /// Counts and reports bytes that went without passing through this program.
     pub(super) fn sent(&self, bytes: usize) {
         self.count_sent(bytes);
-        self.door.emit(event::Send::on(self.conn, bytes, &[]));
+        self.door.sent(bytes, || event::Send::on(self.conn, bytes, &[]));
     }
 
     /// Counts and reports bytes that went with the SYN.
     pub(super) fn sent_before(&self, data: &[u8]) {
         self.count_sent(data.len());
-        self.door.emit(event::Send::on(self.conn, data.len(), data));
+        self.door.sent(data.len(), || event::Send::on(self.conn, data.len(), data));
     }
 
     /// Reports that a step on this connection failed.
@@ -325,7 +325,7 @@ impl Stream {
         let bytes = socket.read(buffer)?;
         if bytes > 0 {
             self.count_received(bytes);
-            self.door.emit(event::Recv::on(self.conn, bytes, &buffer[..bytes]));
+            self.door.recvd(bytes, || event::Recv::on(self.conn, bytes, &buffer[..bytes]));
         }
         // Less than there was room for is all that there was.
         Ok(Taken { bytes, is_end: bytes == 0, is_all: bytes < buffer.len() })
@@ -381,8 +381,10 @@ impl Stream {
         } else {
             &[]
         };
-        let peer = (!self.kind.has_connections()).then_some(&self.peer);
-        self.door.emit(event::Send { peer, ..event::Send::on(self.conn, bytes, data) });
+        self.door.sent(bytes, || {
+            let peer = (!self.kind.has_connections()).then_some(&self.peer);
+            event::Send { peer, ..event::Send::on(self.conn, bytes, data) }
+        });
     }
 
     /// Sends everything, waiting for the peer where it must, each wait at most `bound`.

@@ -36,10 +36,9 @@ impl Stream {
             return Ok(Taken { bytes, is_end, is_all: false });
         }
         self.count_received(bytes);
-        let is_datagram = !self.kind.has_connections();
         let descriptors = described(&message.descriptors);
-        self.door.emit(event::Recv {
-            peer: is_datagram.then_some(&self.peer),
+        self.door.recvd(bytes, || event::Recv {
+            peer: (!self.kind.has_connections()).then_some(&self.peer),
             truncated: has_records.then_some(message.true_bytes > bytes),
             datagram_bytes: has_records.then_some(message.true_bytes as u64),
             descriptors: &descriptors,
