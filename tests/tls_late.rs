@@ -2,40 +2,22 @@
 //! judges the client late, certificates that change while they are watched.
 
 use crate::harness::events::{Close, Error, Recv, Round, Step, Tls, Warning};
-use crate::harness::tls::{Authority, NOW, Pair, Terms, python_server};
+use crate::harness::tls::{Authority, BY_HAND, NOW, Pair, Terms, python_server};
 use crate::harness::{Finished, Peer, Sockeye};
 
 /// The word that a session breaks after.
 const WORD: &str = "PRECIOUS";
 
 /// A server that answers in one segment with a word and a record that cannot be decrypted.
-const BREAKS: &str = r"
-import ssl
-context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-context.load_cert_chain(*sys.argv[1:3])
-peer, _ = listen('127.0.0.1').accept()
-peer.settimeout(60)
-came, goes = ssl.MemoryBIO(), ssl.MemoryBIO()
-tls = context.wrap_bio(came, goes, server_side=True)
-
-def step(call):
-    while True:
-        try:
-            return call()
-        except ssl.SSLWantReadError:
-            if goes.pending:
-                peer.sendall(goes.read())
-            came.write(peer.recv(65536))
-
-step(tls.do_handshake)
-step(lambda: tls.read(65536))
-tls.write(sys.argv[3].encode())
-peer.sendall(goes.read() + b'\x17\x03\x03\x00\x20' + b'x' * 32)
-all_of(peer)
-";
-
 fn breaks(pair: &Pair) -> Peer {
-    Peer::python_server(BREAKS, &[pair.cert.to_str().unwrap(), pair.key.to_str().unwrap(), WORD])
+    let script = "tls, peer = serving()\nstep(peer, lambda: tls.read(65536))\ntls.write(sys.argv[3].encode())\nend(peer, BROKEN)";
+    by_hand(pair, script)
+}
+
+/// A server that shakes hands by hand; its third argument is the word.
+fn by_hand(pair: &Pair, script: &str) -> Peer {
+    let files = [&pair.cert, &pair.key].map(|path| path.to_str().unwrap());
+    Peer::python_server(&format!("{BY_HAND}{script}"), &[files[0], files[1], WORD])
 }
 
 fn name(run: &Finished) -> Option<&str> {
@@ -66,33 +48,8 @@ fn what_came_with_the_handshake_is_not_lost_to_a_send_that_fails() {
     let authority = Authority::new();
     let (pair, ca) = (authority.issue("server", &["localhost"], NOW), authority.cert());
     // A server of TLS 1.2 has the last word in the handshake, and goes on in its segment.
-    let script = r"
-import ssl
-context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-context.load_cert_chain(*sys.argv[1:3])
-context.maximum_version = ssl.TLSVersion.TLSv1_2
-server = listen('127.0.0.1')
-say(server.getsockname()[1])
-peer = server.accept()[0]
-came, goes = ssl.MemoryBIO(), ssl.MemoryBIO()
-tls = context.wrap_bio(came, goes, server_side=True)
-while True:
-    try:
-        tls.do_handshake()
-        break
-    except ssl.SSLWantReadError:
-        if goes.pending:
-            peer.sendall(goes.read())
-        came.write(peer.recv(65536))
-tls.write(sys.argv[3].encode())
-peer.sendall(goes.read() + b'\x17\x03\x03\x00\x20' + b'x' * 32)
-try:
-    all_of(peer)
-except ConnectionError:
-    pass
-";
-    let path = |path: &std::path::Path| path.display().to_string();
-    let server = Peer::python_server(script, &[&path(&pair.cert), &path(&pair.key), WORD]);
+    let script = "tls, peer = serving('TLSv1_2')\ntls.write(sys.argv[3].encode())\nend(peer, BROKEN)";
+    let server = by_hand(&pair, script);
     let line = format!("connect localhost {} ask --tls --ca {} --json", server.port, ca.display());
     let run = Sockeye::new(line).run().exits(11);
     assert_eq!(run.one::<Recv>().data.as_deref(), Some(WORD), "{}", run.dump());
@@ -104,29 +61,8 @@ except ConnectionError:
 fn a_client_s_last_word_before_a_bad_record_is_heard() {
     let server = Sockeye::new("serve 127.0.0.1:0 --tls-self-signed --json --count 1").start();
     // With the word goes what ends the handshake: a client of TLS 1.3 need not wait.
-    let script = r"
-import ssl
-context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-peer = dial('127.0.0.1', sys.argv[1])
-peer.settimeout(60)
-came, goes = ssl.MemoryBIO(), ssl.MemoryBIO()
-tls = context.wrap_bio(came, goes)
-while True:
-    try:
-        tls.do_handshake()
-        break
-    except ssl.SSLWantReadError:
-        peer.sendall(goes.read())
-        came.write(peer.recv(65536))
-tls.write(sys.argv[2].encode())
-peer.sendall(goes.read() + b'\x17\x03\x03\x00\x20' + b'x' * 32)
-try:
-    all_of(peer)
-except ConnectionError:
-    pass
-";
-    Peer::python(script, &[&server.port().to_string(), WORD]).finish();
+    let script = "tls, peer = dialing(sys.argv[1])\ntls.write(sys.argv[2].encode())\nend(peer, BROKEN)";
+    Peer::python(&format!("{BY_HAND}{script}"), &[&server.port().to_string(), WORD]).finish();
     let run = server.finish().exits(0);
     assert_eq!(run.one::<Recv>().data.as_deref(), Some(WORD), "{}", run.dump());
     assert_eq!(name(&run), Some("bad-message"), "{}", run.dump());

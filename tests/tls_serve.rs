@@ -7,7 +7,7 @@ use std::path::Path;
 use crate::harness::events::{Accept, Close, Eof, Error, OwnCertificate, Reason, Recv, Send, Timeout, Tls, Warning};
 use crate::harness::net::TempDir;
 use crate::harness::process::Stdin;
-use crate::harness::tls::{Authority, NOW, Pair};
+use crate::harness::tls::{Authority, BY_HAND, NOW, Pair};
 use crate::harness::{Peer, Running, Sockeye};
 
 /// A client in Python's ssl: asks, prints what came back, and ends as it is told to.
@@ -426,18 +426,8 @@ for _ in range(2):
     }
 }
 
-/// A handshake by hand, whose last flight goes with what comes after it in one segment.
-const BY_HAND: &str = r"
-import ssl
-came, goes = ssl.MemoryBIO(), ssl.MemoryBIO()
-def shake(tls, peer):
-    while True:
-        try:
-            return tls.do_handshake()
-        except ssl.SSLWantReadError:
-            if goes.pending:
-                peer.sendall(goes.read())
-            came.write(peer.recv(65536))
+/// Says farewell in the segment of what it said last, and closes its side.
+const LEAVE: &str = "
 def leave(tls, peer, message):
     if message:
         tls.write(message)
@@ -455,10 +445,7 @@ fn a_farewell_in_the_segment_of_the_handshake_is_heard() {
     let dir = TempDir::new();
     for message in ["", "hello"] {
         let (server, port, _) = self_signed(&dir, "--count 1");
-        let script = format!(
-            "{BY_HAND}context = ssl._create_unverified_context()\npeer = dial('127.0.0.1', sys.argv[1])\ntls = \
-             context.wrap_bio(came, goes)\nshake(tls, peer)\nleave(tls, peer, b'{message}')"
-        );
+        let script = format!("{BY_HAND}{LEAVE}leave(*dialing(sys.argv[1]), b'{message}')");
         Peer::python(&script, &[&port]).finish();
         let run = server.finish().exits(0);
         assert_eq!(run.all::<Warning>().len(), 0, "{}", run.dump());
@@ -471,12 +458,7 @@ fn a_farewell_in_the_segment_of_the_handshake_is_heard() {
     // A server of TLS 1.2 has the last word in the handshake.
     let authority = Authority::new();
     let Pair { cert, key } = authority.issue("server", &["localhost"], NOW);
-    let script = format!(
-        "{BY_HAND}context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)\ncontext.load_cert_chain(*sys.argv[1:3])\ncontext.\
-         maximum_version = ssl.TLSVersion.TLSv1_2\nserver = listen('127.0.0.1')\nsay(server.getsockname()[1])\npeer = \
-         server.accept()[0]\ntls = context.wrap_bio(came, goes, server_side=True)\nshake(tls, peer)\nleave(tls, peer, \
-         b'hello')"
-    );
+    let script = format!("{BY_HAND}{LEAVE}leave(*serving('TLSv1_2'), b'hello')");
     let path = |path: &Path| path.to_str().unwrap().to_owned();
     let server = Peer::python_server(&script, &[&path(&cert), &path(&key)]);
     let ca = authority.cert();

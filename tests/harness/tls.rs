@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, SystemTime};
 
 use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, KeyUsagePurpose, date_time_ymd,
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,
+    KeyUsagePurpose, date_time_ymd,
 };
 use serde::Deserialize;
 
@@ -105,8 +106,14 @@ impl Authority {
 
     /// Issues a certificate for names and addresses.
     pub(crate) fn issue(&self, file: &str, names: &[&str], days: Days) -> Pair {
+        self.issue_for(file, names, days, &[])
+    }
+
+    /// Issues a certificate for purposes.
+    pub(crate) fn issue_for(&self, file: &str, names: &[&str], days: Days, uses: &[ExtendedKeyUsagePurpose]) -> Pair {
         let mut params = params(names, days);
         params.distinguished_name.push(DnType::CommonName, file);
+        params.extended_key_usages = uses.to_vec();
         let key = KeyPair::generate().unwrap();
         let cert = params.signed_by(&key, &self.issuer).unwrap();
         self.pair(file, cert.pem(), &key)
@@ -125,12 +132,24 @@ impl Authority {
 
     /// Issues a certificate by an authority between, and leaves that out of the file or not.
     pub(crate) fn issue_by_another(&self, file: &str, names: &[&str], is_whole: bool) -> Pair {
-        let mut between = params(&[], NOW);
+        self.issue_by_one_of(NOW, file, names, NOW, is_whole)
+    }
+
+    /// As [`Authority::issue_by_another`], of which the other is valid at times of its own.
+    pub(crate) fn issue_by_one_of(
+        &self,
+        between: Days,
+        file: &str,
+        names: &[&str],
+        days: Days,
+        is_whole: bool,
+    ) -> Pair {
+        let mut between = params(&[], between);
         between.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         between.key_usages = vec![KeyUsagePurpose::KeyCertSign];
         between.distinguished_name.push(DnType::CommonName, "Between");
         let between = CertifiedIssuer::signed_by(between, KeyPair::generate().unwrap(), &self.issuer).unwrap();
-        let mut params = params(names, NOW);
+        let mut params = params(names, days);
         params.distinguished_name.push(DnType::CommonName, file);
         let key = KeyPair::generate().unwrap();
         let own = params.signed_by(&key, &between).unwrap().pem();
@@ -191,6 +210,44 @@ while True:
     except (OSError, ValueError) as error:
         say('no', count, repr(error))
         peer.close()
+";
+
+/// A handshake by hand in Python's ssl, of either end: what follows a flight can be put into its segment.
+/// `serving` has the certificate in the first two arguments, `dialing` judges none.
+pub(crate) const BY_HAND: &str = r"
+import ssl
+came, goes = ssl.MemoryBIO(), ssl.MemoryBIO()
+BROKEN = b'\x17\x03\x03\x00\x20' + b'x' * 32
+def step(peer, call, behind=b''):
+    while True:
+        try:
+            return call()
+        except ssl.SSLWantReadError:
+            if goes.pending:
+                peer.sendall(goes.read() + behind)
+            came.write(peer.recv(65536))
+def serving(newest='TLSv1_3', behind=b''):
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*sys.argv[1:3])
+    context.maximum_version = getattr(ssl.TLSVersion, newest)
+    peer, _ = listen('127.0.0.1').accept()
+    peer.settimeout(60)
+    tls = context.wrap_bio(came, goes, server_side=True)
+    step(peer, tls.do_handshake, behind)
+    return tls, peer
+def dialing(port):
+    context = ssl._create_unverified_context()
+    peer = dial('127.0.0.1', port)
+    peer.settimeout(60)
+    tls = context.wrap_bio(came, goes)
+    step(peer, tls.do_handshake)
+    return tls, peer
+def end(peer, behind=b''):
+    peer.sendall(goes.read() + behind)
+    try:
+        all_of(peer)
+    except ConnectionError:
+        pass
 ";
 
 /// How a server of the tests speaks TLS.
