@@ -1,6 +1,8 @@
 //! TLS after the handshake, and over many rounds: what came before a session broke, a server that
 //! judges the client late, certificates that change while they are watched.
 
+use rcgen::ExtendedKeyUsagePurpose;
+
 use crate::harness::events::{Close, Error, Recv, Round, Step, Tls, Warning};
 use crate::harness::tls::{Authority, BY_HAND, NOW, Pair, Terms, python_server};
 use crate::harness::{Finished, Peer, Sockeye};
@@ -202,5 +204,49 @@ fn all_that_is_wrong_with_a_certificate_is_listed() {
             assert_eq!(listed, expected, "{}", run.dump());
             assert_eq!(name(&run), Some(date));
         }
+    }
+}
+
+#[test]
+fn who_has_issued_a_certificate_is_listed_whatever_hides_it() {
+    let (authority, other) = (Authority::new(), Authority::new());
+    let problems = |pair: &Pair, ca: &Authority| {
+        let server = python_server(pair, &Terms::default());
+        let line = format!("connect -z localhost {} --tls --ca {} --json", server.port, ca.cert().display());
+        let run = Sockeye::new(line).run().exits(11);
+        let problems = run.one::<Tls>().problems.clone();
+        assert_eq!(name(&run), problems.first().map(String::as_str), "{}", run.dump());
+        problems
+    };
+    // It had expired before who has issued it became valid: at no time was the chain good.
+    let never = authority.issue_by_one_of((-5, 30), "never", &["example.org"], (-90, -60), true);
+    assert_eq!(problems(&never, &authority), ["expired", "wrong-name"]);
+    assert_eq!(problems(&never, &other), ["expired", "unknown-issuer", "wrong-name"]);
+    // Where who has issued it is not shown, nobody whom we know has.
+    let short = authority.issue_by_one_of(NOW, "short", &["localhost"], (-90, -60), false);
+    assert_eq!(problems(&short, &authority), ["expired", "unknown-issuer"]);
+    // Made for another purpose.
+    for (days, time) in [(NOW, None), ((-90, -60), Some("expired"))] {
+        let client = authority.issue_for("client", &["localhost"], days, &[ExtendedKeyUsagePurpose::ClientAuth]);
+        let expected = |more: &[&'static str]| [time.as_slice(), &["wrong-purpose"], more].concat();
+        assert_eq!(problems(&client, &authority), expected(&[]));
+        assert_eq!(problems(&client, &other), expected(&["unknown-issuer"]));
+    }
+}
+
+#[test]
+fn all_that_is_wrong_with_a_client_s_certificate_is_listed() {
+    let (authority, other) = (Authority::new(), Authority::new());
+    let Pair { cert, key } = authority.issue_for("old", &["me"], (-90, -60), &[ExtendedKeyUsagePurpose::ServerAuth]);
+    for (ca, problems) in
+        [(&authority, &["expired", "wrong-purpose"][..]), (&other, &["expired", "wrong-purpose", "unknown-issuer"])]
+    {
+        let words = format!("--tls-self-signed --client-ca {}", ca.cert().display());
+        let server = Sockeye::new(format!("serve 127.0.0.1:0 --count 1 --json {words}")).start();
+        let card = format!("--client-cert {} --client-key {}", cert.display(), key.display());
+        Sockeye::new(format!("connect localhost {} hi --tls --insecure {card}", server.port())).run().exits(11);
+        let run = server.finish().exits(0);
+        assert_eq!(run.one::<Tls>().problems, problems, "{}", run.dump());
+        assert_eq!(name(&run), Some("expired"));
     }
 }

@@ -16,7 +16,7 @@ use rustls::server::{NoServerSessionStorage, ParsedCertificate, WebPkiClientVeri
 use rustls::{ClientConfig, RootCertStore, ServerConfig, SupportedProtocolVersion, version};
 
 use super::certificate::{described, seconds};
-use super::trust::{Card, Doorkeeper, Judge};
+use super::trust::{Card, Doorkeeper, Issuers, Judge};
 use crate::args::{self, Fault, TlsTerms, TlsVersion};
 use crate::error::{Error, ExitCode, Step};
 use crate::event;
@@ -88,13 +88,8 @@ impl ClientTls {
         named: Vec<CertificateDer<'static>>,
     ) -> Result<Self, Failed> {
         let provider = Arc::new(default_provider());
-        let judge = Arc::new(Judge {
-            roots,
-            named,
-            algorithms: provider.signature_verification_algorithms,
-            insecure: words.insecure,
-            pin: words.pin,
-        });
+        let issuers = Issuers { roots: Arc::new(roots), algorithms: provider.signature_verification_algorithms };
+        let judge = Arc::new(Judge { issuers, named, insecure: words.insecure, pin: words.pin });
         let (versions, spoken) = versions(&words.terms);
         let config = ClientConfig::builder_with_provider(provider)
             .with_protocol_versions(&versions)
@@ -187,9 +182,10 @@ impl ServerTls {
 async fn doorkeeper(door: &Door, file: &Path, provider: Arc<CryptoProvider>) -> Result<Doorkeeper, Failed> {
     let mut roots = RootCertStore::empty();
     let _how_many = roots.add_parsable_certificates(certificates(door, file).await?);
-    WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider)
+    let issuers = Issuers { roots: Arc::new(roots), algorithms: provider.signature_verification_algorithms };
+    WebPkiClientVerifier::builder_with_provider(Arc::clone(&issuers.roots), provider)
         .build()
-        .map(Doorkeeper)
+        .map(|verifier| Doorkeeper { verifier, issuers })
         .map_err(|error| malformed(door, file, &error.to_string()))
 }
 

@@ -12,6 +12,7 @@ use rustls::Connection;
 use socket2::Socket;
 
 mod certificate;
+mod chain;
 mod failure;
 mod handshake;
 mod material;

@@ -18,6 +18,7 @@ use rustls::sign::CertifiedKey;
 use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, RootCertStore, SignatureScheme};
 
 use super::certificate::{key_sha256, sha256, validity};
+use super::chain::{MOST, leads_to_root};
 use crate::args::Pin;
 
 /// What was found of a peer's certificate.
@@ -51,17 +52,16 @@ pub(super) fn take_shown() -> Option<bool> {
 
 /// What a client trusts.
 pub(super) struct Judge {
-    pub(super) roots: RootCertStore,
+    pub(super) issuers: Issuers,
     /// What `--ca` names: a server's own certificate may be among them, and is then trusted for itself.
     pub(super) named: Vec<CertificateDer<'static>>,
-    pub(super) algorithms: WebPkiSupportedAlgorithms,
     pub(super) insecure: bool,
     pub(super) pin: Option<Pin>,
 }
 
 impl fmt::Debug for Judge {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Judge").field("roots", &self.roots.len()).finish_non_exhaustive()
+        f.debug_struct("Judge").field("issuers", &self.issuers).finish_non_exhaustive()
     }
 }
 
@@ -75,18 +75,13 @@ impl Judge {
         name: &ServerName<'_>,
         now: UnixTime,
     ) -> (Vec<&'static str>, Option<Error>) {
-        let (mut errors, mut besides) = (Vec::new(), Vec::new());
+        let mut errors = Vec::new();
         match ParsedCertificate::try_from(own) {
             Ok(parsed) => {
-                let issued = match self.named.iter().any(|named| named == own) {
-                    true => valid_now(own, now),
-                    false => self.issued(&parsed, others, now).inspect_err(|error| {
-                        besides
-                            .extend(is_of_time(error).then(|| self.besides_time(own, &parsed, others, now)).flatten());
-                    }),
-                };
-                errors.extend(issued.err());
-                errors.append(&mut besides);
+                match self.named.iter().any(|named| named == own) {
+                    true => errors.extend(valid_now(own, now).err()),
+                    false => errors = self.issuers.judge(own, others, now, |at| self.issued(&parsed, others, at)),
+                }
                 errors.extend(verify_server_name(&parsed, name).err());
             }
             Err(error) => errors.push(error),
@@ -102,37 +97,68 @@ impl Judge {
 
     /// Judges who has issued a server's certificate, as of a time.
     fn issued(&self, parsed: &ParsedCertificate<'_>, others: &[CertificateDer<'_>], at: UnixTime) -> Result<(), Error> {
-        verify_server_cert_signed_by_trust_anchor(parsed, &self.roots, others, at, self.algorithms.all)
+        verify_server_cert_signed_by_trust_anchor(parsed, &self.issuers.roots, others, at, self.issuers.algorithms.all)
     }
+}
 
-    /// Returns what else is wrong with a chain of which a certificate is out of its time, which hides
-    /// that: it is judged as of the times at which one of them still, or first, was valid.
-    fn besides_time(
+/// Who may have issued a peer's certificate.
+pub(super) struct Issuers {
+    pub(super) roots: Arc<RootCertStore>,
+    /// By which algorithms they sign.
+    pub(super) algorithms: WebPkiSupportedAlgorithms,
+}
+
+impl fmt::Debug for Issuers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Issuers").field("roots", &self.roots.len()).finish_non_exhaustive()
+    }
+}
+
+impl Issuers {
+    /// Judges a chain as of now by a judge that stops at the first thing that is wrong; returns all that is.
+    fn judge(
         &self,
         own: &CertificateDer<'_>,
-        parsed: &ParsedCertificate<'_>,
         others: &[CertificateDer<'_>],
         now: UnixTime,
-    ) -> Option<Error> {
-        /// Most certificates that are looked at: a chain is seldom longer than four.
-        const MOST: usize = 8;
-        let now = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
-        let in_time = |(begin, end): (i64, i64)| match now {
-            _ if now < begin => Some(begin),
-            _ if now > end => Some(end),
-            _ => None,
-        };
-        let mut found = None;
-        for time in iter::once(own).chain(others).take(MOST).filter_map(validity).filter_map(in_time) {
-            let at = UnixTime::since_unix_epoch(Duration::from_secs(u64::try_from(time).unwrap_or(0)));
-            match self.issued(parsed, others, at) {
-                Ok(()) => return None,
-                Err(error) if is_of_time(&error) => {}
-                Err(error) => found = found.or(Some(error)),
-            }
+        judge: impl Fn(UnixTime) -> Result<(), Error>,
+    ) -> Vec<Error> {
+        let Err(error) = judge(now) else { return Vec::new() };
+        let besides = is_of_time(&error).then(|| besides_time(own, others, now, judge)).flatten();
+        let mut errors: Vec<Error> = iter::once(error).chain(besides).collect();
+        // Time and purpose are looked at before the issuer.
+        let hides_issuer = |error: &Error| is_of_time(error) || problem(error) == "wrong-purpose";
+        if errors.iter().all(hides_issuer) && !leads_to_root(own, others, &self.roots, self.algorithms) {
+            errors.push(CertificateError::UnknownIssuer.into());
         }
-        found
+        errors
     }
+}
+
+/// Returns what else is wrong with a chain of which a certificate is out of its time, which hides
+/// that: it is judged as of the times at which one of them still, or first, was valid.
+fn besides_time(
+    own: &CertificateDer<'_>,
+    others: &[CertificateDer<'_>],
+    now: UnixTime,
+    judge: impl Fn(UnixTime) -> Result<(), Error>,
+) -> Option<Error> {
+    let now = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
+    let in_time = |(begin, end): (i64, i64)| match now {
+        _ if now < begin => Some(begin),
+        _ if now > end => Some(end),
+        _ => None,
+    };
+    let mut found = None;
+    for time in iter::once(own).chain(others).take(MOST).filter_map(validity).filter_map(in_time) {
+        let at = UnixTime::since_unix_epoch(Duration::from_secs(u64::try_from(time).unwrap_or(0)));
+        match judge(at) {
+            Ok(()) => return None,
+            Err(error) if is_of_time(&error) => {}
+            Err(error) => found = found.or(Some(error)),
+        }
+    }
+    found
 }
 
 /// Returns whether a certificate is good, but for the time.
@@ -205,7 +231,7 @@ impl ServerCertVerifier for Judge {
         own: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls12_signature(message, own, signed, &self.algorithms)
+        verify_tls12_signature(message, own, signed, &self.issuers.algorithms)
     }
 
     fn verify_tls13_signature(
@@ -214,11 +240,11 @@ impl ServerCertVerifier for Judge {
         own: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(message, own, signed, &self.algorithms)
+        verify_tls13_signature(message, own, signed, &self.issuers.algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.algorithms.supported_schemes()
+        self.issuers.algorithms.supported_schemes()
     }
 }
 
@@ -244,19 +270,22 @@ impl ResolvesClientCert for Card {
 
 /// What a server trusts of its clients: rustls judges, and the verdict is kept.
 #[derive(Debug)]
-pub(super) struct Doorkeeper(pub(super) Arc<dyn ClientCertVerifier>);
+pub(super) struct Doorkeeper {
+    pub(super) verifier: Arc<dyn ClientCertVerifier>,
+    pub(super) issuers: Issuers,
+}
 
 impl ClientCertVerifier for Doorkeeper {
     fn offer_client_auth(&self) -> bool {
-        self.0.offer_client_auth()
+        self.verifier.offer_client_auth()
     }
 
     fn client_auth_mandatory(&self) -> bool {
-        self.0.client_auth_mandatory()
+        self.verifier.client_auth_mandatory()
     }
 
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
-        self.0.root_hint_subjects()
+        self.verifier.root_hint_subjects()
     }
 
     fn verify_client_cert(
@@ -265,9 +294,10 @@ impl ClientCertVerifier for Doorkeeper {
         others: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
-        let verified = self.0.verify_client_cert(own, others, now);
-        note(own, others, false, verified.as_ref().err().map(problem).into_iter().collect());
-        verified
+        let judge = |at| self.verifier.verify_client_cert(own, others, at).map(drop);
+        let errors = self.issuers.judge(own, others, now, judge);
+        note(own, others, false, errors.iter().map(problem).collect());
+        errors.into_iter().next().map_or_else(|| Ok(ClientCertVerified::assertion()), Err)
     }
 
     fn verify_tls12_signature(
@@ -276,7 +306,7 @@ impl ClientCertVerifier for Doorkeeper {
         own: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.0.verify_tls12_signature(message, own, signed)
+        self.verifier.verify_tls12_signature(message, own, signed)
     }
 
     fn verify_tls13_signature(
@@ -285,10 +315,10 @@ impl ClientCertVerifier for Doorkeeper {
         own: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.0.verify_tls13_signature(message, own, signed)
+        self.verifier.verify_tls13_signature(message, own, signed)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.supported_verify_schemes()
+        self.verifier.supported_verify_schemes()
     }
 }
