@@ -250,3 +250,22 @@ fn all_that_is_wrong_with_a_client_s_certificate_is_listed() {
         assert_eq!(name(&run), Some("expired"));
     }
 }
+
+#[test]
+fn a_probe_of_a_session_that_broke_with_the_handshake_is_none() {
+    let authority = Authority::new();
+    let (pair, ca) = (authority.issue("server", &["localhost"], NOW), authority.cert());
+    // Behind the flight that ends the handshake: of TLS 1.3 the server's first, of TLS 1.2 its second.
+    for script in ["serving(behind=BROKEN)", "tls, peer = serving('TLSv1_2')\nend(peer, BROKEN)"] {
+        let script = format!("try:\n    {}\nexcept OSError:\n    pass", script.replace('\n', "\n    "));
+        let probe = |server: &Peer, words: &str| {
+            let line = format!("connect -z localhost {} --tls --ca {} {words}", server.port, ca.display());
+            Sockeye::new(line).run().exits(11)
+        };
+        let run = probe(&by_hand(&pair, &script), "");
+        let table = String::from_utf8_lossy(run.stdout());
+        assert!(table.starts_with("failed ") && table.contains(" tls: "), "{}", run.dump());
+        let run = probe(&by_hand(&pair, &script), "--json");
+        assert_eq!((name(&run), run.one::<Error>().step), (Some("bad-message"), Step::Tls), "{}", run.dump());
+    }
+}

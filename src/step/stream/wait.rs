@@ -135,17 +135,20 @@ impl Stream {
     }
 
     /// Waits for what a server makes of our answer, where it has asked for a certificate and judges it after
-    /// the handshake; of others nothing is awaited. That it was shown none is a warning, for it may mind
-    /// later.
+    /// the handshake; of others nothing is awaited, and what has come already is looked at. That it was shown
+    /// none is a warning, for it may mind later.
     ///
     /// # Errors
     /// It refuses us; reported.
     pub async fn admitted(&self) -> Result<(), Failed> {
-        let Some(question) = self.tls().and_then(Session::question) else { return Ok(()) };
-        if let Some(bound) = question.bound
-            && within(Some(bound), self.peer_closed()).await.transpose()? == Some(true)
-            && !question.is_answered
-        {
+        let (Some(session), Some(socket)) = (self.tls(), self.socket()) else { return Ok(()) };
+        let question = session.question();
+        let is_closed = match question.and_then(|question| question.bound) {
+            Some(bound) => within(Some(bound), self.peer_closed()).await.transpose()?,
+            None => self.peek_secured(session, socket.get_ref())?,
+        };
+        let Some(question) = question else { return Ok(()) };
+        if is_closed == Some(true) && question.bound.is_some() && !question.is_answered {
             let message = format!(
                 "tls {}: the server asked for a client certificate, was shown none, and closed the connection after \
                  the handshake",
