@@ -232,6 +232,8 @@ pub struct Error {
     pub conn: Option<u64>,
     /// What was asked for, as known.
     pub target: Option<String>,
+    /// The number of that among the targets, where a connect failed.
+    pub number: usize,
     /// The proxy that was to lead there, as typed.
     pub proxy: Option<String>,
     /// How long the step took until it failed, where that was measured.
@@ -277,6 +279,7 @@ impl Error {
             local: None,
             conn: None,
             target: None,
+            number: 0,
             proxy: None,
             took: None,
             explained: Duration::ZERO,

@@ -229,3 +229,25 @@ fn each_target_of_a_table_has_its_line() {
         assert!(run.all::<Error>().iter().all(|error| error.target.is_some()), "{}", run.dump());
     }
 }
+
+#[test]
+fn the_same_target_twice_has_two_lines() {
+    let (_held, closed) = refusing_port(Family::V4);
+    let refused = format!("127.0.0.1:{closed}");
+    let listening = Peer::python_server("server = listen('127.0.0.1')\ntime.sleep(60)", &[]);
+    let open = format!("127.0.0.1:{}", listening.port);
+    for retry in ["", "--retry-for 200ms"] {
+        let line = format!("connect --probe {refused} {open} {refused} {open} {retry}");
+        let run = Sockeye::new(&line).run().exits(1);
+        let table = stdout(&run);
+        for (begin, address, count) in [("refused ", &refused, 2), ("open ", &open, 2)] {
+            let of = |row: &&str| row.starts_with(begin) && row.contains(&**address);
+            assert_eq!(table.lines().filter(of).count(), count, "{}", run.dump());
+        }
+        assert!(table.lines().last().is_some_and(|last| last.starts_with("2 open, 2 failures in ")), "{table}");
+        let run = Sockeye::new(format!("{line} --json")).run().exits(1);
+        let codes = run.all::<Probe>().into_iter().map(|probe| probe.exit_code);
+        assert_eq!(codes.sum::<i32>(), 14, "{}", run.dump());
+        assert_eq!((run.all::<Probe>().len(), run.summary().targets), (4, Some(4)), "{}", run.dump());
+    }
+}

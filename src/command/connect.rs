@@ -71,7 +71,7 @@ pub(super) fn negative_if(expires_soon: bool, code: ExitCode) -> ExitCode {
 async fn connected(connect: &Connect, run: &Run) -> Result<Stream, ExitCode> {
     let (target, resolved, last) = (&connect.targets[0], Resolved::default(), LastTry::default());
     tokio::select! {
-        connected = retry::connect(connect, target, &resolved, &last, run) => connected.map_err(|failed| failed.code),
+        connected = retry::connect(connect, 0, &resolved, &last, run) => connected.map_err(|failed| failed.code),
         cause = run.stop.reached() => {
             if let Some(code) = last.code() {
                 run.stopped(cause, "the connection stood");

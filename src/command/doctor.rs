@@ -283,7 +283,7 @@ fn anywhere(kind: UnixType) -> UnixPlace {
 
 pub(super) fn reach(unix_type: UnixType, options: SocketOptions, bound: Duration) -> Arc<Reach> {
     let (source, first, target, proxy) = (None, None, None, None);
-    Arc::new(Reach { source, options, unix_type, bound, first, is_explained: true, target, proxy })
+    Arc::new(Reach { source, options, unix_type, bound, first, is_explained: true, target, number: 0, proxy })
 }
 
 /// Connects to a listener, sends there and back, and returns how long that took, and whether MPTCP

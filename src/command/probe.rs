@@ -103,7 +103,7 @@ async fn test(
     let (began, target) = (now(), &connect.targets[at]);
     let (mut conn, mut expires_soon) = (None, false);
     let reached = async {
-        let stream = retry::connect(connect, target, resolved, last, run).await?;
+        let stream = retry::connect(connect, at, resolved, last, run).await?;
         (conn, expires_soon) = (Some(stream.conn()), stream.expires_soon());
         let admitted = Box::pin(stream.admitted()).await;
         stream.close(admitted.map_or_else(Failed::reason, |()| Reason::Local));
@@ -115,8 +115,8 @@ async fn test(
     last.set(None);
     let answer = negative_if(expires_soon, code);
     match round {
-        Some(round) => step::round(&run.door, began, &target.to_string(), round, conn, code),
-        None => step::probed(&run.door, began, &target.to_string(), conn, answer),
+        Some(round) => step::round(&run.door, began, &target.to_string(), at, round, conn, code),
+        None => step::probed(&run.door, began, &target.to_string(), at, conn, answer),
     }
     answer
 }

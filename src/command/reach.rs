@@ -45,18 +45,19 @@ impl Bounds {
     }
 }
 
-/// Connects to one target, once. `attempts` counts the attempts on it, over all tries.
+/// Connects to one target, by its place among them, once. `attempts` counts the attempts on it, over all tries.
 ///
 /// # Errors
 /// The name did not resolve, or no address answered; reported.
 pub(super) async fn reach(
     connect: &Connect,
-    target: &Target,
+    at: usize,
     resolved: &Resolved,
     bounds: Bounds,
     attempts: &mut u32,
     run: &Run,
 ) -> Result<Stream, Failed> {
+    let target = &connect.targets[at];
     // What is connected to: the target, or who leads to it.
     let first = connect.proxies.chain.first();
     let addresses = match (first, target) {
@@ -74,6 +75,7 @@ pub(super) async fn reach(
         // Of many targets the table tells enough, and its order is that of the answers.
         is_explained: connect.targets.len() == 1,
         target: Some(target.to_string()),
+        number: at,
         proxy: first.map(ToString::to_string),
     };
     let stream = if let (Some(_), Target::Inet(host, port)) = (first, target) {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::Run;
 use super::reach::{self, Bounds, Resolved};
-use crate::args::{Connect, Target};
+use crate::args::Connect;
 use crate::error::ExitCode;
 use crate::step::{self, Failed, Stream, now};
 
@@ -38,14 +38,14 @@ impl LastTry {
     }
 }
 
-/// Connects to one target; again and again, as long as `--retry-for` allows. Names are looked up
+/// Connects to one target, by its place among them; again and again, as long as `--retry-for` allows. Names are looked up
 /// for each try, save that the first may use what is already in `resolved`.
 ///
 /// # Errors
 /// That of the last try, reported.
 pub(super) async fn connect(
     connect: &Connect,
-    target: &Target,
+    at: usize,
     resolved: &Resolved,
     last: &LastTry,
     run: &Run,
@@ -58,14 +58,14 @@ pub(super) async fn connect(
     };
     let mut attempts = 0;
     let Some(patience) = connect.repeat.retry_for else {
-        return reach::reach(connect, target, resolved, bounds, &mut attempts, run).await;
+        return reach::reach(connect, at, resolved, bounds, &mut attempts, run).await;
     };
     let (began, mut pause) = (now(), FIRST_PAUSE);
     let mut again = None;
     loop {
         let bounds = bounds.within(patience.saturating_sub(step::since(began)).max(LEAST));
         let resolved = again.as_ref().unwrap_or(resolved);
-        let failed = match reach::reach(connect, target, resolved, bounds, &mut attempts, run).await {
+        let failed = match reach::reach(connect, at, resolved, bounds, &mut attempts, run).await {
             Err(failed) if is_passing(failed.code) => failed,
             ended => return ended,
         };
@@ -77,7 +77,8 @@ pub(super) async fn connect(
         // The last pause is cut, so that the time ends with a try.
         let wait = jittered(pause).min(left);
         let [wait_s, left_s] = [wait, left].map(|duration| duration.as_secs_f64());
-        run.door.warn("retry", &format!("connect {target}: again in {wait_s:.3} s, {left_s:.3} s are left"));
+        run.door
+            .warn("retry", &format!("connect {}: again in {wait_s:.3} s, {left_s:.3} s are left", connect.targets[at]));
         step::sleep(wait).await;
         pause = (2 * pause).min(LONGEST_PAUSE);
         again = Some(Resolved::default());

@@ -81,14 +81,14 @@ async fn visit(connect: &Connect, round: u64, run: &Run) -> ExitCode {
     let (began, target) = (now(), &connect.targets[0]);
     let (mut conn, mut expires_soon) = (None, false);
     let talked: Result<ExitCode, Failed> = async {
-        let stream = retry::connect(connect, target, &Resolved::default(), &LastTry::default(), run).await?;
+        let stream = retry::connect(connect, 0, &Resolved::default(), &LastTry::default(), run).await?;
         (conn, expires_soon) = (Some(stream.conn()), stream.expires_soon());
         talk::whole(stream, connect, run).await
     }
     .await;
     let conn = conn.or(talked.err().and_then(|failed| failed.conn));
     let code = talked.unwrap_or_else(|failed| failed.code);
-    step::round(&run.door, began, &target.to_string(), round, conn, code);
+    step::round(&run.door, began, &target.to_string(), 0, round, conn, code);
     // That a certificate expires soon is an answer, and no failure of the round.
     negative_if(expires_soon, code)
 }

@@ -157,6 +157,9 @@ pub struct Connect<'a> {
     /// What it is to, as typed; through a proxy too.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub target: Option<&'a str>,
+    /// Its number among the others.
+    #[serde(skip)]
+    pub number: usize,
     /// Our end of the connection; absent where it has no name.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "String")]

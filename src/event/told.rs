@@ -27,6 +27,9 @@ pub struct Round<'a> {
     /// Whom it was about, as typed.
     pub target: &'a str,
     /// Which round of the target it was, from 1.
+    /// Its number among the others.
+    #[serde(skip)]
+    pub number: usize,
     pub round: u64,
     /// Its connection; absent where none stood.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -47,6 +50,9 @@ pub struct Probe<'a> {
     /// Whom it was about, as typed.
     pub target: &'a str,
     /// Its connection; absent where none stood.
+    /// Its number among the others.
+    #[serde(skip)]
+    pub number: usize,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub conn: Option<u64>,
     /// How it came out, with all that was asked for: proxies, TLS.
@@ -139,6 +145,9 @@ pub struct Error<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub target: Option<&'a str>,
     /// The proxy that was to lead there and could not be connected to, as typed.
+    /// The number of that among the targets, where a connect failed.
+    #[serde(skip)]
+    pub number: usize,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub proxy: Option<&'a str>,
     /// How long a look-up or a connect took until it failed.
@@ -172,6 +181,7 @@ impl<'a> Error<'a> {
             duration: error.took,
             exit_code: error.exit_code(),
             explained: error.explained,
+            number: error.number,
         }
     }
 }

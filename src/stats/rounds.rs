@@ -20,8 +20,8 @@ pub(super) struct Rounds {
     over: Duration,
     /// The first of the outages, in the order in which they began.
     spans: Vec<OutageSpan>,
-    /// The outages that go on, by target.
-    ongoing: HashMap<String, Ongoing>,
+    /// The outages that go on, by the number of their target.
+    ongoing: HashMap<usize, Ongoing>,
 }
 
 /// An outage that goes on.
@@ -39,7 +39,7 @@ impl Rounds {
         self.ended += 1;
         if round.outcome == Outcome::Ok {
             self.took.record(round.duration);
-            self.recovered(stamp.elapsed.saturating_sub(round.duration), round.target);
+            self.recovered(stamp.elapsed.saturating_sub(round.duration), round.number);
         } else {
             self.failed += 1;
             self.took.lost(1);
@@ -48,12 +48,8 @@ impl Rounds {
     }
 
     /// Ends the outage of a target, if there is one, with the begin of a round that was ok.
-    fn recovered(&mut self, began: Duration, target: &str) {
-        // Asked first, because most often there is none and a look-up would hash the name.
-        if self.ongoing.is_empty() {
-            return;
-        }
-        let Some(outage) = self.ongoing.remove(target) else { return };
+    fn recovered(&mut self, began: Duration, target: usize) {
+        let Some(outage) = self.ongoing.remove(&target) else { return };
         let lasted = began.saturating_sub(outage.began);
         self.over += lasted;
         if let Some(span) = outage.listed.and_then(|at| self.spans.get_mut(at)) {
@@ -63,7 +59,7 @@ impl Rounds {
 
     /// Adds a round that failed to the outage of its target, or begins one.
     fn missed(&mut self, stamp: Stamp, round: &Round<'_>) {
-        if let Some(outage) = self.ongoing.get(round.target) {
+        if let Some(outage) = self.ongoing.get(&round.number) {
             if let Some(span) = outage.listed.and_then(|at| self.spans.get_mut(at)) {
                 span.rounds += 1;
             }
@@ -77,7 +73,7 @@ impl Rounds {
             self.spans.push(OutageSpan { target, started, duration, rounds: 1, ongoing: true });
         }
         let began = stamp.elapsed.saturating_sub(round.duration);
-        self.ongoing.insert(round.target.to_owned(), Ongoing { began, listed });
+        self.ongoing.insert(round.number, Ongoing { began, listed });
     }
 
     /// Adds the totals of rounds, `now` being how far the run has come.
@@ -114,7 +110,8 @@ mod tests {
         let elapsed = Duration::from_millis(millis);
         let stamp = Stamp { time: UNIX_EPOCH + elapsed, elapsed };
         let conn = (outcome == Outcome::Ok).then_some(1);
-        let round = Round { target, round: 1, conn, outcome, exit_code: 0, duration: Duration::from_millis(1) };
+        let (number, duration) = (usize::from(target.as_bytes()[0]), Duration::from_millis(1));
+        let round = Round { target, number, round: 1, conn, outcome, exit_code: 0, duration };
         rounds.record(stamp, &round);
     }
 

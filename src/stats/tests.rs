@@ -44,6 +44,7 @@ fn connect(conn: u64, peer: &Address, micros: u64) -> Event<'_> {
     let duration = Duration::from_micros(micros);
     Event::Connect(event::Connect {
         target: None,
+        number: 0,
         conn,
         peer,
         local: Some(peer),
@@ -208,7 +209,7 @@ fn a_round_without_a_connection_counts_as_a_lost_connect() {
     let duration = Duration::from_micros(5);
     let round = |round, conn| {
         let outcome = if conn == Some(1) { Outcome::Ok } else { Outcome::Error };
-        Event::Round(event::Round { target: "x:80", round, conn, outcome, exit_code: 0, duration })
+        Event::Round(event::Round { target: "x:80", number: 0, round, conn, outcome, exit_code: 0, duration })
     };
     stats.record(stamp(10), &connect(1, &peer, 3));
     stats.record(stamp(11), &round(1, Some(1)));

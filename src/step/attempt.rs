@@ -51,6 +51,8 @@ pub struct Reach {
     pub is_explained: bool,
     /// What it is all for, as typed, where that is known.
     pub target: Option<String>,
+    /// Its number among the others.
+    pub number: usize,
     /// The proxy that is connected to, as typed, where one leads to the target.
     pub proxy: Option<String>,
 }
@@ -248,6 +250,7 @@ impl Attempt {
     /// Adds what it was all for.
     fn about(&self, mut error: Error) -> Error {
         (error.target, error.proxy) = (self.reach.target.clone(), self.reach.proxy.clone());
+        error.number = self.reach.number;
         error
     }
 
@@ -291,6 +294,7 @@ impl Won {
             target: self.reach.target.as_deref(),
             peer: &self.peer,
             local: (local != Address::UnixUnnamed).then_some(&local),
+            number: self.reach.number,
             attempt: self.attempt,
             duration: self.duration,
             syn_retransmits: info.as_ref().map(|info| info.total_retrans),

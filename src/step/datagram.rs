@@ -189,6 +189,7 @@ impl Datagram {
         door.emit(event::Connect {
             conn,
             target: None,
+            number: 0,
             peer: &peer,
             local: Some(&local),
             attempt: 1,

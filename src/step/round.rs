@@ -45,16 +45,16 @@ fn nanoseconds(nanos: u128) -> Duration {
     Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
 }
 
-/// Reports what the probe of a target has come to.
-pub fn probed(door: &Door, began: Instant, target: &str, conn: Option<u64>, code: ExitCode) {
+/// Reports what the probe of a target, `number` among them, has come to.
+pub fn probed(door: &Door, began: Instant, target: &str, number: usize, conn: Option<u64>, code: ExitCode) {
     let (outcome, exit_code) = (Outcome::of(code), code.number());
-    door.emit(event::Probe { target, conn, outcome, exit_code, duration: since(began) });
+    door.emit(event::Probe { target, number, conn, outcome, exit_code, duration: since(began) });
 }
 
-/// Reports that a round of a target has ended.
-pub fn round(door: &Door, began: Instant, target: &str, round: u64, conn: Option<u64>, code: ExitCode) {
+/// Reports that a round of a target, `number` among them, has ended.
+pub fn round(door: &Door, began: Instant, target: &str, number: usize, round: u64, conn: Option<u64>, code: ExitCode) {
     let (outcome, exit_code) = (Outcome::of(code), code.number());
-    door.emit(event::Round { target, round, conn, outcome, exit_code, duration: since(began) });
+    door.emit(event::Round { target, number, round, conn, outcome, exit_code, duration: since(began) });
 }
 
 #[cfg(test)]

@@ -15,26 +15,27 @@ use crate::report::{Probing, Screen};
 pub(crate) struct Table {
     /// The connections that are not at their end yet.
     under_way: HashMap<u64, Way>,
-    /// The lines that are kept back, each under whom it is of, with its place in the order of the last tries.
+    /// The lines that are kept back, each under what it is of, with its place in the order of the last tries.
     kept: HashMap<Key, (usize, Vec<u8>)>,
     told: usize,
     open: u64,
     /// Failures that were told at once.
     failed: u64,
     /// The targets that have lines, and are not at their end yet.
-    lined: HashSet<String>,
+    lined: HashSet<usize>,
     /// Why something failed that is no address: under its target, or its name.
     causes: HashMap<String, String>,
 }
 
-/// A target as typed, and which address of it; through proxies it has but one line.
-type Key = (String, String);
+/// A target by its number among them, for the same word may be there twice, and which address of it; through
+/// proxies it has but one line.
+type Key = (usize, String);
 
 /// How far a connection is.
 #[derive(Debug, Default)]
 struct Way {
-    /// What it is to, as typed.
-    target: String,
+    /// The target that it is to.
+    number: usize,
     /// Whom its line is of.
     whom: String,
     took: Duration,
@@ -48,8 +49,8 @@ struct Row {
     tone: Tone,
     word: &'static str,
     rest: String,
-    /// What it belongs to, as typed.
-    target: String,
+    /// The target that it belongs to.
+    number: usize,
     /// Under what it is kept back, where it is.
     key: Option<Key>,
 }
@@ -59,7 +60,7 @@ impl Table {
     pub(crate) fn hear(&mut self, buffer: &mut Vec<u8>, screen: Screen, probing: Probing, event: &Event<'_>) -> bool {
         match event {
             Event::Round(round) => {
-                if let Some((_, line)) = self.kept.remove(&(round.target.to_owned(), String::new())) {
+                if let Some((_, line)) = self.kept.remove(&(round.number, String::new())) {
                     buffer.extend_from_slice(&line);
                     self.failed += 1;
                 }
@@ -85,7 +86,7 @@ impl Table {
         line.push(b'\n');
         self.told += 1;
         if event.kind() != Kind::Probe {
-            self.lined.insert(row.target);
+            self.lined.insert(row.number);
         }
         match row.key {
             Some(key) => drop(self.kept.insert(key, (self.told, line))),
@@ -101,27 +102,27 @@ impl Table {
 
     /// Returns the line of a target that has ended without one: its name did not resolve, say.
     fn without_line(&mut self, probe: &Probe<'_>, probing: Probing) -> Option<Row> {
-        if self.lined.remove(probe.target) || probe.outcome != Outcome::Error || !probing.many {
+        if self.lined.remove(&probe.number) || probe.outcome != Outcome::Error || !probing.many {
             return None;
         }
         let name = probe.target.rsplit_once(':').map_or(probe.target, |(name, _)| name);
         let cause = self.causes.get(probe.target).or_else(|| self.causes.get(name));
         let rest = cause.map_or_else(String::new, |cause| format!(" {cause}"));
         self.failed += 1;
-        let target = probe.target.to_owned();
-        Some(Row { whom: target.clone(), tone: Tone::Error, word: "failed", rest, target, key: None })
+        let (whom, number) = (probe.target.to_owned(), probe.number);
+        Some(Row { whom, tone: Tone::Error, word: "failed", rest, number, key: None })
     }
 
     /// Returns the line of what is open now, and all that was asked for with it.
     fn success(&mut self, event: &Event<'_>, probing: Probing) -> Option<Row> {
         let conn = match event {
             Event::Connect(connect) => {
-                let target = connect.target.unwrap_or_default().to_owned();
                 if probing.proxied {
                     // The first proxy is there: what an earlier try came to is over.
-                    self.kept.remove(&(target.clone(), String::new()));
+                    self.kept.remove(&(connect.number, String::new()));
                 }
-                let way = Way { target, whom: connect.peer.to_string(), took: connect.duration, tls: None };
+                let (number, whom) = (connect.number, connect.peer.to_string());
+                let way = Way { number, whom, took: connect.duration, tls: None };
                 self.under_way.insert(connect.conn, way);
                 (!probing.proxied && !probing.secured).then_some(connect.conn)
             }
@@ -147,11 +148,11 @@ impl Table {
             _ => None,
         };
         let way = self.under_way.remove(&conn?)?;
-        self.kept.remove(&(way.target.clone(), if probing.proxied { String::new() } else { way.whom.clone() }));
+        self.kept.remove(&(way.number, if probing.proxied { String::new() } else { way.whom.clone() }));
         self.open += 1;
         let tls = way.tls.map_or_else(String::new, |tls| format!(", {tls}"));
         let rest = format!(" {}{tls}", duration(way.took));
-        Some(Row { whom: way.whom, tone: Tone::Good, word: "open", rest, target: way.target, key: None })
+        Some(Row { whom: way.whom, tone: Tone::Good, word: "open", rest, number: way.number, key: None })
     }
 
     /// Returns the line of what has failed; `None` where that is no address.
@@ -159,19 +160,18 @@ impl Table {
         let way = error.conn.and_then(|conn| self.under_way.remove(&conn));
         let is_failed =
             |(tone, word)| (tone, word, if word == "failed" { format!(" {}", error.message) } else { String::new() });
-        let target = way.as_ref().map(|way| way.target.clone()).or_else(|| error.target.map(str::to_owned));
-        let target = target.unwrap_or_default();
+        let number = way.as_ref().map_or(error.number, |way| way.number);
         let (whom, (tone, word, rest)) = match (error.step, error.proxy, error.target, way) {
-            (Step::Connect, Some(proxy), Some(_), _) => {
+            (Step::Connect, Some(proxy), Some(target), _) => {
                 let what = error.message.rsplit_once("): ").map_or(error.message, |(_, what)| what);
                 // Another address of the proxy may do, with which the target opens yet.
                 let row = Row {
-                    whom: target.clone(),
+                    whom: target.to_owned(),
                     tone: Tone::Error,
                     word: "failed",
                     rest: format!(" proxy {proxy}: {what}"),
-                    key: Some((target.clone(), String::new())),
-                    target,
+                    number,
+                    key: Some((number, String::new())),
                 };
                 return Some(row);
             }
@@ -189,8 +189,8 @@ impl Table {
             _ => return None,
         };
         self.failed += u64::from(!probing.again);
-        let key = (target.clone(), if probing.proxied { String::new() } else { whom.clone() });
-        Some(Row { whom, tone, word, rest, target, key: probing.again.then_some(key) })
+        let key = (number, if probing.proxied { String::new() } else { whom.clone() });
+        Some(Row { whom, tone, word, rest, number, key: probing.again.then_some(key) })
     }
 
     /// Appends the lines that were kept back.

@@ -159,6 +159,7 @@ async fn connect(door: &Door, made: &Socket, peer: &Address) -> Result<u64, Fail
     }
     let conn = door.next_conn();
     door.emit(event::Connect {
+        number: 0,
         conn,
         target: None,
         peer,

@@ -101,6 +101,7 @@ fn error<'a>(message: &'a str, hint: Option<&'a str>) -> Event<'a> {
         local: None,
         conn: None,
         target: None,
+        number: 0,
         proxy: None,
         duration: None,
         exit_code: ExitCode::Local,

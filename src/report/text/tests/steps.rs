@@ -128,6 +128,7 @@ fn a_client_tells_its_steps_and_passes_answers_on() {
     };
     let connect = event::Connect {
         target: None,
+        number: 0,
         conn: 1,
         peer: &peer,
         local: Some(&local),
@@ -179,7 +180,15 @@ fn rounds_are_told_and_added_up_with_their_outages() {
     let mut took = crate::stats::Distribution::default();
     took.record(duration);
     took.record(duration * 2);
-    let ok = event::Round { target: "h:80", round: 3, conn: Some(3), outcome: Outcome::Ok, exit_code: 0, duration };
+    let ok = event::Round {
+        target: "h:80",
+        number: 0,
+        round: 3,
+        conn: Some(3),
+        outcome: Outcome::Ok,
+        exit_code: 0,
+        duration,
+    };
     let day = Duration::from_secs(24 * 3600);
     let (target, started) = ("h:80".to_owned(), UNIX_EPOCH + Duration::from_millis(43_201_250));
     let span = event::OutageSpan { target, started, duration: Duration::from_millis(3100), rounds: 4, ongoing: false };
@@ -262,6 +271,7 @@ fn a_proxy_of_which_another_address_answers_is_no_failure() {
         local: None,
         conn: None,
         target: Some("x:80"),
+        number: 0,
         proxy: Some("near:1080"),
         duration: None,
         exit_code: ExitCode::Refused,
@@ -270,6 +280,7 @@ fn a_proxy_of_which_another_address_answers_is_no_failure() {
     let connect = event::Connect {
         target: Some("x:80"),
         conn: 1,
+        number: 0,
         peer: &peer,
         local: None,
         attempt: 2,
@@ -298,7 +309,7 @@ fn a_proxy_of_which_another_address_answers_is_no_failure() {
     let probing = Probing { many: true, again: false, proxied: true, secured: false };
     let table = Settings { results: Results::Probe(probing), steps: Steps::Hidden, ..settings() };
     let table = Settings { tally: Tally::Client, ..table };
-    let other = Error { target: Some("y:80"), ..refused.clone() };
+    let other = Error { target: Some("y:80"), number: 1, ..refused.clone() };
     check(
         table,
         &[refused.into(), other.into(), connect.into(), proxy.into(), summary.into()],
@@ -375,6 +386,7 @@ fn a_way_through_proxies_is_told() {
         conn: Some(1),
         target: Some("y:80"),
         proxy: None,
+        number: 0,
         duration: None,
         exit_code: ExitCode::Refused,
         explained: Duration::ZERO,
