@@ -347,6 +347,47 @@ fn a_reset_within_the_dialogue_is_one() {
     assert_eq!((error(&run).step, error(&run).errno.as_deref()), (Step::Proxy, Some("ECONNRESET")));
     assert_eq!(error(&run).target.as_deref(), Some("target.example:80"));
     assert_eq!(run.one::<Close>().reason, Reason::Reset);
+#[test]
+fn how_far_a_dialogue_came_that_failed_is_told() {
+    let hold = |mut scene: Vec<String>| {
+        scene.push("hold".into());
+        scene
+    };
+    for (scheme, scene, code, steps) in [
+        ("socks5h", socks5([5, 5, 0, 1, 0, 0, 0, 0, 0, 0]), 7, &["greeting", "request"][..]),
+        ("socks5h", vec![GREETING.into(), say(b"\x05\0"), REQUEST.into()], 10, &["greeting", "request"]),
+        ("socks5h", hold(vec![GREETING.into(), say(b"\x05\0")]), 8, &["greeting", "request"]),
+        ("socks5h", hold(vec![say(b"\x05\x02")]), 10, &["greeting"]),
+        ("socks5h", vec![GREETING.into(), "reset".into()], 10, &["greeting"]),
+        ("http", vec!["head".into(), say("HTTP/1.1 403 No\r\nContent-Length: 0\r\n\r\n")], 4, &["request"]),
+    ] {
+        let run = play(Family::V4, scheme, &scene, "--timeout 500ms").exits(code);
+        let error = error(&run);
+        let names: Vec<&str> = error.steps.iter().map(|step| &*step.name).collect();
+        assert_eq!(names, steps, "{}", run.dump());
+        let all: u64 = error.steps.iter().map(|step| step.duration_ns).sum();
+        assert!(
+            error.steps.iter().all(|step| step.duration_ns > 0) && all <= error.duration_ns.unwrap(),
+            "{}",
+            run.dump()
+        );
+        // The last is the one that took long.
+        let last = error.steps.last().unwrap().duration_ns;
+        assert!(code != 8 || last > 300_000_000, "{}", run.dump());
+    }
+    // What failed before or behind the dialogue has none.
+    let run = play(Family::V4, "http", &["head".into(), say("HTTP/1.1 200 OK\r\n\r\n")], "").exits(10);
+    assert!(error(&run).steps.is_empty(), "{}", run.dump());
+    let scene = socks5([5, 5, 0, 1, 0, 0, 0, 0, 0, 0]);
+    let args: Vec<&str> = ["127.0.0.1"].into_iter().chain(scene.iter().map(String::as_str)).collect();
+    let proxy = Peer::python_server(SCENE, &args);
+    let line = format!("connect -v --proxy socks5h://127.0.0.1:{} target.example:80 x", proxy.port);
+    let told = Sockeye::new(line).run().exits(7).stderr();
+    let words =
+        regex::Regex::new(r"error: proxy .* \([0-9.]+ m?s: greeting [0-9.]+ m?s, request [0-9.]+ m?s\)\n").unwrap();
+    assert!(words.is_match(&told), "{told}");
+}
+
 }
 
 #[test]

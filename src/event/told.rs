@@ -5,6 +5,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use super::proxy::ProxyStep;
 use super::total::Outcome;
 use super::value::{duration, nanoseconds, some_nanoseconds};
 use crate::address::Address;
@@ -26,10 +27,10 @@ pub struct Start<'a> {
 pub struct Round<'a> {
     /// Whom it was about, as typed.
     pub target: &'a str,
-    /// Which round of the target it was, from 1.
     /// Its number among the others.
     #[serde(skip)]
     pub number: usize,
+    /// Which round of the target it was, from 1.
     pub round: u64,
     /// Its connection; absent where none stood.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -49,10 +50,10 @@ pub struct Round<'a> {
 pub struct Probe<'a> {
     /// Whom it was about, as typed.
     pub target: &'a str,
-    /// Its connection; absent where none stood.
     /// Its number among the others.
     #[serde(skip)]
     pub number: usize,
+    /// Its connection; absent where none stood.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub conn: Option<u64>,
     /// How it came out, with all that was asked for: proxies, TLS.
@@ -144,12 +145,15 @@ pub struct Error<'a> {
     /// What was asked for, as known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub target: Option<&'a str>,
-    /// The proxy that was to lead there and could not be connected to, as typed.
     /// The number of that among the targets, where a connect failed.
     #[serde(skip)]
     pub number: usize,
+    /// The proxy that was to lead there and could not be connected to, as typed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub proxy: Option<&'a str>,
+    /// Of a proxy: each question of the dialogue and its answer, the last one until it failed.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    pub steps: &'a [ProxyStep],
     /// How long a look-up or a connect took until it failed.
     #[serde(rename = "duration_ns", serialize_with = "some_nanoseconds", skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "duration")]
@@ -177,11 +181,12 @@ impl<'a> Error<'a> {
             local: error.local.as_ref(),
             conn: error.conn,
             target: error.target.as_deref(),
+            number: error.number,
             proxy: error.proxy.as_deref(),
+            steps: &[],
             duration: error.took,
             exit_code: error.exit_code(),
             explained: error.explained,
-            number: error.number,
         }
     }
 }

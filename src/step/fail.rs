@@ -6,7 +6,7 @@ use super::{Door, aside, now};
 use crate::address::Address;
 use crate::cause;
 use crate::error::{Error, ExitCode, Step, errno_name};
-use crate::event::{self, Reason};
+use crate::event::{self, ProxyStep, Reason};
 
 /// The proof that an error was emitted: what a walk needs of it to go on or to end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,10 +50,16 @@ impl Drop for Unreported<'_> {
 impl Door {
     /// Emits an error, with the hint that its step and errno alone give.
     pub fn fail(&self, error: &Error) -> Failed {
+        self.fail_after(error, &[])
+    }
+
+    /// Emits an error of a dialogue with a proxy as [`Door::fail`] does, with how far that had come.
+    pub(super) fn fail_after(&self, error: &Error, steps: &[ProxyStep]) -> Failed {
         let name = error.errno.map(errno_name);
         let hint = error.hint.is_none().then(|| cause::hint(error)).flatten();
         let mut event = event::Error::of(error, name.as_deref());
         event.hint = event.hint.or(hint.as_deref());
+        event.steps = steps;
         self.emit(event);
         Failed { code: error.exit_code(), errno: error.errno, conn: error.conn }
     }

@@ -81,9 +81,9 @@ pub async fn ask(
     stream.leads_to(&hop.target);
     let began = now();
     let left = until.saturating_duration_since(began);
-    let (mut end, mut sent, mut received, mut steps) = (End::Closed, 0, 0, Vec::new());
+    let (mut end, mut sent, mut received, mut questions) = (End::Closed, 0, 0, Questions::default());
     if let Some(mut apart) = Apart::on(&stream) {
-        let talked = Box::pin(talk(&mut apart, dialogue.as_mut(), &mut steps));
+        let talked = Box::pin(talk(&mut apart, dialogue.as_mut(), &mut questions));
         end = within(Some(left), talked).await.unwrap_or(End::Silent);
         (sent, received) = (apart.sent, apart.received);
     }
@@ -91,6 +91,8 @@ pub async fn ask(
     if is_closed {
         stream.ended();
     }
+    questions.ended();
+    let steps = &questions.steps[..];
     // What was known before it closed or fell silent is what it said.
     let known = match &end {
         End::Closed => dialogue.at_end(),
@@ -109,7 +111,8 @@ pub async fn ask(
         stream.door().fail(&match hint {
             Some(hint) => error.with_hint(hint),
             None => error,
-        })
+        };
+        stream.door().fail_after(&error, steps)
     };
     let mut reason = if is_closed { Reason::Eof } else { Reason::Local };
     let failed = match end {
@@ -126,7 +129,7 @@ pub async fn ask(
                 code: grant.code,
                 bytes_sent: sent,
                 bytes_received: received,
-                steps: &steps,
+                steps,
                 duration,
                 is_last: hop.is_last,
             });
@@ -154,7 +157,7 @@ pub async fn ask(
         End::Closed if received == 0 => error(ExitCode::Reset, "it closed the connection without a word", None),
         End::Closed => error(ExitCode::Reset, "it closed the connection before its reply was whole", None),
         End::Broke(broke) => {
-            let failed = stream.failed_io(Step::Proxy, &broke);
+            let failed = stream.door().fail_after(&stream.of_io(Step::Proxy, &broke).with_took(duration), steps);
             reason = failed.reason();
             failed
         }
@@ -182,16 +185,32 @@ impl From<Progress> for End {
     }
 }
 
-/// Talks to a proxy until it has said all that it has to say, or has closed; adds each question to the steps.
-async fn talk(apart: &mut Apart<'_>, dialogue: &mut dyn Dialogue, steps: &mut Vec<ProxyStep>) -> End {
+/// The questions of a dialogue, each with how long its answer took.
+#[derive(Default)]
+struct Questions {
+    steps: Vec<ProxyStep>,
+    /// The one that is not answered yet, and since when.
+    open: Option<(&'static str, Instant)>,
+}
+
+impl Questions {
+    /// Notes that the open question was answered, or will not be.
+    fn ended(&mut self) {
+        let step = self.open.take().map(|(name, since)| ProxyStep { name, duration: since.elapsed() });
+        self.steps.extend(step);
+    }
+}
+
+/// Talks to a proxy until it has said all that it has to say, or has closed; notes each question.
+async fn talk(apart: &mut Apart<'_>, dialogue: &mut dyn Dialogue, questions: &mut Questions) -> End {
     let mut bytes = dialogue.begin();
     loop {
-        let (name, began) = (dialogue.step(), now());
+        questions.open = Some((dialogue.step(), now()));
         if let Err(error) = apart.send(&bytes).await {
             return End::Broke(error);
         }
         let ended = answer(apart, dialogue).await;
-        steps.push(ProxyStep { name, duration: began.elapsed() });
+        questions.ended();
         match ended {
             Ok(more) => bytes = more,
             Err(end) => return end,

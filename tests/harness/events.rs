@@ -554,6 +554,9 @@ pub(crate) struct Error {
     pub(crate) conn: Option<u64>,
     pub(crate) target: Option<String>,
     pub(crate) proxy: Option<String>,
+    /// Of a proxy.
+    #[serde(default)]
+    pub(crate) steps: Vec<super::proxies::ProxyStep>,
     pub(crate) duration_ns: Option<u64>,
 }
 

@@ -147,6 +147,7 @@ fn with_examples(mut check: impl FnMut(&Event<'_>)) {
         duration,
         tcp: Some(tcp),
     };
+    let asked = [event::ProxyStep { name: "greeting", duration }];
     let error = event::Error {
         step: Step::Bind,
         errno: Some("EACCES"),
@@ -158,8 +159,9 @@ fn with_examples(mut check: impl FnMut(&Event<'_>)) {
         local: Some(&peer),
         conn: Some(1),
         target: Some("x"),
-        proxy: Some("y:1080"),
         number: 0,
+        proxy: Some("y:1080"),
+        steps: &asked,
         duration: Some(duration),
         exit_code: ExitCode::Permission,
         explained: Duration::ZERO,
@@ -174,9 +176,9 @@ fn with_examples(mut check: impl FnMut(&Event<'_>)) {
         conn: None,
         target: None,
         duration: None,
+        steps: &[],
         ..error
     };
-    let asked = [event::ProxyStep { name: "greeting", duration }];
     let proxy = event::Proxy {
         conn: 1,
         proxy: "proxy:1080",
@@ -311,9 +313,9 @@ fn with_examples(mut check: impl FnMut(&Event<'_>)) {
     };
     let round = event::Round {
         target: "localhost:80",
+        number: 0,
         round: 1,
         conn: Some(1),
-        number: 0,
         outcome: event::Outcome::Ok,
         exit_code: 0,
         duration,
@@ -360,9 +362,9 @@ fn with_examples(mut check: impl FnMut(&Event<'_>)) {
         .into(),
         event::Connect {
             target: Some("x:443"),
+            number: 0,
             conn: 1,
             peer: &peer,
-            number: 0,
             local: Some(&peer),
             attempt: 1,
             duration,
@@ -373,9 +375,9 @@ fn with_examples(mut check: impl FnMut(&Event<'_>)) {
         .into(),
         event::Connect {
             target: None,
+            number: 0,
             conn: 1,
             peer: &peer,
-            number: 0,
             local: None,
             attempt: 1,
             duration,

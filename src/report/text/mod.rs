@@ -18,6 +18,7 @@ use anstyle::{AnsiColor, Style};
 
 use super::{Detail, Output, Probing, Results, Screen, Settings, Steps};
 use crate::event::{CheckOutcome, Error, Event, Kind, Outcome, Stamp};
+use crate::report::people::duration;
 use crate::stats::Tally;
 
 use charts::Charts;
@@ -26,6 +27,7 @@ use escape::Line;
 use hex::{HexDump, append_rows};
 use hops::Hops;
 use peer::PeerBytes;
+use steps::append_questions;
 use table::Table;
 
 const DIM: Style = Style::new().dimmed();
@@ -366,7 +368,7 @@ impl Told<'_> {
         let Settings { tally, steps, hex_dump, results, .. } = *self.settings;
         let is_table = matches!(results, Results::Probe(Probing { many: true, .. }));
         match self.event {
-            Event::Error(error) => append_error(buffer, screen, error),
+            Event::Error(error) => append_error(buffer, screen, error, steps == Steps::Verbose),
             Event::Warning(warning) => {
                 paint(buffer, screen, Tone::Warning, format_args!("warning:"));
                 say(buffer, format_args!(" {}", warning.message));
@@ -395,9 +397,14 @@ impl Told<'_> {
 }
 
 /// Appends an error, and its hint on a line of its own.
-fn append_error(buffer: &mut Vec<u8>, screen: Screen, error: &Error<'_>) {
+fn append_error(buffer: &mut Vec<u8>, screen: Screen, error: &Error<'_>, is_verbose: bool) {
     paint(buffer, screen, Tone::Error, format_args!("error:"));
     say(buffer, format_args!(" {}", error.message));
+    if let (true, Some(took), [_, ..]) = (is_verbose, error.duration, error.steps) {
+        say(buffer, format_args!(" ({}", duration(took)));
+        append_questions(buffer, error.steps);
+        buffer.push(b')');
+    }
     if let Some(hint) = error.hint {
         buffer.push(b'\n');
         paint(buffer, screen, Tone::Dim, format_args!("hint:"));

@@ -4,8 +4,8 @@ use super::escape::append_preview;
 use super::{probes, say, tls};
 use crate::event::{
     Accept, Bind, Close, Connect, Corrupted, Duplicate, Event, Foreign, HeldBack, How, IcmpError, Late, Listen,
-    OptionValue, Outcome, Proxy, ProxyProtocol, Queue, Reason, Recv, Resolve, ResolvedBy, Round, Send, Setsockopt,
-    Side, Socket, SynRetransmit, Tcp, TcpFigures,
+    OptionValue, Outcome, Proxy, ProxyProtocol, ProxyStep, Queue, Reason, Recv, Resolve, ResolvedBy, Round, Send,
+    Setsockopt, Side, Socket, SynRetransmit, Tcp, TcpFigures,
 };
 use crate::report::people::{bytes_short, count, duration};
 
@@ -204,14 +204,21 @@ fn append_proxy(buffer: &mut Vec<u8>, proxy: &Proxy<'_>, is_verbose: bool) {
         say(buffer, format_args!(", from {bound}"));
     }
     say(buffer, format_args!(" ({}", duration(proxy.duration)));
-    for (index, step) in proxy.steps.iter().enumerate().filter(|_| is_verbose) {
-        let before = if index == 0 { ':' } else { ',' };
-        say(buffer, format_args!("{before} {} {}", step.name, duration(step.duration)));
+    if is_verbose {
+        append_questions(buffer, proxy.steps);
     }
     if let Some(authentication) = proxy.authentication {
         say(buffer, format_args!(", {authentication} authentication"));
     }
     buffer.push(b')');
+}
+
+/// Appends how long each question of a dialogue took, behind how long it took as a whole.
+pub(super) fn append_questions(buffer: &mut Vec<u8>, steps: &[ProxyStep]) {
+    for (index, step) in steps.iter().enumerate() {
+        let before = if index == 0 { ':' } else { ',' };
+        say(buffer, format_args!("{before} {} {}", step.name, duration(step.duration)));
+    }
 }
 
 fn append_proxy_protocol(buffer: &mut Vec<u8>, header: &ProxyProtocol<'_>) {

@@ -199,13 +199,18 @@ impl Stream {
         self.failed_io(step, &errno.into())
     }
 
-    /// Reports what a failed call on this connection gave, and keeps that for its close.
+    /// Reports what a failed call on this connection gave, as [`Stream::of_io`].
     pub(super) fn failed_io(&self, step: Step, error: &io::Error) -> Failed {
+        self.door.fail(&self.of_io(step, error))
+    }
+
+    /// Makes an error of what a failed call on this connection gave, and keeps that for its close.
+    pub(super) fn of_io(&self, step: Step, error: &io::Error) -> Error {
         if matches!(step, Step::Recv | Step::Proxy | Step::ProxyProtocol) {
             self.at_eof.store(true, Ordering::Relaxed);
         }
         self.ending.broke(error);
-        self.door.fail(&self.about(on_connection(step, error, self.conn, &self.peer)))
+        self.about(on_connection(step, error, self.conn, &self.peer))
     }
 
     /// Returns the number of the connection.

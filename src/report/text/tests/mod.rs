@@ -103,6 +103,7 @@ fn error<'a>(message: &'a str, hint: Option<&'a str>) -> Event<'a> {
         target: None,
         number: 0,
         proxy: None,
+        steps: &[],
         duration: None,
         exit_code: ExitCode::Local,
         explained: Duration::ZERO,
