@@ -147,6 +147,10 @@ over_both_families! {
         let run = play(family, "http", &scene, "--timeout 30s").exits(4);
         assert!(run.elapsed() < Duration::from_secs(10), "{}", run.dump());
         assert!(error(&run).message.ends_with("it answers 403 No"));
+        // Where only a close would end it, that is not waited for as long.
+        let run = play(family, "http", &["head".into(), say("HTTP/1.1 403 No\r\n\r\nno"), "hold".into()], "").exits(4);
+        assert!(run.elapsed() < Duration::from_millis(900), "{}", run.dump());
+        assert_eq!(run.one::<Close>().bytes_unread, Some(0), "{}", run.dump());
         // Nor does it where it comes byte by byte.
         let scene = vec!["head".into(), say("HTTP/1.1 403 No\r\n\r\n"), "drip=78".into()];
         let run = play(family, "http", &scene, "--timeout 30s").exits(4);
@@ -273,8 +277,10 @@ fn a_proxy_that_asks_who_we_are_and_never_ends_its_text_is_answered_in_time() {
     let run = play_as_joe("http", &scene, "--timeout 30s").exits(0);
     assert_eq!(run.one::<Proxy>().conn, 2, "{}", run.dump());
     assert!(run.elapsed() < Duration::from_secs(10), "{}", run.dump());
+    assert!(run.elapsed() < Duration::from_millis(900), "{}", run.dump());
     // Where no time is left for another connection, what the proxy said is what is told.
-    let run = play_as_joe("http", &scene[..3], "--timeout 500ms").exits(4);
+    let asked = say("HTTP/1.1 407 Who?\r\nProxy-Authenticate: Basic\r\nContent-Length: 9999\r\n\r\nno");
+    let run = play_as_joe("http", &["head".to_owned(), asked, "drip=78".to_owned()], "--timeout 500ms").exits(4);
     assert!(error(&run).message.contains("407 Who?"), "{}", run.dump());
     assert_eq!(run.all::<Close>().len(), 1);
 }
@@ -342,12 +348,6 @@ fn what_fails_behind_a_proxy_names_the_target() {
 }
 
 #[test]
-fn a_reset_within_the_dialogue_is_one() {
-    let run = play(Family::V4, "socks5h", &[GREETING.into(), "reset".into()], "").exits(10);
-    assert_eq!((error(&run).step, error(&run).errno.as_deref()), (Step::Proxy, Some("ECONNRESET")));
-    assert_eq!(error(&run).target.as_deref(), Some("target.example:80"));
-    assert_eq!(run.one::<Close>().reason, Reason::Reset);
-#[test]
 fn how_far_a_dialogue_came_that_failed_is_told() {
     let hold = |mut scene: Vec<String>| {
         scene.push("hold".into());
@@ -388,6 +388,12 @@ fn how_far_a_dialogue_came_that_failed_is_told() {
     assert!(words.is_match(&told), "{told}");
 }
 
+#[test]
+fn a_reset_within_the_dialogue_is_one() {
+    let run = play(Family::V4, "socks5h", &[GREETING.into(), "reset".into()], "").exits(10);
+    assert_eq!((error(&run).step, error(&run).errno.as_deref()), (Step::Proxy, Some("ECONNRESET")));
+    assert_eq!(error(&run).target.as_deref(), Some("target.example:80"));
+    assert_eq!(run.one::<Close>().reason, Reason::Reset);
 }
 
 #[test]

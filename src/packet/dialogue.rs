@@ -99,6 +99,11 @@ pub trait Dialogue: Send {
         None
     }
 
+    /// Returns whether the proxy says where the answer ends, other than by closing.
+    fn says_end(&self) -> bool {
+        true
+    }
+
     /// Returns what it means that the proxy closes now, where it means something.
     fn at_end(&self) -> Option<Progress> {
         self.settled()

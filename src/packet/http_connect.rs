@@ -253,6 +253,10 @@ impl Dialogue for HttpConnect {
         })
     }
 
+    fn says_end(&self) -> bool {
+        self.body.as_ref().is_none_or(|body| body.framing != Framing::Close)
+    }
+
     fn at_end(&self) -> Option<Progress> {
         // Some close after they have asked who we are, and do not say that they will.
         match &self.scheme {

@@ -12,6 +12,10 @@ use crate::packet::dialogue::{Challenge, Dialogue, Grant, Progress, Refusal};
 /// How long the rest of an answer is waited for that is no in any case.
 const REST: Duration = Duration::from_secs(1);
 
+/// The same where only the proxy's close says where it ends (RFC 9112, 6.3): some never close, and what it says is
+/// known.
+const REST_TO_CLOSE: Duration = Duration::from_millis(100);
+
 /// What helps where a proxy wants to know who asks.
 const WHO: &str = "say who you are: a line USER:PASSWORD in a file for --proxy-user-file, or SOCKEYE_PROXY_USER and \
                    SOCKEYE_PROXY_PASSWORD; in a chain the URL names the user too (USER@HOST)";
@@ -87,12 +91,12 @@ pub async fn ask(
         end = within(Some(left), talked).await.unwrap_or(End::Silent);
         (sent, received) = (apart.sent, apart.received);
     }
+    questions.ended();
+    let steps = &questions.steps[..];
     let is_closed = matches!(end, End::Closed);
     if is_closed {
         stream.ended();
     }
-    questions.ended();
-    let steps = &questions.steps[..];
     // What was known before it closed or fell silent is what it said.
     let known = match &end {
         End::Closed => dialogue.at_end(),
@@ -108,7 +112,7 @@ pub async fn ask(
         let error = Error::of_kind(Step::Proxy, code, message).with_conn(stream.conn());
         let error = error.with_peer(stream.peer().clone()).with_target(&hop.target).with_took(duration);
         let hint = hint.or((is_closed && code == ExitCode::Reset).then_some(CLOSED));
-        stream.door().fail(&match hint {
+        let error = match hint {
             Some(hint) => error.with_hint(hint),
             None => error,
         };
@@ -226,7 +230,8 @@ async fn answer(apart: &mut Apart<'_>, dialogue: &mut dyn Dialogue) -> Result<Ve
     // The text of a refusal may never end, whether nothing comes of it or something all the time.
     let mut over: Option<Instant> = None;
     loop {
-        let rest = dialogue.settled().map(|_| *over.get_or_insert_with(|| now() + REST));
+        let most = if dialogue.says_end() { REST } else { REST_TO_CLOSE };
+        let rest = dialogue.settled().map(|_| *over.get_or_insert_with(|| now() + most));
         let rest = rest.map(|over| over.saturating_duration_since(now()));
         if rest == Some(Duration::ZERO) {
             return Err(End::Silent);
