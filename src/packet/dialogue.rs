@@ -187,9 +187,13 @@ impl Gathered {
 /// Returns the begin of what came, in quotes, fit for a message: without secrets.
 pub(super) fn quoted(bytes: &[u8], secrets: &[String]) -> String {
     const MOST: usize = 32;
-    let bytes = blanked(bytes, secrets);
-    let more = if bytes.len() > MOST { "…" } else { "" };
-    format!("\"{}\"{more}", bytes[..bytes.len().min(MOST)].escape_ascii())
+    quoted_up_to(MOST, &blanked(bytes, secrets))
+}
+
+/// As [`quoted`], so many bytes in which there are no secrets.
+pub(super) fn quoted_up_to(most: usize, bytes: &[u8]) -> String {
+    let more = if bytes.len() > most { "…" } else { "" };
+    format!("\"{}\"{more}", bytes[..bytes.len().min(most)].escape_ascii())
 }
 
 /// Returns an address of 4 or 16 bytes.

@@ -5,7 +5,7 @@ use std::ffi::OsStr;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::unix::ffi::OsStrExt;
 
-use super::dialogue::{Gathered, ip, quoted};
+use super::dialogue::{Gathered, ip, quoted_up_to};
 use crate::address::Address;
 
 /// What version 1 begins with.
@@ -156,7 +156,12 @@ impl Reader {
             let whole = match self.whole() {
                 Ok(whole) if whole == have => return (taken, self.read()),
                 Ok(whole) => whole,
-                Err(broken) => return (taken, Progress::Broken(broken)),
+                Err(broken) => {
+                    // What came with it shows what it is.
+                    let came = [&self.0.0, &bytes[taken..]].concat();
+                    let words = format!("{broken}: {}", quoted_up_to(LONGEST_LINE, &came));
+                    return (taken, Progress::Broken(words));
+                }
             };
             match self.0.up_to(whole, &bytes[taken..]) {
                 0 => return (taken, Progress::More),
@@ -165,10 +170,10 @@ impl Reader {
         }
     }
 
-    /// Returns whether nothing has come.
+    /// Returns what has come, in quotes; `None` where nothing has.
     #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.0.0.is_empty()
+    pub fn came(&self) -> Option<String> {
+        (!self.0.0.is_empty()).then(|| quoted_up_to(LONGEST_LINE, &self.0.0))
     }
 
     /// Returns how many bytes there must be before more can be said: one more of a line.
@@ -183,7 +188,7 @@ impl Reader {
                 return Ok(bytes.len());
             }
             if bytes.len() >= LONGEST_LINE {
-                return Err(format!("its line has no end within {LONGEST_LINE} bytes: {}", quoted(bytes, &[])));
+                return Err(format!("its line has no end within {LONGEST_LINE} bytes"));
             }
             return Ok(bytes.len() + 1);
         }
@@ -194,7 +199,7 @@ impl Reader {
             }
             return Ok(FIXED + usize::from(u16::from_be_bytes([bytes[14], bytes[15]])));
         }
-        Err(format!("what came is no header of the PROXY protocol: {}", quoted(bytes, &[])))
+        Err("what came is no header of the PROXY protocol".to_owned())
     }
 
     fn read(&self) -> Progress {
@@ -209,7 +214,7 @@ impl Reader {
 
 /// Reads a whole line (2.1).
 fn read_line(line: &[u8]) -> Result<Header, String> {
-    let broken = || format!("its line is not as the PROXY protocol has it: {}", quoted(line, &[]));
+    let broken = || format!("its line is not as the PROXY protocol has it: {}", quoted_up_to(LONGEST_LINE, line));
     let text = std::str::from_utf8(&line[WORD.len()..line.len() - 2]).map_err(|_| broken())?;
     let header =
         |command, ends| Ok(Header { version: Version::V1, command, ends, tlvs: Vec::new(), bytes: line.len() });

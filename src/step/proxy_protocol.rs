@@ -68,8 +68,11 @@ pub async fn read_header(stream: Stream, bound: Duration) -> Result<Stream, Fail
         Some(Ok(Some(Progress::Broken(words)))) => (error(ExitCode::Reset, &words), Reason::Denied),
         Some(Ok(Some(Progress::More) | None)) => {
             stream.ended();
-            let words = if reader.is_empty() { "it closed without a header" } else { "it closed within the header" };
-            (error(ExitCode::Reset, words), Reason::Eof)
+            let words = match reader.came() {
+                Some(came) => format!("it closed within the header: {came}"),
+                None => "it closed without a header".to_owned(),
+            };
+            (error(ExitCode::Reset, &words), Reason::Eof)
         }
         Some(Err(broke)) => {
             let failed = stream.failed_io(Step::ProxyProtocol, &broke);
@@ -78,8 +81,12 @@ pub async fn read_header(stream: Stream, bound: Duration) -> Result<Stream, Fail
         None => {
             let after = began.elapsed();
             stream.timeout(Step::ProxyProtocol, after);
-            let words = if reader.is_empty() { "no header came within" } else { "its header was not whole within" };
-            (error(ExitCode::NoAnswer, &format!("{words} {:.3} s", after.as_secs_f64())), Reason::Timeout)
+            let waited = after.as_secs_f64();
+            let words = match reader.came() {
+                Some(came) => format!("its header was not whole within {waited:.3} s: {came}"),
+                None => format!("no header came within {waited:.3} s"),
+            };
+            (error(ExitCode::NoAnswer, &words), Reason::Timeout)
         }
     };
     stream.close(reason);
