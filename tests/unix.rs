@@ -313,6 +313,34 @@ except ConnectionResetError:
 }
 
 #[test]
+fn what_came_before_a_reset_is_read_first_with_records_too() {
+    // Closing with the message unread makes the kernel reset the peer, behind what it was answered.
+    let script = format!(
+        "{TYPES}server = make(sys.argv[1])\nserver.bind(sys.argv[2])\nserver.listen()\nsay(1)\npeer, _ = \
+         server.accept()\npeer.recv(1, socket.MSG_PEEK)\npeer.send(b'one')\npeer.send(b'two')\npeer.close()"
+    );
+    let dir = TempDir::new();
+    for kind in CONNECTED {
+        for (words, code) in [("hi --expect one", 0), ("hi --expect three", 10), ("hi --until-eof", 10), ("", 10)] {
+            let path = dir.path().join(format!("{kind}-{code}-{}", words.len())).display().to_string();
+            let _server = Peer::python_server(&script, &[kind, &path]);
+            let line = format!("connect --json --type {kind} unix:{path} {words}");
+            let mut client = Sockeye::new(line).stdin_piped().start();
+            if words.is_empty() {
+                client.send(b"hi");
+                client.wait_for::<Error>();
+            }
+            let run = client.finish().exits(code);
+            let came: String = run.all::<Recv>().iter().filter_map(|recv| recv.data.clone()).collect();
+            let expected = if code == 0 { came.starts_with("one") } else { came == "onetwo" };
+            assert!(expected, "{kind} {words}: {}", run.dump());
+            assert_eq!(run.all::<Error>().len(), usize::from(code != 0), "{}", run.dump());
+            assert_eq!(run.one::<Close>().reset_by, Some(Side::Peer), "{}", run.dump());
+        }
+    }
+}
+
+#[test]
 fn a_client_tells_an_empty_record_from_the_end_too() {
     let (_dir, path) = place();
     let script = r#"

@@ -54,6 +54,11 @@ impl Ending {
         }
     }
 
+    /// Returns whether the first call that failed said that the peer has reset the connection.
+    pub(super) fn is_reset(&self) -> bool {
+        self.errno.load(Ordering::Relaxed) == Errno::ECONNRESET as u16
+    }
+
     fn note(&self, side: u8) {
         // The first counts.
         let _other = self.first.compare_exchange(NOBODY, side, Ordering::Relaxed, Ordering::Relaxed);

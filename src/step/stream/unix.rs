@@ -3,18 +3,45 @@
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
+use nix::errno::Errno;
 use socket2::Socket;
 
 use super::{Stream, Taken};
 use crate::address::Address;
 use crate::event::{self, Descriptor};
 use crate::socket;
+use crate::step::fail::errno;
 use crate::step::{Door, descriptors};
 use crate::sys::{self, Message, Wanted};
 
 impl Stream {
     /// Takes what a unix socket has, with the descriptors that come along.
     pub(super) fn take_message(&self, socket: &Socket, buffer: &mut [u8]) -> io::Result<Taken> {
+        loop {
+            match self.take_one(socket, buffer) {
+                Err(error) if self.notes_reset(&error) => {}
+                Ok(Taken { is_end: true, .. }) if self.kind.has_records() && self.ending.is_reset() => {
+                    return Err(Errno::ECONNRESET.into());
+                }
+                taken => return taken,
+            }
+        }
+    }
+
+    /// Notes a reset for when all records before it were taken: of them the kernel tells it first (net/unix/af_unix.c,
+    /// net/core/datagram.c), of bytes after them. Returns whether it did.
+    pub(super) fn notes_reset(&self, error: &io::Error) -> bool {
+        let is_early = self.kind.has_records()
+            && self.kind.has_connections()
+            && errno(error) == Some(Errno::ECONNRESET)
+            && !self.ending.is_reset();
+        if is_early {
+            self.ending.broke(error);
+        }
+        is_early
+    }
+
+    fn take_one(&self, socket: &Socket, buffer: &mut [u8]) -> io::Result<Taken> {
         let has_records = self.kind.has_records();
         let message = self.message(socket, buffer)?;
         let bytes = message.bytes;

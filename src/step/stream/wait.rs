@@ -127,7 +127,7 @@ impl Stream {
                 }
                 Ok(bytes) => return Ok(bytes == 0),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => guard.clear_ready(),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted || self.notes_reset(&error) => {}
                 // Asking has taken the error from the socket, so it is told here.
                 Err(error) => return Err(self.failed_io(Step::Recv, &error)),
             }
