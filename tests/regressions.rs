@@ -392,6 +392,25 @@ fn what_is_wrong_with_a_word_that_is_no_utf_8_is_told_without_its_control_bytes(
     assert_told_harmlessly("serve 1", b"--\x1b[2J\xff");
 }
 
+#[test]
+fn a_line_end_in_a_word_that_is_wrong_ends_no_line_of_what_is_told() {
+    // What follows it would stand there as if it were ours.
+    for (line, word) in [
+        ("connect", "127.0.0.1:8\nerror: 0"),
+        ("connect", "a\tb\nc"),
+        ("connect h 1", "--ti\nmeout"),
+        ("serve 1 --allow", "10.0.0.0\n/8"),
+        ("unix-serve @x --allow-uid", "no\nbody"),
+        ("connect h 1 --hex", "4\n"),
+    ] {
+        let run = Sockeye::new(line).arg(word).run().exits(2);
+        let told = run.stderr();
+        let first = told.lines().next().unwrap();
+        assert!(first.contains(&word.escape_default().to_string()), "{line}: {told}");
+        assert!(!told.contains(|c: char| c.is_control() && c != '\n'), "{line}: {told:?}");
+    }
+}
+
 // Steps that fail.
 
 /// A unix listener that takes one connection more, and that is in its queue already.

@@ -127,7 +127,14 @@ impl Command {
             let shown = words.iter().map(|word| target::printable(&word.to_string_lossy()).into()).collect::<Vec<_>>();
             match Self::parse_words(&shown) {
                 Err(told) if told.kind() == error.kind() => told,
-                _ => error,
+                // Escaped they are wrong in another way, or right.
+                _ => match error.render().to_string() {
+                    told if !told.contains(|c: char| c.is_control() && c != '\n') => error,
+                    told => clap::Error::raw(
+                        error.kind(),
+                        told.lines().map(target::printable).collect::<Vec<_>>().join("\n"),
+                    ),
+                },
             }
         })
     }

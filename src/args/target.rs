@@ -49,7 +49,7 @@ impl Host {
         // What no name can hold (RFC 1123, and the underscore that DNS has in practice) is a slip
         // of the fingers, better told now than after a look-up.
         if text.len() > 253 || text.chars().any(|c| c.is_whitespace() || c.is_control() || "/[]@#?\\,".contains(c)) {
-            return Err(format!("'{}' is no host name and no address", text.escape_default()));
+            return Err(format!("'{}' is no host name and no address", printable(text)));
         }
         Ok(Self::Name(text.to_owned()))
     }
@@ -208,8 +208,7 @@ pub(super) fn missing_port(host: &Host) -> String {
 /// Returns a word with its control characters escaped: what is wrong with it may be told on a
 /// terminal, which a word of somebody's script must not command.
 pub(super) fn printable(word: &str) -> String {
-    let is_plain = |c: char| !c.is_control() || c == '\n' || c == '\t';
-    word.chars().map(|c| if is_plain(c) { c.to_string() } else { c.escape_default().to_string() }).collect()
+    word.chars().map(|c| if c.is_control() { c.escape_default().to_string() } else { c.to_string() }).collect()
 }
 
 /// Reads a word as text: targets have no place for bytes that are not UTF-8.
