@@ -1,11 +1,11 @@
-//! `connect --proxy` through proxies that others wrote: microsocks, Dante, tinyproxy, Ncat, haproxy.
+//! `connect --proxy` through proxies that others wrote: microsocks, Dante, OpenSSH, tinyproxy, Ncat, haproxy.
 
 use std::time::Duration;
 
 use crate::harness::events::{Close, Connect, Error, Proxy, Reason, Resolve, Round, Step, Warning};
 use crate::harness::net::{Net, TempDir, over_both_families, refusing_port};
 use crate::harness::peers::python;
-use crate::harness::proxies::{dante, microsocks, ncat, tinyproxy};
+use crate::harness::proxies::{dante, microsocks, ncat, ssh, tinyproxy};
 use crate::harness::{Family, Finished, Peer, Sockeye};
 
 /// A target that greets, and says what it was told.
@@ -171,6 +171,25 @@ over_both_families! {
         check_talk(&run);
         let run = through(&[socks.clone(), socks], &to).arg("--proxy-user-file").arg(&users).run().exits(0);
         check_talk(&run);
+    }
+
+    fn openssh_looks_names_up_at_its_far_end(family) {
+        let dir = TempDir::new();
+        let (proxy, target) = (ssh(&dir, family), greeter(Family::V4));
+        let to = format!("localhost:{}", target.port);
+        for (scheme, steps) in [("socks4a", &["request"][..]), ("socks5h", &["greeting", "request"])] {
+            let url = [format!("{scheme}://{}", at(family, proxy.port))];
+            let run = through(&url, &to).run().exits(0);
+            check_talk(&run);
+            let told = run.one::<Proxy>();
+            assert_eq!((told.target.as_str(), told.resolved_by.as_deref()), (&*to, Some("proxy")), "{}", run.dump());
+            assert_eq!((told.steps(), run.all::<Resolve>().len()), (steps.to_vec(), 0), "{}", run.dump());
+            // It closes where the name does not resolve, or nobody listens.
+            let run = through(&url, "no-such-host.invalid:80").run().exits(10);
+            let error = run.one::<Error>();
+            assert!(error.hint.as_deref().is_some_and(|hint| hint.contains("ssh -D")), "{}", run.dump());
+            assert_eq!(error.steps.len(), steps.len());
+        }
     }
 
     fn eight_mebibytes_pass_both_ways(family) {

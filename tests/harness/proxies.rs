@@ -1,8 +1,10 @@
 //! Proxies that others wrote, and what the events say of them, in strict types of our own.
 
+use std::process::Command;
+
 use serde::Deserialize;
 
-use super::net::{Family, TempDir};
+use super::net::{Family, TempDir, output_of, require};
 use super::peers::Peer;
 
 #[derive(Clone, Debug, Deserialize)]
@@ -94,6 +96,42 @@ pub(crate) fn dante(dir: &TempDir, family: Family, blocked: &str) -> Peer {
         );
         std::fs::write(&path, config).expect("a file can be written");
         vec!["-f".to_owned(), path.display().to_string()]
+    })
+}
+
+/// Starts OpenSSH's `ssh -D`, a server of SOCKS4A and SOCKS5 whose far end looks names up. That far end is an sshd
+/// with keys of its own behind a pipe, so that it needs no port.
+pub(crate) fn ssh(dir: &TempDir, family: Family) -> Peer {
+    require(&["ssh-keygen", "sshd", "unshare"]);
+    let path = |file: &str| dir.path().join(file).display().to_string();
+    for file in ["host", "client"] {
+        output_of(Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f", &path(file)])).unwrap();
+    }
+    let config = format!(
+        "HostKey {}\nAuthorizedKeysFile {}\nStrictModes no\nUsePAM no\nPidFile none\n",
+        path("host"),
+        path("client.pub")
+    );
+    std::fs::write(path("config"), config).expect("a file can be written");
+    // As root it wants a folder that only its service makes: it gets one that nobody else sees.
+    let sshd = format!("exec \"$(command -v sshd)\" -i -f {}", path("config"));
+    let in_root = "[ \"$1\" ] || [ \"$(id -u)\" != 0 ] || exec unshare -m sh \"$0\" again";
+    let script = format!("{in_root}\n[ -z \"$1\" ] || {{ mount -t tmpfs tmpfs /run && mkdir /run/sshd; }}\n{sshd}\n");
+    std::fs::write(path("far"), script).expect("a file can be written");
+    Peer::daemon("ssh", family, |port| {
+        let mut words: Vec<String> = ["-F", "none", "-N", "-n", "-i", &path("client"), "-D"].map(str::to_owned).into();
+        words.push(family.at(port).to_string());
+        for option in [
+            "IdentitiesOnly=yes",
+            "UserKnownHostsFile=/dev/null",
+            "StrictHostKeyChecking=no",
+            "ExitOnForwardFailure=yes",
+            &format!("ProxyCommand=sh {}", path("far")),
+        ] {
+            words.extend(["-o".to_owned(), option.to_owned()]);
+        }
+        words.push("far".to_owned());
+        words
     })
 }
 
