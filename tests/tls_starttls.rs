@@ -1,8 +1,9 @@
-//! `connect --tls --starttls`: the dialogue in plain text before TLS, with servers in Python.
+//! `connect --tls --starttls`: the dialogue in plain text before TLS, with servers in Python, and OpenLDAP's.
 
 use crate::harness::events::{Close, Error, Recv, Send, Tls};
+use crate::harness::net::TempDir;
 use crate::harness::tls::{Authority, NOW, Pair};
-use crate::harness::{Peer, Sockeye};
+use crate::harness::{Family, Peer, Sockeye};
 
 /// A server that speaks a dialogue, injects what it is told to, then goes on with TLS and echoes.
 const SERVER: &str = r#"
@@ -142,4 +143,35 @@ fn a_server_that_does_not_offer_it_is_told() {
     let server = serve(&pair, "postgres", "");
     let run = talk(&authority, server.port, "smtp").args(["--json", "--tls-timeout", "300ms"]).run().exits(8);
     assert_eq!(run.one::<Error>().name.as_deref(), Some("silent"));
+}
+
+/// Starts OpenLDAP's slapd, which answers without any directory; with these lines in its configuration.
+fn slapd(dir: &TempDir, lines: &str) -> Peer {
+    let config = dir.path().join("slapd.conf");
+    std::fs::write(&config, lines).unwrap();
+    Peer::daemon("slapd", Family::V4, |port| {
+        let config = config.display().to_string();
+        ["-d", "0", "-f", &config, "-h", &format!("ldap://127.0.0.1:{port}/")].map(str::to_owned).into()
+    })
+}
+
+#[test]
+fn a_server_of_ldap_that_others_wrote_agrees_or_refuses() {
+    let (authority, dir) = (Authority::new(), TempDir::new());
+    let Pair { cert, key } = authority.issue("server", &["localhost"], NOW);
+    let files = format!("TLSCertificateFile {}\nTLSCertificateKeyFile {}\n", cert.display(), key.display());
+    // An anonymous bind, which succeeds (RFC 4511, 4.2).
+    let bind = |port: u16| {
+        let words = format!("--tls --starttls ldap --ca {}", authority.cert().display());
+        let line = format!("connect localhost {port} --json {words} --hex 300c020101600702010304008000");
+        Sockeye::new(line).run()
+    };
+    let server = slapd(&dir, &files);
+    let run = bind(server.port).exits(0);
+    assert_eq!(run.one::<Tls>().verified, Some(true), "{}", run.dump());
+    let answer = run.all::<Recv>().into_iter().find(|recv| recv.layer.is_none()).unwrap().payload();
+    assert!(answer.ends_with(b"\x61\x07\x0a\x01\x00\x04\x00\x04\x00"), "{}", run.dump());
+    let server = slapd(&dir, "");
+    let error = bind(server.port).exits(11);
+    assert_eq!(error.one::<Error>().name.as_deref(), Some("starttls-refused"), "{}", error.dump());
 }
