@@ -1,10 +1,12 @@
 //! `connect --tls` against Python's ssl and openssl: trust judged and shown, then decided.
 
 use std::path::Path;
+use std::process::Command;
 
 use crate::harness::events::{Close, Error, Recv, Tls, Warning};
+use crate::harness::net::{TempDir, output_of};
 use crate::harness::tls::{Authority, NOW, Pair, Terms, openssl_self_signed, openssl_x509, python_server};
-use crate::harness::{Finished, Peer, Sockeye};
+use crate::harness::{Family, Finished, Peer, Sockeye};
 
 /// Sends a message over TLS with these further words, to a server under a name.
 fn talk(host: &str, port: u16, words: &str) -> Sockeye {
@@ -288,5 +290,37 @@ fn certificates_are_told_as_openssl_reads_them() {
         assert!(matches!(told.days_left, Some(19 | 20)), "{told:?}");
         let text = openssl_x509(&pair.cert, &["-text"]);
         assert!(text.contains(&format!("Signature Algorithm: {}", told.signature.as_deref().unwrap())), "{text}");
+    }
+}
+
+#[test]
+fn a_server_of_openssl_is_talked_to_and_its_staple_is_told() {
+    let dir = TempDir::new();
+    let Pair { cert, key } =
+        openssl_self_signed(dir.path(), "server", &["ec", "-pkeyopt", "ec_paramgen_curve:P-256"], "DNS:localhost");
+    let path = |name: &str| dir.path().join(name).display().to_string();
+    let (cert, key, staple) = (cert.display().to_string(), key.display().to_string(), path("staple.der"));
+    // Nobody judges what it says, so that it may be of an authority that knows no certificate.
+    std::fs::write(path("index"), "").unwrap();
+    let mut ocsp = Command::new("openssl");
+    let of = ["-CA", &cert, "-rsigner", &cert, "-rkey", &key, "-issuer", &cert, "-cert", &cert];
+    output_of(ocsp.args(["ocsp", "-noverify", "-index", &path("index"), "-respout", &staple]).args(of)).unwrap();
+    for (only, version) in [("-tls1_2", "TLSv1.2"), ("-tls1_3", "TLSv1.3")] {
+        for has_staple in [false, true] {
+            let server = Peer::daemon("openssl", Family::V4, |port| {
+                let address = format!("127.0.0.1:{port}");
+                // It answers each line with its letters in reverse order.
+                let words =
+                    ["s_server", "-rev", "-accept", &address, "-cert", &cert, "-key", &key, "-alpn", "x,h2", only];
+                let staple = if has_staple { &["-status_file", &staple][..] } else { &[] };
+                words.iter().chain(staple).map(|word| (*word).to_owned()).collect()
+            });
+            let line = format!("connect localhost {} stressed --lf --tls --ca {cert} --alpn h2 --json", server.port);
+            let run = Sockeye::new(line).run().exits(0);
+            assert_eq!(run.one::<Recv>().data.as_deref(), Some("desserts\n"), "{}", run.dump());
+            let tls = run.one::<Tls>();
+            assert_eq!((tls.version.as_deref(), tls.alpn.as_deref()), (Some(version), Some("h2")), "{}", run.dump());
+            assert_eq!((tls.ocsp_staple, tls.verified), (Some(has_staple), Some(true)), "{}", run.dump());
+        }
     }
 }
