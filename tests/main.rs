@@ -37,6 +37,7 @@ mod tls_late;
 mod tls_serve;
 mod tls_starttls;
 mod tls_told;
+mod without_tls;
 
 // Why a connection ended as it did, and what held it back.
 mod why;
