@@ -112,8 +112,8 @@ impl Door {
         }
     }
 
-    /// Emits that bytes came. Where that is only added up, the event is not even made: of many small ones that, its
-    /// time and the lock cost a server more than all else on this side of the kernel.
+    /// Emits that bytes came. Where that is only added up, the event is not even made: with its time and the lock it
+    /// would cost a server of many small ones half of all that it does on this side of the kernel.
     pub(super) fn recvd<'a>(&self, bytes: usize, event: impl FnOnce() -> event::Recv<'a>) {
         match self.merged & bit(Kind::Recv) != 0 {
             true => drop(self.received.fetch_add(bytes as u64, Ordering::Relaxed)),
