@@ -13,10 +13,7 @@ use super::port::Port;
 use super::series::Series;
 use super::socket_options::{self, SocketOptions, Source};
 use super::target::{Family, Host};
-use super::value::{self, Rate};
-
-/// The most data of an echo request over IPv4: 65,535 bytes less two headers (RFC 791, RFC 792).
-pub const MOST_DATA: usize = 65_507;
+use super::value::{self, MOST_DATA, Rate};
 
 /// The size of a pattern's data that tells it from others: a nonce.
 pub const NONCE: usize = 8;

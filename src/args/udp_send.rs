@@ -11,11 +11,8 @@ use super::output::Output;
 use super::series::Series;
 use super::socket_options::{self, SocketOptions};
 use super::target::{Host, Target};
-use super::value::{self, Rate};
+use super::value::{self, MOST_DATA, Rate};
 use crate::packet::stamp;
-
-/// The most bytes that a datagram carries over IPv4 (RFC 768, RFC 791).
-const MOST: usize = 65_507;
 
 /// What is sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -243,8 +240,8 @@ impl UdpSend {
             let other = if self.measure { "--measure" } else { "--size" };
             return Err(format!("{other} makes its own datagrams: it goes without MESSAGE"));
         }
-        match messages.iter().find(|message| message.len() > MOST) {
-            Some(message) => Err(format!("a MESSAGE has {} bytes, and a datagram takes {MOST}", message.len())),
+        match messages.iter().find(|message| message.len() > MOST_DATA) {
+            Some(message) => Err(format!("a MESSAGE has {} bytes, and a datagram takes {MOST_DATA}", message.len())),
             None => Ok(Load::Messages(messages)),
         }
     }
@@ -281,7 +278,7 @@ impl UdpSend {
 /// Parses the size of a datagram.
 fn size(text: &str) -> Result<usize, String> {
     match value::size(text)? {
-        bytes if bytes > MOST as u64 => Err(format!("a datagram takes at most {MOST} bytes (RFC 768)")),
+        bytes if bytes > MOST_DATA as u64 => Err(format!("a datagram takes at most {MOST_DATA} bytes (RFC 768)")),
         bytes => Ok(bytes as usize),
     }
 }

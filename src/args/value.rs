@@ -3,6 +3,10 @@
 use std::num::{NonZeroU64, NonZeroUsize};
 use std::time::Duration;
 
+/// The most data of a datagram or an echo request over IPv4: 65,535 bytes less two headers (RFC 768, RFC 791,
+/// RFC 792).
+pub const MOST_DATA: usize = 65_507;
+
 /// Parses a duration: humantime's words (`5s`, `200ms`, `1m 30s`), or a bare number of seconds,
 /// decimals too.
 pub(super) fn duration(text: &str) -> Result<Duration, String> {

@@ -34,10 +34,8 @@ pub fn is_port_unreachable(is_v6: bool, kind: u8, code: u8) -> bool {
     (kind, code) == if is_v6 { (1, 4) } else { (3, 3) }
 }
 
-/// Returns the name of an ICMP error for IPv4 (IANA, "ICMP Type Numbers"); `icmp-error` where
-/// none was given to it.
-#[must_use]
-pub fn name_v4(kind: u8, code: u8) -> &'static str {
+/// Returns the name of an ICMP error for IPv4 (IANA, "ICMP Type Numbers").
+fn name_v4(kind: u8, code: u8) -> &'static str {
     match (kind, code) {
         (3, 0) => "net-unreachable",
         (3, 1) => "host-unreachable",
@@ -66,10 +64,8 @@ pub fn name_v4(kind: u8, code: u8) -> &'static str {
     }
 }
 
-/// Returns the name of an ICMP error for IPv6 (IANA, "ICMPv6 Parameters"); `icmp-error` where none
-/// was given to it.
-#[must_use]
-pub fn name_v6(kind: u8, code: u8) -> &'static str {
+/// Returns the name of an ICMP error for IPv6 (IANA, "ICMPv6 Parameters").
+fn name_v6(kind: u8, code: u8) -> &'static str {
     match (kind, code) {
         (1, 0) => "no-route",
         (1, 1) => "admin-prohibited",

@@ -12,6 +12,9 @@ use crate::sys::{self, Queued};
 const ORIGIN_ICMP: u8 = 2;
 const ORIGIN_ICMP6: u8 = 3;
 
+/// The most that is looked at of what an entry of the error queue quotes: more than the kernel quotes of IPv4.
+pub const QUOTE: usize = 1_200;
+
 /// An ICMP error about what a socket sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct IcmpError {

@@ -11,12 +11,12 @@ use tokio::time::{Instant as Deadline, timeout_at};
 
 use super::open::{bind, open, set, set_options};
 use super::stream::Made;
-use super::udp::icmp_name;
 use super::{Door, Failed, Stream, fast_open, now};
 use crate::address::Address;
 use crate::args::{Family, SocketOptions, UnixType};
 use crate::error::{Error, ExitCode, Step};
 use crate::event::{self, Kind};
+use crate::packet;
 use crate::socket::options::{Role, fast_open_connect, icmp_errors_off, mark_records};
 use crate::socket::{self, Connecting, SocketKind};
 use crate::sys;
@@ -213,7 +213,7 @@ impl Attempt {
         let error = self.about(Error::of_io(Step::Connect, error, &self.subject()));
         let error = from_here(error.with_peer(self.peer.clone()).with_took(began.elapsed()), made);
         let Some(icmp) = socket::icmp::icmp_error(made) else { return Lost::Error(Box::new(error)) };
-        let name = icmp_name(&icmp);
+        let name = packet::icmp::name(icmp.is_v6, icmp.kind, icmp.code);
         let (from, kind, code, mtu) = (icmp.from, icmp.kind, icmp.code, icmp.mtu);
         self.door.emit(event::IcmpError {
             target: &self.peer,

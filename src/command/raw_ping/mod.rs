@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::udp_listen::RECV_BUFFER;
 use super::{Results, Run};
-use crate::args::raw_ping::MOST_DATA;
+use crate::args::value::MOST_DATA;
 use crate::args::{Quest, RawPing, SocketOptions, Tempo};
 use crate::error::{ExitCode, Step};
 use crate::step::{self, Door, Failed, Halt, Keys, PingWords, Pinger, Woken};

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 
 use crate::args::RawPing;
-use crate::args::raw_ping::MOST_DATA;
+use crate::args::value::MOST_DATA;
 use crate::step::{Due, Failed, Halt, Pinger, ProbeFate, Woken};
 
 /// How often a size is tried before its silence says that it does not pass.

@@ -18,7 +18,8 @@ use crate::packet::message::{IcmpError, Message, read_icmp, read_icmpv6, read_v4
 use crate::packet::objects::Object;
 use crate::packet::quote::{self, Quoted};
 use crate::packet::{self, echo, syn};
-use crate::socket::{self, icmp};
+use crate::socket;
+use crate::socket::icmp::{self, QUOTE};
 use crate::step::drops::{Drops, Hearer};
 use crate::step::trip::Moment;
 use crate::step::udp::is_of_icmp;
@@ -33,9 +34,6 @@ const ERRORS: usize = 16;
 
 /// Of so many targets it is known by which address of ours a SYN goes there.
 const SOURCES: usize = 1 << 12;
-
-/// The most that a quote is looked at of.
-const QUOTE: usize = 1_200;
 
 /// What a lane speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

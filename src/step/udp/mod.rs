@@ -32,7 +32,7 @@ mod sending;
 mod trial;
 
 pub use queue::Drained;
-pub(super) use queue::{icmp_name, is_of_icmp};
+pub(super) use queue::is_of_icmp;
 pub use receive::{Receiver, Whole};
 pub use reflect::Reflector;
 pub use relay::{Fate, Ready};

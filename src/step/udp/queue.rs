@@ -10,13 +10,10 @@ use super::{Udp, shown};
 use crate::address::Address;
 use crate::error::{Error, ExitCode, Step, errno_name};
 use crate::event;
-use crate::packet::icmp;
-use crate::socket::icmp::IcmpError;
+use crate::packet;
+use crate::socket::icmp::{IcmpError, QUOTE};
 use crate::step::Failed;
 use crate::sys::{self, Queued};
-
-/// The most that a quote is looked at of: more than the kernel quotes of IPv4.
-const QUOTE: usize = 1_200;
 
 /// Who knows what was sent.
 pub(super) trait Log {
@@ -98,7 +95,7 @@ impl Udp {
             from: icmp.from,
             kind: icmp.kind,
             code: icmp.code,
-            name: icmp_name(icmp),
+            name: packet::icmp::name(icmp.is_v6, icmp.kind, icmp.code),
             mtu: icmp.mtu,
             sequence: about.map(|(sequence, _)| sequence),
             after: about.map(|(_, sent)| sent.elapsed()),
@@ -141,11 +138,6 @@ impl Udp {
             _ => made,
         }
     }
-}
-
-/// Returns the name of an ICMP error (`host-unreachable`).
-pub(in crate::step) fn icmp_name(icmp: &IcmpError) -> &'static str {
-    if icmp.is_v6 { icmp::name_v6(icmp.kind, icmp.code) } else { icmp::name_v4(icmp.kind, icmp.code) }
 }
 
 /// Returns the further of what two lots of ICMP errors come to.
