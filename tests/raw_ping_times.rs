@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::harness::Family;
 use crate::harness::events::Socket;
 use crate::harness::net::over_both_families;
-use crate::harness::pinged::{Pinged, TIMEOUT, ms, number, ping, ping_unprivileged};
+use crate::harness::pinged::{Pinged, TIMEOUT, agreed, ms, number, ping, ping_unprivileged};
 use crate::harness::tun::{Act, Entry, Network, Seen, host, refuse, reply};
 
 /// Returns the times between requests, in milliseconds.
@@ -32,10 +32,7 @@ fn answered(_: &Seen) -> Vec<Act> {
 
 #[test]
 fn an_interval_is_kept() {
-    let network = Network::new(answered);
-    let run = Pinged::of(ping(&network, "10.9.0.1 --count 60 --interval 10ms").run().exits(0));
-    let log = network.finish();
-    run.agrees(&log, TIMEOUT);
+    let (_, log) = agreed(Network::new(answered), "10.9.0.1 --count 60 --interval 10ms");
     let gaps = gaps(&log);
     let off = median(gaps.iter().map(|gap| (gap - 10.0).abs()));
     // No drift, and no more scatter than a busy machine makes.
@@ -44,10 +41,7 @@ fn an_interval_is_kept() {
 
 #[test]
 fn the_interval_is_of_each_target() {
-    let network = Network::new(answered);
-    let run = Pinged::of(ping(&network, "10.9.0.1-10.9.0.8 --count 6 --interval 100ms").run().exits(0));
-    let log = network.finish();
-    run.agrees(&log, TIMEOUT);
+    let (_, log) = agreed(Network::new(answered), "10.9.0.1-10.9.0.8 --count 6 --interval 100ms");
     for number in 1..=8 {
         let of_one: Vec<Entry> = log.iter().filter(|entry| entry.seen.host() == number).cloned().collect();
         let gaps = gaps(&of_one);
@@ -57,10 +51,7 @@ fn the_interval_is_of_each_target() {
 
 #[test]
 fn a_rate_is_over_all_targets() {
-    let network = Network::new(answered);
-    let run = Pinged::of(ping(&network, "10.9.0.1-10.9.0.10 --count 50 --rate 500/s").run().exits(0));
-    let log = network.finish();
-    run.agrees(&log, TIMEOUT);
+    let (_, log) = agreed(Network::new(answered), "10.9.0.1-10.9.0.10 --count 50 --rate 500/s");
     let took = (log[499].seen.at - log[0].seen.at).as_secs_f64();
     assert!((took - 499.0 / 500.0).abs() < 0.05, "{took} s");
     let gaps = gaps(&log);
@@ -69,11 +60,7 @@ fn a_rate_is_over_all_targets() {
 
 #[test]
 fn a_poisson_schedule_is_one() {
-    let network = Network::new(answered);
-    let words = "10.9.0.1 --count 600 --interval 4ms --schedule poisson";
-    let run = Pinged::of(ping(&network, words).run().exits(0));
-    let log = network.finish();
-    run.agrees(&log, TIMEOUT);
+    let (_, log) = agreed(Network::new(answered), "10.9.0.1 --count 600 --interval 4ms --schedule poisson");
     let gaps = gaps(&log);
     // Of 600 the mean is within 4.1 % of the true one in two of three runs: this allows five times that.
     let average = mean(&gaps);
@@ -89,10 +76,7 @@ fn a_poisson_schedule_is_one() {
 over_both_families! {
     fn round_trips_are_told_to_the_microsecond(family) {
         let network = Network::builder().spinning().start(|_: &Seen| vec![reply().after(Duration::from_micros(1300))]);
-        let words = format!("{} --count 300 --interval 4ms", host(family, 1));
-        let run = Pinged::of(ping(&network, &words).run().exits(0));
-        let log = network.finish();
-        run.agrees(&log, TIMEOUT);
+        let (run, log) = agreed(network, &format!("{} --count 300 --interval 4ms", host(family, 1)));
         // How much longer, or shorter, than the network can account for: between its two looks at
         // the device, its hold, its write. That others run on this machine is in both.
         let (mut over, mut under) = (Vec::new(), Vec::new());

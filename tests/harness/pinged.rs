@@ -22,6 +22,16 @@ pub(crate) fn ping_unprivileged(network: &Network, words: &str) -> Sockeye {
     Sockeye::new(line(words)).under(network.unprivileged())
 }
 
+/// Runs `raw-ping` with these words in a network to its end, which is success; returns what it said and what the
+/// network did, which agree.
+#[track_caller]
+pub(crate) fn agreed(network: Network, words: &str) -> (Pinged, Vec<Entry>) {
+    let run = Pinged::of(ping(&network, words).run().exits(0));
+    let log = network.finish();
+    run.agrees(&log, TIMEOUT);
+    (run, log)
+}
+
 fn line(words: &str) -> String {
     let timeout = if words.contains("--timeout") { String::new() } else { format!(" --timeout {TIMEOUT:?}") };
     format!("raw-ping {words} --json{timeout}")
