@@ -123,6 +123,7 @@ mod udp_rates;
 
 // The simulated network, and raw-ping in it.
 mod raw_ping;
+mod raw_ping_device;
 mod raw_ping_errors;
 mod raw_ping_network;
 mod raw_ping_observers;

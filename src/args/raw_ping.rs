@@ -109,7 +109,8 @@ the same, but for corrupted answers, which the kernel drops; net.ipv4.ping_group
 An answer is told by address, identifier, sequence and a nonce of 64 bits (where --size has room for it), an ICMP error \
 by the packet that it quotes. Every probe that was sent ends in one of four: received, late, lost or refused (an ICMP \
 error about it). What the kernel did not take is not-sent. Round-trip times are from the kernel's transmit time stamp \
-to its receive time stamp; where one is missing, `clock` is `user`. With --flood and --sweep the time of departure is \
+to its receive time stamp; where one is missing, `clock` is `user`; where the network device stamps both by a \
+clock of its own, they are from these, and `clock` is `hardware`. With --flood and --sweep the time of departure is \
 ours.
 
 Exit: 0 when every target has answered at least once, 8 when none has, 9 when ICMP errors came instead (7 where they \

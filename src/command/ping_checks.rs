@@ -53,6 +53,7 @@ pub(super) async fn run(run: &Run, only: Option<Family>, bound: Duration) -> boo
         };
         let result = result.map(|(trip, clock)| {
             let stamps = match clock {
+                Clock::Hardware => "stamps of the network device of both ways",
                 Clock::Kernel => "kernel stamps of both ways",
                 Clock::User => "not all stamps are the kernel's",
             };
@@ -60,7 +61,33 @@ pub(super) async fn run(run: &Run, only: Option<Family>, bound: Duration) -> boo
         });
         worked &= tell_found(&run.door, name, began, result) != CheckOutcome::Failed;
     }
+    tell_devices(&run.door);
     worked
+}
+
+/// Tells which network devices stamp packets by a clock of their own, and which of them do so.
+fn tell_devices(door: &step::Door) {
+    let name = "device-stamps";
+    let devices = match step::stamping_interfaces() {
+        Ok(devices) => devices,
+        Err(error) => {
+            let (outcome, value) = (CheckOutcome::Failed, error.to_string());
+            let hint = Some("the interfaces of this machine could not be asked");
+            return door.emit(Check { name, outcome, value: Some(&value), hint, duration: None });
+        }
+    };
+    let told: Vec<String> =
+        devices.iter().map(|(name, is_on)| format!("{name} {}", if *is_on { "on" } else { "off" })).collect();
+    let (value, off) = (told.join(", "), devices.iter().find(|(_, is_on)| !is_on));
+    let off =
+        off.map(|(name, _)| format!("`sudo hwstamp_ctl -i {name} -t 1 -r 1` switches them on: raw-ping takes them"));
+    let (outcome, hint) = match (devices.is_empty(), &off) {
+        (true, _) => (CheckOutcome::Absent, Some("no network device of this machine has a clock: its kernel stamps")),
+        (false, Some(off)) => (CheckOutcome::Denied, Some(off.as_str())),
+        (false, None) => (CheckOutcome::Ok, None),
+    };
+    let value = Some(value.as_str()).filter(|value| !value.is_empty());
+    door.emit(Check { name, outcome, value, hint, duration: None });
 }
 
 /// Tells that a socket cannot be made; returns whether that was to be expected.

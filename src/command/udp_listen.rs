@@ -51,6 +51,7 @@ async fn open(listen: &UdpListen, run: &Run) -> Result<Udp, Failed> {
         header: wants_events || measures,
         receive_time: wants_events || measures,
         send_time: false,
+        device_time: false,
         merged: merges(listen),
     };
     let recv_buffer = listen.options.recv_buffer.or(Some(RECV_BUFFER));

@@ -60,6 +60,7 @@ async fn open(send: &UdpSend, run: &Run) -> Result<Udp, Failed> {
         header: wants_events || measures,
         receive_time: wants_events || measures,
         send_time: measures && is_slow(send),
+        device_time: false,
         merged: false,
     };
     let send_buffer = match send.pacing() {

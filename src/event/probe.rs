@@ -13,6 +13,9 @@ use crate::address::Address;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Clock {
+    /// Both time stamps are the network device's own, by its clock: where it has one, and an administrator has
+    /// switched them on.
+    Hardware,
     /// Both time stamps are the kernel's (SO_TIMESTAMPING).
     Kernel,
     /// One of them at least was taken by this program.

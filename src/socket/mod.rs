@@ -2,6 +2,7 @@
 //!
 //! Plain calls on non-blocking sockets: no events, no clock, no retries.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::net::{IpAddr, SocketAddr, SocketAddrV6};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -280,6 +281,21 @@ pub fn interface_of(ip: IpAddr) -> Option<String> {
 pub fn broadcast_addresses() -> Vec<IpAddr> {
     let all = nix::ifaddrs::getifaddrs().into_iter().flatten();
     all.filter_map(|one| ip_of(&one.broadcast?)).collect()
+}
+
+/// Returns the interfaces whose device can stamp packets by a clock of its own, and whether each does so.
+///
+/// # Errors
+/// As getifaddrs(3) and socket(2).
+pub fn stamping_interfaces() -> io::Result<Vec<(String, bool)>> {
+    let names: BTreeSet<String> = nix::ifaddrs::getifaddrs()?.map(|one| one.interface_name).collect();
+    let asks = socket(SocketKind::Udp(Family::V4)).or_else(|_| socket(SocketKind::Udp(Family::V6)))?;
+    // Most devices do not know the question.
+    let found = names.into_iter().filter_map(|name| {
+        let is_on = sys::device_stamps(asks.as_fd(), &name).ok().flatten()?;
+        Some((name, is_on))
+    });
+    Ok(found.collect())
 }
 
 fn ip_of(storage: &nix::sys::socket::SockaddrStorage) -> Option<IpAddr> {

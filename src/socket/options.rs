@@ -184,6 +184,8 @@ pub struct Extras {
     pub receive_time: bool,
     /// When the kernel sent each of ours: by the error queue, numbered.
     pub send_time: bool,
+    /// The same of the network device besides, by its own clock, where an administrator has switched that on.
+    pub device_time: bool,
     /// Several of one size in one buffer (UDP_GRO).
     pub merged: bool,
 }
@@ -192,7 +194,7 @@ pub struct Extras {
 #[must_use]
 pub fn extras(kind: SocketKind, role: Role, wanted: Extras) -> Vec<Setting> {
     let (v4, v6) = families(kind, role);
-    let Extras { arrival, header, receive_time, send_time, merged } = wanted;
+    let Extras { arrival, header, receive_time, send_time, device_time, merged } = wanted;
     let mut stamps = 0;
     if receive_time {
         stamps |= libc::SOF_TIMESTAMPING_RX_SOFTWARE | libc::SOF_TIMESTAMPING_SOFTWARE;
@@ -202,6 +204,15 @@ pub fn extras(kind: SocketKind, role: Role, wanted: Extras) -> Vec<Setting> {
             | libc::SOF_TIMESTAMPING_SOFTWARE
             | libc::SOF_TIMESTAMPING_OPT_ID
             | libc::SOF_TIMESTAMPING_OPT_TSONLY;
+    }
+    if device_time && receive_time {
+        stamps |= libc::SOF_TIMESTAMPING_RX_HARDWARE | libc::SOF_TIMESTAMPING_RAW_HARDWARE;
+    }
+    if device_time && send_time {
+        // Without the last, what the device stamps has no stamp of the kernel's.
+        stamps |= libc::SOF_TIMESTAMPING_TX_HARDWARE
+            | libc::SOF_TIMESTAMPING_RAW_HARDWARE
+            | libc::SOF_TIMESTAMPING_OPT_TX_SWHW;
     }
     // A socket of IPv6 says by IPv6's option where datagrams of IPv4 arrived, but only by IPv4's which
     // address of ours an answer may come from: not that of a broadcast.

@@ -6,6 +6,8 @@ use nix::ifaddrs::getifaddrs;
 use nix::net::if_::InterfaceFlags;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
+use crate::socket;
+
 /// Returns how many descriptors this process may have: now, and at most.
 ///
 /// # Errors
@@ -55,6 +57,14 @@ pub fn fast_open() -> io::Result<u64> {
 pub fn sysctl(name: &str) -> io::Result<u64> {
     let text = std::fs::read_to_string(format!("/proc/sys/{name}"))?;
     text.trim().parse().map_err(|_| io::ErrorKind::InvalidData.into())
+}
+
+/// Returns the interfaces whose device can stamp packets by a clock of its own, and whether each does so.
+///
+/// # Errors
+/// As getifaddrs(3) and socket(2).
+pub fn stamping_interfaces() -> io::Result<Vec<(String, bool)>> {
+    socket::stamping_interfaces()
 }
 
 /// Returns whether a loopback interface is up; true where that cannot be told.

@@ -65,7 +65,7 @@ pub use keys::Keys;
 pub use listener::{Accepted, Connection, Listener};
 pub use machine::{
     FAST_OPEN_CLIENT, FAST_OPEN_SERVER, descriptors, descriptors_for, fast_open, is_loopback_up, raise_descriptors,
-    sysctl,
+    stamping_interfaces, sysctl,
 };
 pub use open::{bind_address, listener, source_address};
 pub use order::Order;

@@ -30,6 +30,23 @@ pub(super) struct Trip {
     pub(super) queued: Option<Duration>,
 }
 
+impl Trip {
+    /// Returns the same by the clock of the network device, where that has stamped both ways: nothing of this host
+    /// is in it then.
+    ///
+    /// Such a stamp is never held against one of another clock. That both are of one clock, which was not set
+    /// meanwhile, is seen by the trip as this host knows it, which contains the device's: where the answer came by
+    /// another device, or that clock was set, the difference does not fit into it.
+    pub(super) fn by_device(self, left: Option<u64>, came: Option<u64>) -> Self {
+        let (Some(left), Some(came)) = (left, came) else { return self };
+        let took = came.checked_sub(left).map(Duration::from_nanos);
+        match took.filter(|took| *took <= self.took + self.took / SLEWED) {
+            Some(took) => Self { took, clock: Clock::Hardware, ..self },
+            None => self,
+        }
+    }
+}
+
 impl Moment {
     /// Reads both clocks, again where this thread was held up in between.
     pub(super) fn now() -> Self {
@@ -126,6 +143,38 @@ mod tests {
     fn a_wall_clock_that_is_slewed_is_believed() {
         let (made, read) = moments(100_040, 100_000);
         assert_eq!(trip(made, None, Some(read.wall), read).took, Duration::from_millis(100_040));
+    }
+
+    #[test]
+    fn a_device_that_has_stamped_both_ways_is_believed_and_what_waited_is_the_kernels() {
+        let (made, read) = moments(10, 10);
+        let told = trip(made, Some(made.wall + MS), Some(made.wall + 5 * MS), read);
+        assert_eq!((told.took, told.clock), (Duration::from_millis(4), Clock::Kernel));
+        // Its clock began with the device.
+        let got = told.by_device(Some(77 * MS), Some(80 * MS));
+        assert_eq!(got, Trip { took: Duration::from_millis(3), clock: Clock::Hardware, ..told });
+        assert_eq!(got.queued, Some(Duration::from_millis(1)));
+        // It may go a little faster than ours.
+        assert_eq!(told.by_device(Some(0), Some(4 * MS + 2_000)).clock, Clock::Hardware);
+        // Nor need the wall clock be right.
+        let (made, read) = moments(3_600_000, 10);
+        let set = trip(made, Some(made.wall + MS), Some(made.wall + 5 * MS), read);
+        let got = set.by_device(Some(77 * MS), Some(80 * MS));
+        assert_eq!((set.clock, got.clock, got.took), (Clock::User, Clock::Hardware, Duration::from_millis(3)));
+    }
+
+    #[test]
+    fn a_stamp_of_a_device_is_held_against_no_other_clock() {
+        let (made, read) = moments(10, 10);
+        let told = trip(made, Some(made.wall + MS), Some(made.wall + 5 * MS), read);
+        // One way alone: not told in time, or not switched on.
+        for (left, came) in [(None, None), (Some(77 * MS), None), (None, Some(80 * MS))] {
+            assert_eq!(told.by_device(left, came), told);
+        }
+        // Of two devices, or of one whose clock was set meanwhile.
+        for (left, came) in [(80 * MS, 77 * MS), (77 * MS, 82 * MS), (0, u64::MAX), (u64::MAX, 0)] {
+            assert_eq!(told.by_device(Some(left), Some(came)), told);
+        }
     }
 
     #[test]

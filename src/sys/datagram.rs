@@ -48,6 +48,8 @@ pub struct Received<'a> {
     pub class: Option<u8>,
     /// When the kernel received it: nanoseconds since 1970, by the wall clock.
     pub kernel_time: Option<u64>,
+    /// When the network device received it, by its own clock: nanoseconds since whenever that began.
+    pub device_time: Option<u64>,
 }
 
 /// Buffers for datagrams that come.
@@ -153,6 +155,7 @@ impl RecvBatch {
             hops: None,
             class: None,
             kernel_time: None,
+            device_time: None,
         };
         self.each_control(index, |level, kind, data| match (level, kind) {
             (libc::SOL_UDP, libc::UDP_GRO) => {
@@ -182,7 +185,9 @@ impl RecvBatch {
             (libc::IPPROTO_IPV6, libc::IPV6_TCLASS) => {
                 received.class = number(data).and_then(|class| u8::try_from(class).ok());
             }
-            (libc::SOL_SOCKET, libc::SCM_TIMESTAMPING) => received.kernel_time = stamp(data),
+            (libc::SOL_SOCKET, libc::SCM_TIMESTAMPING) => {
+                (received.kernel_time, received.device_time) = (stamp(data, SOFTWARE), stamp(data, DEVICE));
+            }
             _ => {}
         });
         received
@@ -234,14 +239,19 @@ fn number(data: &[u8]) -> Option<i32> {
     bytes(data, 0).map(i32::from_ne_bytes)
 }
 
-/// Reads the first of three stamps, the one of software; 0 where there is none.
-fn stamp(data: &[u8]) -> Option<u64> {
+/// The places of two of three stamps (struct scm_timestamping): the kernel's, and the one of the network device's own
+/// clock; the second is no longer used.
+const SOFTWARE: usize = 0;
+const DEVICE: usize = 2;
+
+/// Reads one of three stamps; it is 0 where there is none.
+fn stamp(data: &[u8], which: usize) -> Option<u64> {
     let half = size_of::<libc::time_t>();
-    let read = |at: usize| match half {
-        4 => bytes::<4>(data, at).map(|raw| i64::from(i32::from_ne_bytes(raw))),
-        _ => bytes::<8>(data, at).map(i64::from_ne_bytes),
+    let read = |nth: usize| match half {
+        4 => bytes::<4>(data, nth * half).map(|raw| i64::from(i32::from_ne_bytes(raw))),
+        _ => bytes::<8>(data, nth * half).map(i64::from_ne_bytes),
     };
-    let (seconds, nanos) = (u64::try_from(read(0)?).ok()?, u64::try_from(read(half)?).ok()?);
+    let (seconds, nanos) = (u64::try_from(read(2 * which)?).ok()?, u64::try_from(read(2 * which + 1)?).ok()?);
     let all = seconds.checked_mul(1_000_000_000)?.checked_add(nanos)?;
     (all > 0).then_some(all)
 }
@@ -400,12 +410,14 @@ pub enum Queued {
         /// When the kernel received it: nanoseconds since 1970, by the wall clock.
         kernel_time: Option<u64>,
     },
-    /// A datagram has left.
+    /// A datagram has left: told by the kernel, and once more by a network device that has a clock of its own.
     Sent {
         /// The number of its send, from 0 (SOF_TIMESTAMPING_OPT_ID).
         id: u32,
-        /// When: nanoseconds since 1970, by the wall clock.
-        kernel_time: u64,
+        /// When, as [`Received`] has it.
+        kernel_time: Option<u64>,
+        /// The same by the device's clock.
+        device_time: Option<u64>,
     },
     /// Something that nobody asked for.
     Other,
@@ -435,7 +447,7 @@ pub fn recv_queued(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<Queu
     let received = unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut header, flags) };
     let quoted = usize::try_from(received).map_err(|_| io::Error::last_os_error())?.min(buffer.len());
     let to = (header.msg_namelen > 0).then(|| address(&name, header.msg_namelen));
-    let (mut extended, mut from, mut kernel_time) = (None, None, None);
+    let (mut extended, mut from, mut kernel_time, mut device_time) = (None, None, None, None);
     // SAFETY: the header is what the kernel has filled in, and its control buffer still lives.
     unsafe {
         each_control(&header, |level, kind, data| match (level, kind) {
@@ -448,7 +460,9 @@ pub fn recv_queued(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<Queu
                     _ => None,
                 };
             }
-            (libc::SOL_SOCKET, libc::SCM_TIMESTAMPING) => kernel_time = stamp(data),
+            (libc::SOL_SOCKET, libc::SCM_TIMESTAMPING) => {
+                (kernel_time, device_time) = (stamp(data, SOFTWARE), stamp(data, DEVICE));
+            }
             _ => {}
         });
     }
@@ -456,8 +470,7 @@ pub fn recv_queued(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<Queu
         return Ok(Queued::Other);
     };
     if origin == ORIGIN_TIMESTAMPING {
-        let id = u32::from_ne_bytes([d0, d1, d2, d3]);
-        return Ok(kernel_time.map_or(Queued::Other, |kernel_time| Queued::Sent { id, kernel_time }));
+        return Ok(Queued::Sent { id: u32::from_ne_bytes([d0, d1, d2, d3]), kernel_time, device_time });
     }
     let (errno, info) = (i32::from_ne_bytes([e0, e1, e2, e3]), u32::from_ne_bytes([i0, i1, i2, i3]));
     Ok(Queued::Error { errno, origin, kind, code, info, from, to, quoted, kernel_time })
@@ -573,12 +586,33 @@ mod tests {
         super::super::set_int(one.as_fd(), libc::SOL_SOCKET, libc::SO_TIMESTAMPING, flags as i32).unwrap();
         for expected in 0..2 {
             one.send(b"x").unwrap();
-            let Queued::Sent { id, kernel_time } = recv_queued(one.as_fd(), &mut []).unwrap() else {
+            let Queued::Sent { id, kernel_time, device_time } = recv_queued(one.as_fd(), &mut []).unwrap() else {
                 panic!("no stamp");
             };
-            assert_eq!(id, expected);
-            assert!(kernel_time > 1_700_000_000_000_000_000);
+            assert_eq!((id, device_time), (expected, None));
+            assert!(kernel_time.unwrap() > 1_700_000_000_000_000_000);
         }
+    }
+
+    #[test]
+    fn of_three_stamps_the_kernels_and_the_devices_are_read() {
+        // A struct scm_timestamping of three struct timespec (linux/errqueue.h).
+        let written = |stamps: [(libc::time_t, libc::time_t); 3]| -> Vec<u8> {
+            let halves = stamps.into_iter().flat_map(|(seconds, nanos)| [seconds, nanos]);
+            halves.flat_map(libc::time_t::to_ne_bytes).collect()
+        };
+        let read = |data: &[u8]| (stamp(data, SOFTWARE), stamp(data, DEVICE));
+        let (kernel, device) = ((1_700_000_000, 5), (37, 999_999_999));
+        // What comes has both; what left has one in each of two messages.
+        assert_eq!(read(&written([kernel, (0, 0), device])), (Some(1_700_000_000_000_000_005), Some(37_999_999_999)));
+        assert_eq!(read(&written([kernel, (0, 0), (0, 0)])), (Some(1_700_000_000_000_000_005), None));
+        assert_eq!(read(&written([(0, 0), (0, 0), device])), (None, Some(37_999_999_999)));
+        // The one that is no longer used is nobody's, and neither is what is cut or before its time.
+        assert_eq!(read(&written([(0, 0), device, (0, 0)])), (None, None));
+        assert_eq!(read(&written([(-1, 0), (0, 0), (0, -1)])), (None, None));
+        let cut = written([kernel, (0, 0), device]);
+        assert_eq!(read(&cut[..cut.len() - 1]), (Some(1_700_000_000_000_000_005), None));
+        assert_eq!(read(&[]), (None, None));
     }
 
     #[test]

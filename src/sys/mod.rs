@@ -222,14 +222,7 @@ pub fn hangup(socket: BorrowedFd<'_>) -> Hangup {
 /// # Errors
 /// As ioctl(2): ENODEV where there is no such interface.
 pub fn interface_mtu(socket: BorrowedFd<'_>, name: &str) -> io::Result<usize> {
-    // SAFETY: integers, for which zero is valid.
-    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
-    if name.len() >= request.ifr_name.len() {
-        return Err(io::ErrorKind::InvalidInput.into());
-    }
-    for (place, byte) in request.ifr_name.iter_mut().zip(name.bytes()) {
-        *place = byte as libc::c_char;
-    }
+    let mut request = about_interface(name)?;
     // SAFETY: the request is valid to read and write; its name ends with a zero.
     if unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCGIFMTU as _, &raw mut request) } < 0 {
         return Err(io::Error::last_os_error());
@@ -237,6 +230,49 @@ pub fn interface_mtu(socket: BorrowedFd<'_>, name: &str) -> io::Result<usize> {
     // SAFETY: the kernel wrote the MTU into the union, an int.
     let mtu = unsafe { request.ifr_ifru.ifru_mtu };
     usize::try_from(mtu).map_err(|_| io::ErrorKind::InvalidData.into())
+}
+
+/// Returns whether the device of an interface can stamp packets by a clock of its own, and whether it does so both
+/// ways; `None` where it cannot (ETHTOOL_GET_TS_INFO, SIOCGHWTSTAMP, Documentation/networking/timestamping.rst).
+///
+/// # Errors
+/// As ioctl(2).
+pub fn device_stamps(socket: BorrowedFd<'_>, name: &str) -> io::Result<Option<bool>> {
+    /// ETHTOOL_GET_TS_INFO, struct ethtool_ts_info: the request, what it can, and nine words more (linux/ethtool.h).
+    const GET_TS_INFO: u32 = 0x41;
+    const WHOLE: u32 =
+        libc::SOF_TIMESTAMPING_TX_HARDWARE | libc::SOF_TIMESTAMPING_RX_HARDWARE | libc::SOF_TIMESTAMPING_RAW_HARDWARE;
+    let mut request = about_interface(name)?;
+    let mut info = [0_u32; 11];
+    info[0] = GET_TS_INFO;
+    request.ifr_ifru.ifru_data = info.as_mut_ptr().cast();
+    // SAFETY: the request is valid to read and write, and so is what it points to, as long as the kernel has it.
+    if unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCETHTOOL as _, &raw mut request) } < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    if info[1] & WHOLE != WHOLE {
+        return Ok(None);
+    }
+    let mut config = libc::hwtstamp_config { flags: 0, tx_type: 0, rx_filter: 0 };
+    request.ifr_ifru.ifru_data = (&raw mut config).cast();
+    // SAFETY: as above, for a struct hwtstamp_config.
+    if unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCGHWTSTAMP as _, &raw mut request) } < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(Some(config.tx_type != 0 && config.rx_filter != 0))
+}
+
+/// Makes a request about an interface (netdevice(7)); its name ends with a zero.
+fn about_interface(name: &str) -> io::Result<libc::ifreq> {
+    // SAFETY: integers and a pointer, for which zero is valid.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    if name.len() >= request.ifr_name.len() {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    for (place, byte) in request.ifr_name.iter_mut().zip(name.bytes()) {
+        *place = byte as libc::c_char;
+    }
+    Ok(request)
 }
 
 /// Returns whether this process was started with the signal ignored, as nohup(1) does.

@@ -9,6 +9,7 @@ use super::events::Outcome;
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Clock {
+    Hardware,
     Kernel,
     User,
 }

@@ -17,8 +17,10 @@ pub(crate) fn append_reply(buffer: &mut Vec<u8>, what: &str, reply: &Reply<'_>) 
     if let Some(answer) = reply.answer {
         say(buffer, format_args!(" {answer}"));
     }
-    if reply.clock == Clock::User {
-        say(buffer, format_args!(" clock=user"));
+    match reply.clock {
+        Clock::Hardware => say(buffer, format_args!(" clock=hardware")),
+        Clock::Kernel => {}
+        Clock::User => say(buffer, format_args!(" clock=user")),
     }
 }
 

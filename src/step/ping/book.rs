@@ -174,6 +174,8 @@ pub(super) struct Book {
     size: usize,
     /// The sizes of those that have another.
     sizes: HashMap<u64, usize>,
+    /// When a network device with a clock of its own sent them.
+    left_device: HashMap<u64, u64>,
     /// Where there is no room for a nonce: the numbers by address and sequence.
     pub(super) by_sequence: Option<HashMap<(IpAddr, u16), Vec<u64>>>,
     /// Addresses that anybody may answer for.
@@ -247,6 +249,7 @@ impl Book {
             data,
             size,
             sizes: HashMap::new(),
+            left_device: HashMap::new(),
             by_sequence: (!opening.has_nonce).then(HashMap::new),
             broadcasts: opening.broadcasts,
             next: if many { vec![0; count] } else { Vec::new() },
@@ -366,6 +369,7 @@ impl Book {
                 self.lose(self.first, Duration::from_nanos(now.saturating_sub(oldest.monotonic)));
             }
             self.sizes.remove(&self.first);
+            self.left_device.remove(&self.first);
             let (key, number) = ((self.targets.ip(oldest.target).0, oldest.sequence as u16), self.first);
             if let Some(by_sequence) = &mut self.by_sequence
                 && let Some(numbers) = by_sequence.get_mut(&key)
@@ -517,10 +521,14 @@ impl Book {
         }
     }
 
-    /// Takes note of when the kernel has sent a probe.
-    pub(super) fn left(&mut self, number: u64, kernel_time: u64) {
-        if let Some(flight) = self.flight_mut(number) {
+    /// Takes note of when the kernel has sent a probe, or the network device, by its own clock.
+    pub(super) fn left(&mut self, number: u64, kernel_time: Option<u64>, device_time: Option<u64>) {
+        let Some(flight) = self.flight_mut(number) else { return };
+        if let Some(kernel_time) = kernel_time {
             flight.set_left(kernel_time);
+        }
+        if let Some(device_time) = device_time {
+            self.left_device.insert(number, device_time);
         }
     }
 
@@ -547,8 +555,10 @@ impl Book {
         Moment { wall: flight.wall, monotonic: self.opened + Duration::from_nanos(flight.monotonic) }
     }
 
-    pub(super) fn trip(&self, flight: &Flight, came: &Came<'_>) -> Trip {
-        trip(self.moment(flight), (flight.left > 0).then_some(flight.left), came.kernel_time, came.read)
+    pub(super) fn trip(&self, number: u64, flight: &Flight, came: &Came<'_>) -> Trip {
+        let left = (flight.left > 0).then_some(flight.left);
+        let trip = trip(self.moment(flight), left, came.kernel_time, came.read);
+        trip.by_device(self.left_device.get(&number).copied(), came.device_time)
     }
 
     pub(super) fn lose(&mut self, number: u64, after: Duration) {

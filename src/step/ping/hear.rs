@@ -32,6 +32,8 @@ pub(super) struct Came<'a> {
     pub(super) ttl: Option<u8>,
     /// When the kernel received it.
     pub(super) kernel_time: Option<u64>,
+    /// When the network device did, by its own clock.
+    pub(super) device_time: Option<u64>,
     /// When it was read.
     pub(super) read: Moment,
 }
@@ -74,9 +76,9 @@ impl Book {
             return match () {
                 () if !self.may_answer(came.from, flight.target) => self.foreign(Some(&flight), "address", came),
                 () if !echo.is_ours => self.foreign(Some(&flight), "id", came),
-                () if flight.sequence as u16 != echo.sequence => self.corrupted(&flight, "sequence", came),
+                () if flight.sequence as u16 != echo.sequence => self.corrupted(number, &flight, "sequence", came),
                 () => match self.damage(number, echo) {
-                    Some(wrong) => self.corrupted(&flight, wrong, came),
+                    Some(wrong) => self.corrupted(number, &flight, wrong, came),
                     None => self.answer(number, came, None),
                 },
             };
@@ -98,7 +100,7 @@ impl Book {
             // It has no room for a nonce.
             None => self.answer(number, came, None),
             Some("nonce") => self.foreign(None, "nonce", came),
-            Some(wrong) => self.corrupted(&flight, wrong, came),
+            Some(wrong) => self.corrupted(number, &flight, wrong, came),
         }
     }
 
@@ -159,7 +161,7 @@ impl Book {
     /// Takes an answer to a probe.
     pub(super) fn answer(&mut self, number: u64, came: &Came<'_>, answer: Option<&'static str>) {
         let Some(flight) = self.flight(number).filter(|flight| flight.state != State::NotSent) else { return };
-        let trip = self.trip(&flight, came);
+        let trip = self.trip(number, &flight, came);
         if flight.state == State::Open && trip.took >= self.patience {
             // It came after its time, though nobody has looked since.
             self.lose(number, trip.took);
@@ -220,9 +222,9 @@ impl Book {
         Arrival::Next { gap }
     }
 
-    fn corrupted(&self, flight: &Flight, wrong: &str, came: &Came<'_>) {
+    fn corrupted(&self, number: u64, flight: &Flight, wrong: &str, came: &Came<'_>) {
         let target = self.targets.address(flight.target);
-        let trip = self.trip(flight, came);
+        let trip = self.trip(number, flight, came);
         self.tell(event::Corrupted(Stray {
             target: Some(&target),
             from: came.from,
@@ -263,7 +265,7 @@ impl Book {
         else {
             return;
         };
-        let trip = self.trip(&flight, came);
+        let trip = self.trip(number, &flight, came);
         let is_first = flight.state == State::Open && trip.took < self.patience;
         let Some(from) = came.from.ip() else { return };
         if flight.state == State::Open {

@@ -87,11 +87,12 @@ pub(super) struct Lane {
     interface: Option<String>,
 }
 
-/// What is asked of the kernel's transmit stamps.
+/// The probes that transmit stamps are asked of.
 #[derive(Debug, Default)]
 pub(super) struct Stamps {
-    next: u32,
-    waiting: VecDeque<u64>,
+    /// The number of the stamp of the first of them.
+    first: u32,
+    probes: VecDeque<u64>,
 }
 
 /// What a lane is made of.
@@ -292,9 +293,9 @@ impl Lane {
         let mut quote = [0; QUOTE];
         loop {
             match sys::recv_queued(self.sockets.sender.as_fd(), &mut quote) {
-                Ok(Queued::Sent { id, kernel_time }) => {
+                Ok(Queued::Sent { id, kernel_time, device_time }) => {
                     if let Some(number) = self.stamps.as_mut().and_then(|stamps| stamps.number(id)) {
-                        book.left(number, kernel_time);
+                        book.left(number, kernel_time, device_time);
                     }
                 }
                 Ok(queued) => self.queued(book, &queued, &quote),
@@ -322,7 +323,9 @@ impl Lane {
         };
         let is_port = packet::icmp::is_port_unreachable(error.is_v6, error.kind, error.code);
         let from = Address::Ip(error.from, 0);
-        let came = Came { from: &from, bytes: quoted.len(), ttl: None, kernel_time, read: Moment::now() };
+        let bytes = quoted.len();
+        // Of what comes by the error queue the kernel does not give the device's stamp.
+        let came = Came { from: &from, bytes, ttl: None, kernel_time, device_time: None, read: Moment::now() };
         // Who says that nobody listens there is there.
         if self.speech == Speech::Udp && is_port && error.from == to {
             if let Some(number) = book.quoted(to, clue) {
@@ -345,10 +348,6 @@ impl Lane {
     /// Takes what has come, at most a batch; returns how many messages that were, and whether nothing is
     /// left.
     pub(super) fn take(&mut self, book: &mut Book) -> Result<(usize, bool), Failed> {
-        if self.stamps.is_some() || matches!(self.speech, Speech::Dgram | Speech::Udp) {
-            self.drain(book);
-        }
-        let (errors, are_all) = self.take_errors(book);
         let count = loop {
             let hearer = self.sockets.hearer.as_ref().unwrap_or(&self.sockets.sender);
             match self.batch.recv(hearer.as_fd(), self.slots, false) {
@@ -363,6 +362,11 @@ impl Lane {
                 }
             }
         };
+        // After that: of what has come by now it is told when the probe left.
+        if self.stamps.is_some() || matches!(self.speech, Speech::Dgram | Speech::Udp) {
+            self.drain(book);
+        }
+        let (errors, are_all) = self.take_errors(book);
         if count > 0 {
             let read = Moment::now();
             for index in 0..count {
@@ -394,12 +398,13 @@ impl Lane {
 
     /// Takes one message.
     fn hear(&self, book: &mut Book, received: &Received<'_>, read: Moment) {
+        let Received { kernel_time, device_time, .. } = *received;
         match self.speech {
             Speech::Raw | Speech::Dgram => self.hear_icmp(book, received, read),
             Speech::Udp => {
                 let from = socket::address(&received.from);
                 let bytes = received.true_bytes;
-                let came = Came { from: &from, bytes, ttl: received.hops, kernel_time: received.kernel_time, read };
+                let came = Came { from: &from, bytes, ttl: received.hops, kernel_time, device_time, read };
                 let port = received.from.as_socket().map_or(0, |from| from.port());
                 book.datagram(received.data, port == self.port, &came);
             }
@@ -422,7 +427,7 @@ impl Lane {
                 };
                 let from = shown(&received.from, self.port);
                 let bytes = received.true_bytes;
-                let came = Came { from: &from, bytes, ttl, kernel_time: received.kernel_time, read };
+                let came = Came { from: &from, bytes, ttl, kernel_time, device_time, read };
                 book.scattered_answer(answer.acknowledged.wrapping_sub(1), kind, &came);
             }
         }
@@ -430,6 +435,7 @@ impl Lane {
 
     /// Takes a message of ICMP, as the socket gives it.
     fn hear_icmp(&self, book: &mut Book, received: &Received<'_>, read: Moment) {
+        let Received { kernel_time, device_time, .. } = *received;
         let has_header = !self.is_v6 && self.speech != Speech::Dgram;
         let (ttl, bytes, message) = if has_header {
             let Some((header, message)) = read_v4(received.data) else { return };
@@ -446,7 +452,7 @@ impl Lane {
             (received.hops, received.true_bytes, read_icmp(received.data))
         };
         let from = shown(&received.from, 0);
-        let came = Came { from: &from, bytes, ttl, kernel_time: received.kernel_time, read };
+        let came = Came { from: &from, bytes, ttl, kernel_time, device_time, read };
         match message {
             Message::Reply(reply) if matches!(self.speech, Speech::Raw | Speech::Dgram) => {
                 let is_ours = reply.id == self.id;
@@ -511,22 +517,25 @@ impl Stamps {
     /// Takes note of probes that went. A device that never tells when is not waited for without end.
     fn sent(&mut self, numbers: impl Iterator<Item = u64>) {
         const MOST: usize = 1 << 16;
-        self.waiting.extend(numbers);
-        let too_many = self.waiting.len().saturating_sub(MOST);
-        self.waiting.drain(..too_many);
-        self.next = self.next.wrapping_add(too_many as u32);
+        self.probes.extend(numbers);
+        self.forget(self.probes.len().saturating_sub(MOST));
     }
 
-    /// Returns the probe that a stamp is of.
+    /// Returns the probe that a stamp is of. The device's comes after the kernel's, and after those of probes that went
+    /// later.
     fn number(&mut self, id: u32) -> Option<u64> {
-        let skipped = id.wrapping_sub(self.next) as usize;
-        if skipped >= self.waiting.len() {
-            return None;
+        const LATE: usize = 1 << 10;
+        let index = id.wrapping_sub(self.first) as usize;
+        let number = self.probes.get(index).copied();
+        if number.is_some() {
+            self.forget(index.saturating_sub(LATE));
         }
-        // Of those before it no stamp came.
-        self.waiting.drain(..skipped);
-        self.next = id.wrapping_add(1);
-        self.waiting.pop_front()
+        number
+    }
+
+    fn forget(&mut self, oldest: usize) {
+        self.probes.drain(..oldest);
+        self.first = self.first.wrapping_add(oldest as u32);
     }
 }
 
@@ -553,4 +562,27 @@ impl Refused {
 /// request of a datagram socket (ping_err in net/ipv4/ping.c).
 fn is_redirect(error: &io::Error) -> bool {
     error.raw_os_error() == Some(libc::EREMOTEIO)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_probe_has_a_stamp_of_the_kernel_and_one_of_the_device_later() {
+        let mut stamps = Stamps::default();
+        stamps.sent([10, 11, 13].into_iter());
+        assert_eq!([0, 1, 0, 2, 1].map(|id| stamps.number(id)), [10, 11, 10, 13, 11].map(Some));
+        assert_eq!([3, u32::MAX].map(|id| stamps.number(id)), [None, None]);
+        // Those that are far behind are forgotten: of some no stamp comes.
+        stamps.sent(100..3_000);
+        assert_eq!([2_000, 2_001, 0].map(|id| stamps.number(id)), [Some(2_097), Some(2_098), None]);
+    }
+
+    #[test]
+    fn the_numbers_of_stamps_go_on_where_32_bits_end() {
+        let mut stamps = Stamps { first: u32::MAX, ..Stamps::default() };
+        stamps.sent(5..8);
+        assert_eq!([u32::MAX, 0, 1, 2].map(|id| stamps.number(id)), [Some(5), Some(6), Some(7), None]);
+    }
 }

@@ -282,6 +282,7 @@ fn prepared(door: &Door, made: Socket, kind: SocketKind, words: &PingWords, ends
             && (kind.is_v6() || !matches!(kind, SocketKind::RawIcmp(_) | SocketKind::RawTcp(_))),
         receive_time: ends != Ends::Sends && words.receive_time,
         send_time: words.stamps && ends != Ends::Hears,
+        device_time: words.stamps && words.receive_time,
         merged: false,
     };
     let mut further: Vec<Setting> = options::extras(kind, Role::Sender, extras);

@@ -71,8 +71,8 @@ impl Udp {
                 Err(_) => return drained,
             };
             match queued {
-                Queued::Sent { id, kernel_time } => log.left(id, kernel_time),
-                Queued::Other => {}
+                Queued::Sent { id, kernel_time: Some(kernel_time), .. } => log.left(id, kernel_time),
+                Queued::Sent { .. } | Queued::Other => {}
                 Queued::Error { errno, info, ref to, quoted, .. } => match IcmpError::of(&queued) {
                     Some(icmp) => {
                         let about = log.refused(&quote[..quoted]);

@@ -390,6 +390,7 @@ mod tests {
             hops: None,
             class: None,
             kernel_time: None,
+            device_time: None,
         };
         let cut = |data: &'static [u8], true_bytes, segment| {
             pieces(&received(data, true_bytes, segment)).map(|(data, size)| (data.len(), size)).collect::<Vec<_>>()
