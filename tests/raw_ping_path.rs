@@ -4,12 +4,12 @@ use std::net::IpAddr;
 
 use serde_json::Value;
 
-use crate::harness::Family;
 use crate::harness::net::over_both_families;
 use crate::harness::pinged::{Pinged, TIMEOUT, address, ms, number, ping, ping_unprivileged};
 use crate::harness::tun::{
     Act, Body, Entry, Network, Seen, What, answer, host, refuse, reply, router, too_big, ttl_exceeded,
 };
+use crate::harness::{Family, Sockeye};
 
 /// The routers on the way to every host; the third says nothing.
 const ROUTERS: u8 = 5;
@@ -103,6 +103,23 @@ over_both_families! {
         seen.sort();
         seen.dedup();
         assert_eq!((told, number(hops[0], "received")), (seen, 12));
+    }
+
+    fn a_router_that_limits_its_answers_has_lost_nothing(family) {
+        // The second answers one of four; what goes by it is answered. The fourth, and all behind it, lose every second.
+        let plan = |seen: &Seen| match (seen.packet.ttl, seen.echo().1 / 6 % 4) {
+            (2, 1..) | (4.., 1 | 3) => vec![],
+            _ => chain(seen),
+        };
+        let words = format!("{} --trace --count 24 --interval 10ms --ttl 6", host(family, 1));
+        let run = Pinged::of(ping(&Network::new(plan), &words).run().exits(0));
+        let marked: Vec<u64> =
+            run.all("hop").iter().filter(|hop| hop["rate_limited"] == true).map(|hop| number(hop, "ttl")).collect();
+        assert_eq!(marked, [2], "{}", run.run.dump());
+        let text = Sockeye::new(format!("raw-ping -q {words} --timeout 700ms")).under(Network::new(plan).prefix()).run();
+        let text = String::from_utf8(text.exits(0).stdout().to_vec()).unwrap();
+        let lines: Vec<&str> = text.lines().filter(|line| line.contains("rate limit")).collect();
+        assert!(matches!(lines[..], [line] if line.contains(&router(family, 2).to_string())), "{text}");
     }
 
     fn a_way_that_ends_nowhere_is_no_success(family) {

@@ -165,6 +165,11 @@ pub struct Hop<'a> {
     pub sent: u64,
     /// Answers of this hop.
     pub received: u64,
+    /// True where it seems to limit how often it answers (RFC 1812, 4.3.2.8; RFC 4443, 2.4): hops behind it, which all
+    /// probes reach by it, have answered a larger share of theirs, by more than chance. What it did not answer was
+    /// then not lost.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub rate_limited: bool,
     /// Round-trip times.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rtt: Option<super::Distribution>,

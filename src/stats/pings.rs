@@ -508,9 +508,11 @@ impl Pings {
     pub(super) fn each_hop(&self, mut tell: impl FnMut(&Hop<'_>)) {
         for ((number, ttl), seen) in &self.hops {
             let Some(Some(target)) = self.targets.get(*number as usize) else { continue };
-            if self.reached.get(number).is_some_and(|last| ttl > last) {
+            let last = self.reached.get(number).copied().unwrap_or(u8::MAX);
+            if *ttl > last {
                 continue;
             }
+            let behind = self.hops.range((*number, *ttl)..=(*number, last)).skip(1);
             tell(&Hop {
                 target: &target.name,
                 ttl: *ttl,
@@ -518,10 +520,39 @@ impl Pings {
                 errors: &seen.errors,
                 sent: seen.sent,
                 received: seen.received,
+                rate_limited: seems_limited(
+                    (seen.sent, seen.received),
+                    behind.map(|(_, seen)| (seen.sent, seen.received)),
+                ),
                 rtt: seen.rtt.figures_losing(seen.sent.saturating_sub(seen.received)),
             });
         }
     }
+}
+
+/// Returns whether a hop seems to limit how often it answers: those behind it have answered a larger share of their
+/// probes, which all came by it. Each hop is so many probes sent and answered.
+///
+/// By chance alone shares differ too: it takes a difference that would come so in one of 20 runs at most (two shares,
+/// one-sided, with Yates's correction, for there may be few).
+fn seems_limited((sent, received): (u64, u64), behind: impl Iterator<Item = (u64, u64)>) -> bool {
+    /// The quantile of the normal distribution.
+    const LIKELY: f64 = 1.645;
+    // What answers nothing is silent, and has lost nothing.
+    if received == 0 {
+        return false;
+    }
+    let share = |(sent, received): (u64, u64)| received as f64 / sent as f64;
+    let own = share((sent, received));
+    let others = behind.filter(|other| other.0 > 0 && share(*other) > own);
+    let others = others.fold((0, 0), |sum, other| (sum.0 + other.0, sum.1 + other.1));
+    if others.0 == 0 {
+        return false;
+    }
+    let both = share((sent + others.0, received + others.1));
+    let per_probe = 1.0 / sent as f64 + 1.0 / others.0 as f64;
+    let deviation = (both * (1.0 - both) * per_probe).sqrt();
+    share(others) - own - per_probe / 2.0 > LIKELY * deviation
 }
 
 /// Returns the names and how many there were of each; `None` where there are none.
@@ -594,5 +625,29 @@ impl Brief {
         let totals = self.counts().add_totals(&rtt, Totals::default());
         let rtt = if self.sent > 1 { totals.rtt } else { totals.rtt.map(event::Distribution::of_one) };
         Totals { rtt, ..totals }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hop_that_loses_what_those_behind_it_have_not_lost_seems_limited() {
+        let seems = |hop, behind: &[(u64, u64)]| seems_limited(hop, behind.iter().copied());
+        // The target has answered everything.
+        assert!(seems((10, 4), &[(10, 10)]));
+        assert!(seems((4, 1), &[(4, 4), (4, 4)]));
+        assert!(seems((100, 60), &[(100, 0), (100, 58), (100, 95)]));
+        // The way loses as much behind it, or all, or says nothing; or there is nobody behind.
+        assert!(!seems((100, 60), &[(100, 60), (100, 58)]));
+        assert!(!seems((100, 60), &[(100, 0)]));
+        assert!(!seems((100, 60), &[]));
+        // What has lost nothing, and what is silent.
+        assert!(!seems((10, 10), &[(10, 10)]));
+        assert!(!seems((10, 0), &[(10, 10)]));
+        // By chance it may be so.
+        assert!(!seems((4, 3), &[(4, 4), (4, 4), (4, 4), (4, 4), (4, 4)]));
+        assert!(!seems((100, 88), &[(100, 89), (100, 91), (100, 90), (100, 92)]));
     }
 }

@@ -68,6 +68,8 @@ pub(crate) struct Hop {
     pub(crate) errors: Vec<String>,
     pub(crate) sent: u64,
     pub(crate) received: u64,
+    #[serde(default)]
+    pub(crate) rate_limited: bool,
     pub(crate) rtt: Option<super::events::Distribution>,
 }
 

@@ -488,10 +488,21 @@ fn with_examples(mut check: impl FnMut(&Event<'_>)) {
             errors: &["admin-prohibited"],
             sent: 3,
             received: 2,
+            rate_limited: true,
             rtt: totals.rtt.clone(),
         }
         .into(),
-        event::Hop { target: "x", ttl: 2, from: &[], errors: &[], sent: 3, received: 0, rtt: None }.into(),
+        event::Hop {
+            target: "x",
+            ttl: 2,
+            from: &[],
+            errors: &[],
+            sent: 3,
+            received: 0,
+            rate_limited: false,
+            rtt: None,
+        }
+        .into(),
         event::PathMtu { target: &peer, path_mtu: 1400, from: Some(addresses[0]), silent: false, number: 0 }.into(),
         event::PathMtu { target: &peer, path_mtu: 1400, from: None, silent: true, number: 0 }.into(),
         event::Lost { target: &peer, sequence: 7, after: duration, number: 0 }.into(),

@@ -81,7 +81,8 @@ mod tests {
             let mut rtt = crate::stats::Distribution::default();
             rtt.record(std::time::Duration::from_millis(1));
             let rtt = if from.is_empty() { None } else { rtt.figures() };
-            let hop = Hop { target: "10.0.0.9", ttl: *ttl, from: &from, errors: &[], sent: 1, received: 1, rtt };
+            let (target, rate_limited) = ("10.0.0.9", false);
+            let hop = Hop { target, ttl: *ttl, from: &from, errors: &[], sent: 1, received: 1, rate_limited, rtt };
             rows.append(&mut buffer, &hop);
         }
         rows.end(&mut buffer);

@@ -53,6 +53,9 @@ pub(crate) fn append_hop(buffer: &mut Vec<u8>, hop: &Hop<'_>) {
             }
             if loss > 0.0 {
                 say(buffer, format_args!(", {loss:.0} % of {} silent", hop.sent));
+                if hop.rate_limited {
+                    say(buffer, format_args!(", rather by a rate limit than by loss: those behind answer more"));
+                }
             }
         }
     }
