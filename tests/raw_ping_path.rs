@@ -106,7 +106,7 @@ over_both_families! {
     }
 
     fn a_router_that_limits_its_answers_has_lost_nothing(family) {
-        // The second answers one of four; what goes by it is answered. The fourth, and all behind it, lose every second.
+        // The second answers one of four; what goes by it is answered. On the way to the fourth every second is lost.
         let plan = |seen: &Seen| match (seen.packet.ttl, seen.echo().1 / 6 % 4) {
             (2, 1..) | (4.., 1 | 3) => vec![],
             _ => chain(seen),
@@ -116,10 +116,26 @@ over_both_families! {
         let marked: Vec<u64> =
             run.all("hop").iter().filter(|hop| hop["rate_limited"] == true).map(|hop| number(hop, "ttl")).collect();
         assert_eq!(marked, [2], "{}", run.run.dump());
-        let text = Sockeye::new(format!("raw-ping -q {words} --timeout 700ms")).under(Network::new(plan).prefix()).run();
-        let text = String::from_utf8(text.exits(0).stdout().to_vec()).unwrap();
+        let network = Network::new(plan);
+        let run = Sockeye::new(format!("raw-ping -q {words} --timeout 700ms")).under(network.prefix()).run();
+        let text = String::from_utf8(run.exits(0).stdout().to_vec()).unwrap();
         let lines: Vec<&str> = text.lines().filter(|line| line.contains("rate limit")).collect();
         assert!(matches!(lines[..], [line] if line.contains(&router(family, 2).to_string())), "{text}");
+    }
+
+    fn a_silent_target_is_told_with_how_to_find_where_it_ends(family) {
+        let told = |words: &str, code: i32| {
+            let network = Network::new(|seen: &Seen| if seen.host() == 1 { vec![] } else { vec![reply()] });
+            let [silent, there] = [1, 2].map(|number| host(family, number).to_string());
+            let words = words.replace("SILENT", &silent).replace("THERE", &there);
+            let run = Sockeye::new(format!("raw-ping -q --count 1 --timeout 100ms {words}"));
+            String::from_utf8(run.under(network.prefix()).run().exits(code).stdout().to_vec()).unwrap()
+        };
+        let text = told("SILENT", 8);
+        assert!(text.ends_with(" --trace asks each hop on the way, and names the last that answers\n"), "{text}");
+        for (words, code) in [("THERE", 0), ("SILENT THERE", 1), ("SILENT --trace --ttl 2", 8)] {
+            assert!(!told(words, code).contains("hint"), "{words}");
+        }
     }
 
     fn a_way_that_ends_nowhere_is_no_success(family) {

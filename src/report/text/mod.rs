@@ -406,10 +406,15 @@ fn append_error(buffer: &mut Vec<u8>, screen: Screen, error: &Error<'_>, is_verb
         buffer.push(b')');
     }
     if let Some(hint) = error.hint {
-        buffer.push(b'\n');
-        paint(buffer, screen, Tone::Dim, format_args!("hint:"));
-        say(buffer, format_args!(" {hint}"));
+        append_hint(buffer, screen, "\n", hint);
     }
+}
+
+/// Appends what to try next, on a line that begins so.
+fn append_hint(buffer: &mut Vec<u8>, screen: Screen, begin: &str, hint: &str) {
+    buffer.extend_from_slice(begin.as_bytes());
+    paint(buffer, screen, Tone::Dim, format_args!("hint:"));
+    say(buffer, format_args!(" {hint}"));
 }
 
 /// Appends words; control characters among them are escaped.

@@ -2,7 +2,8 @@
 
 use std::time::{Duration, SystemTime};
 
-use super::{Tone, paint, probes, say};
+use super::{Tone, append_hint, paint, probes, say};
+use crate::error::ExitCode;
 use crate::event::{Check, CheckOutcome, Distribution, Interim, Outcome, Summary, Totals};
 use crate::report::Screen;
 use crate::report::people::{byte_count, count, duration, moment};
@@ -25,9 +26,7 @@ pub(crate) fn append_check(buffer: &mut Vec<u8>, screen: Screen, check: &Check<'
         say(buffer, format_args!(" ({})", duration(took)));
     }
     if let Some(hint) = check.hint {
-        buffer.extend_from_slice(b"\n    ");
-        paint(buffer, screen, Tone::Dim, format_args!("hint:"));
-        say(buffer, format_args!(" {hint}"));
+        append_hint(buffer, screen, "\n    ", hint);
     }
 }
 
@@ -60,6 +59,18 @@ pub(crate) fn append_summary(
     let serves = matches!(tally, Tally::Server | Tally::Datagrams | Tally::Receiver { .. });
     let took = if serves { elapsed } else { summary.duration };
     append_totals(buffer, tally, took, summary.totals);
+    // Of many targets some are always silent.
+    if matches!(tally, Tally::Pinger { explores: false, .. })
+        && summary.totals.targets == Some(1)
+        && summary.exit_code == ExitCode::NoAnswer.number()
+    {
+        append_hint(
+            buffer,
+            screen,
+            "\n",
+            "nothing came back: --trace asks each hop on the way, and names the last that answers",
+        );
+    }
 }
 
 /// Appends how many of many targets were reached, and how many failures are left.
