@@ -71,7 +71,7 @@ impl Height {
     fn row(&self, rtt: u64) -> usize {
         let steps = match self.scale {
             Scale::Linear(axis) => u128::from(rtt).saturating_sub(axis.low) as f64 / axis.step as f64,
-            Scale::Log(low) => (rtt.max(1) as f64 / low as f64).log10().max(0.0),
+            Scale::Log(low) => decades_over(rtt.max(1) as f64 / low as f64),
         };
         ((steps * self.rows_a_step as f64).round() as usize).min(self.rows() - 1)
     }
@@ -80,6 +80,26 @@ impl Height {
     fn label(&self, row: usize) -> Option<&str> {
         row.is_multiple_of(self.rows_a_step).then(|| self.labels[row / self.rows_a_step].as_str())
     }
+}
+
+/// Returns the decimal logarithm of a number from 1 up, else 0, finer than any line: its digits one by one, for each
+/// square doubles it. Nothing else needs libm, which would be a library more to load at each start.
+fn decades_over(number: f64) -> f64 {
+    let (mut rest, mut all) = (number, 0.0);
+    let mut digit = |rest: &mut f64, worth: f64| {
+        while *rest >= 10.0 {
+            *rest /= 10.0;
+            all += worth;
+        }
+    };
+    digit(&mut rest, 1.0);
+    if rest >= 1.0 {
+        for bit in 1..20 {
+            rest *= rest;
+            digit(&mut rest, 1.0 / f64::from(1 << bit));
+        }
+    }
+    all
 }
 
 /// Draws it; there is at least one answer.
@@ -151,4 +171,17 @@ fn floor(span: u64, margin: usize, width: usize, pen: &Pen) -> [String; 2] {
         }
     }
     [format!("{:margin$} {}{}", "", pen.corner, axis.iter().collect::<String>()), labels]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_logarithm_is_found_digit_by_digit() {
+        for number in [1.0, 1.000_1, 2.0, 3.162, 9.999_99, 10.0, 54.3, 1_000.0, 123_456_789.0, 1.8e19_f64] {
+            assert!((decades_over(number) - number.log10()).abs() < 1e-5, "{number}: {}", decades_over(number));
+        }
+        assert_eq!([0.0, 0.5, 0.999].map(decades_over), [0.0; 3]);
+    }
 }
