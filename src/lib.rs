@@ -32,6 +32,13 @@ use args::Command;
 /// Runs a command line, program name first, on the given streams. Returns what to exit with.
 #[must_use]
 pub fn run(started: Instant, words: impl IntoIterator<Item = OsString>, streams: Streams) -> u8 {
+    let words: Vec<OsString> = words.into_iter().collect();
+    // Scripts ask for the version most of all: as clap tells it, without clap.
+    if let [_, word] = &*words
+        && (word == "--version" || word == "-V")
+    {
+        return streams.print(concat!("sockeye ", env!("CARGO_PKG_VERSION"), "\n").as_bytes()).number();
+    }
     let command = match Command::parse(words) {
         Ok(command) => command,
         Err(told) => return streams.tell(&told).number(),

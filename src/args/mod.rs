@@ -140,12 +140,6 @@ impl Command {
     }
 
     fn parse_words(words: &[OsString]) -> Result<Self, clap::Error> {
-        // Scripts ask for the version most of all: that needs no subcommand to be built.
-        if let [_, word] = words
-            && (word == "--version" || word == "-V")
-        {
-            clap::Command::new("sockeye").version(env!("CARGO_PKG_VERSION")).try_get_matches_from(words)?;
-        }
         let mut clap = definition(words.get(1));
         let matches = clap.try_get_matches_from_mut(words)?;
         let mut command = Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut clap))?.command;
