@@ -35,8 +35,8 @@ pub(super) struct Pings {
     targets: Vec<Option<Box<Target>>>,
     /// The same of a sweep: less of each.
     briefs: Vec<Option<Brief>>,
-    /// Of each target whether it was probed, and whether it has answered.
-    seen: Vec<(bool, bool)>,
+    /// Of each target whether it has answered; `None` where it was not probed.
+    seen: Vec<Option<bool>>,
     hops: BTreeMap<(u32, u8), Seen>,
     /// After how many hops a target was reached.
     reached: BTreeMap<u32, u8>,
@@ -436,10 +436,10 @@ impl Pings {
     fn see(&mut self, number: u32, has_answered: bool) {
         let index = number as usize;
         if self.seen.len() <= index {
-            self.seen.resize(index + 1, (false, false));
+            self.seen.resize(index + 1, None);
         }
-        let (probed, answered) = &mut self.seen[index];
-        (*probed, *answered) = (true, *answered || has_answered);
+        let seen = &mut self.seen[index];
+        *seen = Some(has_answered || *seen == Some(true));
     }
 
     /// Returns what all probes add up to.
@@ -448,13 +448,13 @@ impl Pings {
             let seconds = last.saturating_sub(first).as_secs_f64();
             (self.counts.sent > 1 && seconds > 0.0).then(|| (self.counts.sent - 1) as f64 / seconds)
         });
-        let probed = self.seen.iter().filter(|(probed, _)| *probed).count() as u64;
+        let probed = self.seen.iter().flatten().count() as u64;
         let totals = self.with_runs(self.counts.add_totals(&self.rtt, every));
         // From an answer of one target to that of another the delay does not vary: it is another.
         let rtt = if probed > 1 { totals.rtt.map(event::Distribution::of_several) } else { totals.rtt };
         Totals {
             targets: Some(probed + self.unresolved),
-            targets_answered: Some(self.seen.iter().filter(|(_, answered)| *answered).count() as u64),
+            targets_answered: Some(self.seen.iter().flatten().filter(|answered| **answered).count() as u64),
             kernel_drops: (!self.drops.is_empty()).then(|| self.drops.values().sum()),
             events_dropped: (self.dropped_events > 0).then_some(self.dropped_events),
             slots_missed: Some(self.counts.slots_missed),

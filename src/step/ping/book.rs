@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::flights::{Flight, Flights, State};
 use super::hear::Came;
 use super::targets::{Addresses, Targets};
 use nix::errno::Errno;
@@ -16,7 +17,7 @@ use crate::event::{self, Clock, Event};
 use crate::step::trip::{Moment, Trip, trip};
 use crate::step::{Door, Failed};
 
-/// How many probes are known back, answered or not: 32 MiB.
+/// How many probes are known back, answered or not: 16 MiB, and as much again where no two go at once.
 const MOST: usize = 1 << 20;
 
 /// So many are known back in any case; further ones for [`LONG`].
@@ -40,85 +41,6 @@ const fn inverse(odd: u32) -> u32 {
         step += 1;
     }
     guess
-}
-
-/// One probe.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Flight {
-    /// When it was made, by the wall clock.
-    pub(super) wall: u64,
-    /// The same since the book was opened.
-    pub(super) monotonic: u64,
-    /// When the kernel sent it; 0 where that is not known.
-    pub(super) left: u64,
-    pub(super) sequence: u64,
-    pub(super) target: u32,
-    /// How many hops it may go; 0 where that is not its own.
-    pub(super) hops: u8,
-    pub(super) state: State,
-}
-
-/// What became of one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum State {
-    Open,
-    Answered,
-    Refused,
-    Lost,
-    NotSent,
-}
-
-/// One probe as it is kept: 32 bytes, for a sweep has very many.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Packed {
-    wall: u64,
-    monotonic: u64,
-    /// Its number among those of its target in 48 bits, its hops in 8, its state in 8.
-    rest: u64,
-    target: u32,
-    /// How many nanoseconds after `wall` it left, and one; 0 where that is not known, or too many.
-    left: u32,
-}
-
-impl Packed {
-    fn new(flight: &Flight) -> Self {
-        let Flight { wall, monotonic, target, sequence, hops, state, .. } = *flight;
-        let rest = sequence << 16 | u64::from(hops) << 8 | state as u64;
-        Self { wall, monotonic, rest, target, left: 0 }
-    }
-
-    /// Returns its sequence field: without all the rest, for this may be asked of very many.
-    pub(super) fn sequence(self) -> u16 {
-        (self.rest >> 16) as u16
-    }
-
-    pub(super) fn flight(self) -> Flight {
-        let state = match self.rest as u8 {
-            0 => State::Open,
-            1 => State::Answered,
-            2 => State::Refused,
-            3 => State::Lost,
-            _ => State::NotSent,
-        };
-        Flight {
-            wall: self.wall,
-            monotonic: self.monotonic,
-            left: if self.left > 0 { self.wall + u64::from(self.left) - 1 } else { 0 },
-            sequence: self.rest >> 16,
-            target: self.target,
-            hops: (self.rest >> 8) as u8,
-            state,
-        }
-    }
-
-    fn set_state(&mut self, state: State) {
-        self.rest = self.rest & !0xff | state as u64;
-    }
-
-    fn set_left(&mut self, left: u64) {
-        let after = left.checked_sub(self.wall).and_then(|after| after.checked_add(1));
-        self.left = after.and_then(|after| u32::try_from(after).ok()).unwrap_or(0);
-    }
 }
 
 /// A probe that is to go.
@@ -155,9 +77,7 @@ pub(super) struct Book {
     pub(super) targets: Targets,
     pub(super) patience: Duration,
     opened: Instant,
-    pub(super) flights: VecDeque<Packed>,
-    /// The number of the first that is known.
-    pub(super) first: u64,
+    pub(super) flights: Flights,
     /// The first whose time has not run out.
     pub(super) waits: u64,
     /// How many have no end yet.
@@ -238,8 +158,7 @@ impl Book {
             door: Arc::clone(door),
             patience,
             opened: Instant::now(),
-            flights: VecDeque::with_capacity(opening.expected.unwrap_or(0).min(ENOUGH)),
-            first: 0,
+            flights: Flights::with_capacity(opening.expected.unwrap_or(0).min(ENOUGH)),
             waits: 0,
             open: 0,
             held_from: 0,
@@ -309,13 +228,9 @@ impl Book {
     /// Returns the number that was scattered so, where it is of a probe that is known.
     pub(super) fn gathered(&self, scattered: u32) -> Option<u64> {
         let low = scattered.wrapping_mul(GATHER) ^ self.key;
-        let next = self.next_number();
+        let next = self.flights.next();
         let behind = (next as u32).wrapping_sub(low);
-        next.checked_sub(u64::from(behind)).filter(|number| (self.first..next).contains(number))
-    }
-
-    pub(super) fn next_number(&self) -> u64 {
-        self.first + self.flights.len() as u64
+        next.checked_sub(u64::from(behind)).filter(|number| (self.flights.first()..next).contains(number))
     }
 
     /// Returns the number that a nonce tells, where the whole of it is ours.
@@ -327,18 +242,18 @@ impl Book {
 
     /// Enters a probe that goes now, and returns its number.
     pub(super) fn enter(&mut self, due: &Due, now: Moment) -> u64 {
-        let number = self.next_number();
+        let number = self.flights.next();
         let monotonic = nanos(now.monotonic.saturating_duration_since(self.opened));
         self.forget(monotonic);
-        self.flights.push_back(Packed::new(&Flight {
+        self.flights.push(&Flight {
             wall: now.wall,
             monotonic,
-            left: 0,
+            left: None,
             sequence: due.sequence,
             target: due.target,
             hops: due.hops.unwrap_or(0),
             state: State::Open,
-        }));
+        });
         self.open += 1;
         self.held += 1;
         if due.size != self.size {
@@ -359,18 +274,19 @@ impl Book {
     /// Forgets the oldest probes, where there are too many.
     fn forget(&mut self, now: u64) {
         while self.flights.len() >= ENOUGH
-            && let Some(oldest) = self.flights.front().map(|oldest| oldest.flight())
+            && let number = self.flights.first()
+            && let Some(oldest) = self.flight(number)
         {
             let is_over = oldest.state != State::Open && now.saturating_sub(oldest.monotonic) > nanos(LONG);
             if !is_over && self.flights.len() < MOST {
                 return;
             }
             if oldest.state == State::Open {
-                self.lose(self.first, Duration::from_nanos(now.saturating_sub(oldest.monotonic)));
+                self.lose(number, Duration::from_nanos(now.saturating_sub(oldest.monotonic)));
             }
-            self.sizes.remove(&self.first);
-            self.left_device.remove(&self.first);
-            let (key, number) = ((self.targets.ip(oldest.target).0, oldest.sequence as u16), self.first);
+            self.sizes.remove(&number);
+            self.left_device.remove(&number);
+            let key = (self.targets.ip(oldest.target).0, oldest.sequence as u16);
             if let Some(by_sequence) = &mut self.by_sequence
                 && let Some(numbers) = by_sequence.get_mut(&key)
             {
@@ -379,29 +295,20 @@ impl Book {
                     by_sequence.remove(&key);
                 }
             }
-            self.flights.pop_front();
-            self.first += 1;
+            self.flights.pop();
         }
     }
 
     pub(super) fn flight(&self, number: u64) -> Option<Flight> {
-        Some(self.flights.get(usize::try_from(number.checked_sub(self.first)?).ok()?)?.flight())
-    }
-
-    fn flight_mut(&mut self, number: u64) -> Option<&mut Packed> {
-        let index = usize::try_from(number.checked_sub(self.first)?).ok()?;
-        self.flights.get_mut(index)
+        self.flights.get(number)
     }
 
     /// Ends a probe, and returns what it was.
     pub(super) fn settle(&mut self, number: u64, state: State) -> Option<State> {
-        let held_from = self.held_from;
-        let flight = self.flight_mut(number)?;
-        let before = flight.flight().state;
-        flight.set_state(state);
+        let before = self.flights.set_state(number, state)?;
         if before == State::Open {
             self.open -= 1;
-            if number >= held_from {
+            if number >= self.held_from {
                 self.held -= 1;
             }
             self.unwait(number);
@@ -449,7 +356,7 @@ impl Book {
 
     /// Reports that so many times of the schedule passed unused behind the last probe.
     pub(super) fn missed(&self, missed: u64) {
-        let Some(flight) = self.flights.back().map(|last| last.flight()) else { return };
+        let Some(flight) = self.flights.next().checked_sub(1).and_then(|last| self.flight(last)) else { return };
         let peer = self.targets.address(flight.target);
         self.door.count(event::Send {
             peer: Some(&peer),
@@ -523,11 +430,10 @@ impl Book {
 
     /// Takes note of when the kernel has sent a probe, or the network device, by its own clock.
     pub(super) fn left(&mut self, number: u64, kernel_time: Option<u64>, device_time: Option<u64>) {
-        let Some(flight) = self.flight_mut(number) else { return };
         if let Some(kernel_time) = kernel_time {
-            flight.set_left(kernel_time);
+            self.flights.set_left(number, kernel_time);
         }
-        if let Some(device_time) = device_time {
+        if let Some(device_time) = device_time.filter(|_| self.flight(number).is_some()) {
             self.left_device.insert(number, device_time);
         }
     }
@@ -556,8 +462,7 @@ impl Book {
     }
 
     pub(super) fn trip(&self, number: u64, flight: &Flight, came: &Came<'_>) -> Trip {
-        let left = (flight.left > 0).then_some(flight.left);
-        let trip = trip(self.moment(flight), left, came.kernel_time, came.read);
+        let trip = trip(self.moment(flight), flight.left, came.kernel_time, came.read);
         trip.by_device(self.left_device.get(&number).copied(), came.device_time)
     }
 
@@ -593,7 +498,7 @@ impl Book {
 
     /// Returns the probe that has waited longest, and when it was sent.
     fn oldest(&mut self) -> Option<(u64, Instant)> {
-        self.waits = self.waits.max(self.first);
+        self.waits = self.waits.max(self.flights.first());
         loop {
             let flight = self.flight(self.waits)?;
             if flight.state == State::Open {
@@ -606,7 +511,7 @@ impl Book {
     /// Returns how many probes are in flight: those that nobody answers leave it after a while.
     pub(super) fn in_flight(&mut self, now: Instant) -> u64 {
         let now = nanos(now.saturating_duration_since(self.opened));
-        self.held_from = self.held_from.max(self.first);
+        self.held_from = self.held_from.max(self.flights.first());
         while let Some(flight) = self.flight(self.held_from) {
             if flight.state == State::Open {
                 if now.saturating_sub(flight.monotonic) < nanos(HOLD) {

@@ -4,7 +4,8 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::book::{Book, Fate, Flight, State, hops};
+use super::book::{Book, Fate, hops};
+use super::flights::{Flight, State};
 use crate::address::Address;
 use crate::args::raw_ping::NONCE;
 use crate::error::ExitCode;

@@ -25,6 +25,7 @@ use crate::sys;
 
 mod book;
 mod filter;
+mod flights;
 mod hear;
 mod lane;
 mod open;

@@ -2,7 +2,8 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use super::book::{Book, ENOUGH, Flight, Packed, State};
+use super::book::{Book, ENOUGH};
+use super::flights::State;
 use super::hear::Clue;
 use super::targets::Addresses;
 use crate::args::raw_ping::NONCE;
@@ -19,7 +20,7 @@ impl Book {
         if !self.is_target(ip) {
             return None;
         }
-        self.youngest(ENOUGH, sequence, |flight| {
+        self.flights.youngest(ENOUGH, sequence, |flight| {
             flight.state != State::NotSent && self.targets.ip(flight.target).0 == ip
         })
     }
@@ -50,13 +51,6 @@ impl Book {
         }
     }
 
-    /// Returns the youngest of the latest `most` probes that has a sequence field and is so.
-    fn youngest(&self, most: usize, sequence: u16, is_it: impl Fn(&Flight) -> bool) -> Option<u64> {
-        let is_it = |packed: &Packed| packed.sequence() == sequence && is_it(&packed.flight());
-        let index = self.flights.iter().rev().take(most).position(is_it)?;
-        Some(self.next_number() - 1 - index as u64)
-    }
-
     /// Returns the oldest probe to an address that has no end yet.
     pub(super) fn oldest_to(&self, ip: IpAddr) -> Option<u64> {
         let numbers = self.waiting_to.as_ref()?.get(&ip)?;
@@ -73,13 +67,7 @@ impl Book {
         if !has_group {
             return None;
         }
-        let begin = self.waits.max(self.first);
-        let is_it = |packed: &Packed| {
-            let flight = packed.flight();
-            flight.state == State::Open && is_group(self.targets.ip(flight.target).0)
-        };
-        let skipped = usize::try_from(begin - self.first).unwrap_or(usize::MAX).min(self.flights.len());
-        self.flights.range(skipped..).position(is_it).map(|index| begin + index as u64)
+        self.flights.oldest_open(self.waits, |flight| is_group(self.targets.ip(flight.target).0))
     }
 
     /// Returns the addresses of all targets.
@@ -107,6 +95,9 @@ impl Book {
 
     /// Forgets those that have their end by now of those to the same address.
     pub(super) fn unwait(&mut self, number: u64) {
+        if self.waiting_to.is_none() {
+            return;
+        }
         let Some((ip, _)) = self.flight(number).map(|flight| self.targets.ip(flight.target)) else { return };
         let Some(mut waiting_to) = self.waiting_to.take() else { return };
         if let Some(numbers) = waiting_to.get_mut(&ip) {
