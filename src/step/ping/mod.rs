@@ -206,6 +206,8 @@ impl Pinger {
     }
 
     fn take_batch(&mut self) -> Result<(usize, bool), Failed> {
+        // What came by now is read below: however long this thread is held up meanwhile, it is not lost.
+        let now = Instant::now();
         let (mut all, mut is_drained) = (0, true);
         for lane in &mut self.lanes {
             let (count, is_all) = lane.take(&mut self.book)?;
@@ -217,7 +219,7 @@ impl Pinger {
         // read has been read after a while.
         if is_drained || self.undrained > BATCHES {
             self.undrained = 0;
-            self.book.expire(Instant::now());
+            self.book.expire(now);
         }
         Ok((all, is_drained))
     }
