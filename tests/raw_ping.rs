@@ -277,6 +277,53 @@ over_both_families! {
         assert_eq!(run.sequences("reply"), [1, 0], "{}", run.run.dump());
     }
 
+    fn what_this_host_drops_is_told_apart(family) {
+        // More copies of an answer than its buffer holds, while nobody reads.
+        const COPIES: u64 = 500;
+        let network = Network::new(|_: &Seen| vec![reply().after(ms(100)); COPIES as usize]);
+        let running = ping(&network, &format!("{} --count 1 --recv-buffer 16KiB", host(family, 1))).start();
+        network.wait("the request", |log| log.len() == 1);
+        running.signal(Signal::SIGSTOP);
+        network.wait("all copies", |log| log[0].answers.len() as u64 == COPIES);
+        running.signal(Signal::SIGCONT);
+        let run = Pinged::of(running.finish().exits(0));
+        let [received, duplicates, dropped] = ["received", "duplicates", "kernel_drops"].map(|name| run.total(name));
+        assert_eq!((received, received + duplicates + dropped), (1, COPIES), "{}", run.run.dump());
+        assert!(dropped > COPIES / 2 && !run.all("kernel-drops").is_empty(), "{}", run.run.dump());
+    }
+
+    fn times_that_pass_unused_are_counted_and_no_burst_follows(family) {
+        let network = Network::new(|seen: &Seen| vec![if seen.host() == 2 { reply().after(ms(300)) } else { reply() }]);
+        let running = ping(&network, &format!("{} --count 30 --interval 20ms", host(family, 1))).start();
+        network.wait("three requests", |log| log.len() == 3);
+        running.signal(Signal::SIGSTOP);
+        // 300 ms pass.
+        ping(&network, &format!("{} --count 1", host(family, 2))).run().exits(0);
+        running.signal(Signal::SIGCONT);
+        let run = Pinged::of(running.finish().exits(0));
+        let mut log = network.finish();
+        log.retain(|entry| entry.seen.host() == 1);
+        assert_eq!((run.total("sent"), log.len()), (30, 30), "{}", run.run.dump());
+        assert!(run.total("slots_missed") >= 12, "{}", run.summary());
+        assert!(run.all("warning").iter().any(|warning| warning["name"] == "slots-missed"), "{}", run.run.dump());
+        // Fifteen times passed; the probes go at the next ones, each at its own.
+        let close = log.windows(2).filter(|pair| pair[1].seen.at - pair[0].seen.at < ms(5)).count();
+        assert!(close < 10, "{close}: {log:?}");
+    }
+
+    fn totals_so_far_are_told_when_that_is_asked(family) {
+        let network = Network::new(|_: &Seen| vec![reply()]);
+        let running = ping(&network, &format!("{} --count 0 --interval 20ms", host(family, 1))).start();
+        running.wait_for_nth::<crate::harness::events::Reply>(3);
+        running.signal(Signal::SIGQUIT);
+        let interim = running.wait_for::<crate::harness::events::Interim>();
+        assert!(interim.received >= Some(3) && interim.sent >= interim.received, "{interim:?}");
+        running.interrupt().exits(0);
+        let words = format!("{} --count 5 --interval 50ms --report-every 60ms", host(family, 1));
+        let run = Pinged::of(ping(&network, &words).run().exits(0));
+        assert!(run.all("interim").len() >= 2, "{}", run.run.dump());
+    }
+
     fn a_deadline_ends_it_by_the_results(family) {
         for (answers, code) in [(true, 0), (false, 8)] {
             let (run, log) = run(family, "--count 0 --interval 20ms -w 500ms", code, move |_| {
