@@ -1,9 +1,9 @@
 //! raw-ping beside the pingers of others, in the same network, and watched by tshark on the same wire.
 
-use crate::harness::Family;
-use crate::harness::net::over_both_families;
+use crate::harness::net::{TempDir, over_both_families};
 use crate::harness::pinged::{Pinged, TIMEOUT, agreed, ms, number, ping};
 use crate::harness::tun::{Act, DEVICE, Entry, Network, Seen, What, answer, host, reply};
+use crate::harness::{Family, Sockeye};
 
 /// A fifth is lost, a fifth comes twice, a fifth late by their order.
 fn plan(seen: &Seen) -> Vec<Act> {
@@ -137,4 +137,30 @@ over_both_families! {
         assert!(apart[apart.len() / 2] < 30_000.0, "{apart:?} ns");
         assert_eq!(of(answers, 1.0).len() + of(asks, 1.0).len() + 6, packets);
     }
+}
+
+/// Over IPv6 the answers of others are heard and passed over: a socket with such a filter would be shown no packet with
+/// a wrong checksum (rawv6_rcv() in net/ipv6/raw.c).
+#[test]
+fn over_ipv4_the_answers_of_others_never_wake_us() {
+    let family = Family::V4;
+    crate::harness::require(&["strace", "ping"]);
+    let network = Network::new(|_: &Seen| vec![reply()]);
+    let stranger = network.spawn(&format!("ping -n -q -c 10000 -i 0.002 {}", host(family, 1)));
+    network.wait("the stranger", |log| log.len() > 20);
+    let dir = TempDir::new();
+    let log = dir.path().join("strace");
+    let strace = format!("strace -f -e trace=recvmsg,recvmmsg -o {}", log.display());
+    let words = format!("raw-ping {} --count 10 --interval 20ms --json", host(family, 1));
+    let run = Sockeye::new(words).under(network.prefix().into_iter().chain(strace.split(' ').map(Into::into)));
+    let run = Pinged::of(run.run().exits(0));
+    drop(stranger);
+    let strangers = network.finish().len() - 10;
+    assert!(strangers > 40, "a stranger was heard all the while: {strangers}");
+    let log = std::fs::read_to_string(log).unwrap();
+    let came = |line: &str| line.rsplit_once("= ").and_then(|(_, count)| count.split(' ').next()?.parse::<u64>().ok());
+    let heard: u64 = log.lines().filter(|line| !line.contains("MSG_ERRQUEUE")).filter_map(came).sum();
+    // Some may come after socket(2) and before SO_ATTACH_FILTER.
+    let most = 10 + strangers as u64 / 4;
+    assert!(run.total("received") == 10 && (10..=most).contains(&heard), "{heard}, {strangers} strangers\n{log}");
 }

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use serde_json::Value;
 
+use crate::harness::events::Socket;
 use crate::harness::net::over_both_families;
 use crate::harness::pinged::{Pinged, TIMEOUT, address, ms, number, ping, ping_unprivileged};
 use crate::harness::tun::{
@@ -67,6 +68,14 @@ over_both_families! {
         run.is_sound();
         assert!(run.total("sent") >= 18, "{}", run.summary());
         assert_eq!(run.total("sent"), log.len() as u64, "{}", run.summary());
+    }
+
+    fn every_hop_is_seen_without_rights_too(family) {
+        let network = Network::builder().permitting_ping_sockets().start(chain);
+        let words = format!("{} --trace --count 3 --interval 60ms", host(family, 1));
+        let run = Pinged::of(ping_unprivileged(&network, &words).run().exits(0));
+        is_the_chain(&run, &network.finish(), family, 3);
+        assert!(run.run.all::<Socket>().iter().all(|socket| socket.kind == "SOCK_DGRAM"), "{}", run.run.dump());
     }
 
     fn every_hop_is_seen_by_datagrams_and_syns_too(family) {

@@ -217,6 +217,19 @@ fn a_sweep_of_thousands_loses_nothing_by_itself() {
 }
 
 #[test]
+fn a_link_local_address_is_asked_in_its_zone() {
+    let setup = "ip -6 addr add fe80::1/64 dev sim0 nodad";
+    let target: IpAddr = "fe80::9".parse().unwrap();
+    for words in ["fe80::9%sim0", "fe80::9 --interface sim0"] {
+        let network = Network::builder().setup(setup).start(|_: &Seen| vec![reply()]);
+        let run = Pinged::of(ping(&network, &format!("{words} --count 2 --interval 10ms")).run().exits(0));
+        let log = network.finish();
+        assert_eq!((log.len(), asked(&log)), (2, BTreeSet::from([target])), "{words}");
+        assert_eq!((run.total("received"), run.total("foreign")), (2, 0), "{}", run.run.dump());
+    }
+}
+
+#[test]
 fn an_address_of_ours_is_of_the_family_of_every_target() {
     let network = Network::new(|_: &Seen| vec![reply()]);
     let dir = TempDir::new();
