@@ -409,6 +409,11 @@ fn a_line_end_in_a_word_that_is_wrong_ends_no_line_of_what_is_told() {
         assert!(first.contains(&word.escape_default().to_string()), "{line}: {told}");
         assert!(!told.contains(|c: char| c.is_control() && c != '\n'), "{line}: {told:?}");
     }
+    // What is right is not blamed for what another word has wrong.
+    let run = Sockeye::new("connect unix:/x --tls --hex").arg("41\n42").run().exits(2);
+    assert!(run.stderr().starts_with("error: --tls needs --sni"), "{}", run.stderr());
+    let run = Sockeye::new("connect h 1").arg("--expect=(?x)#\n\u{1b}[31m)").run().exits(2);
+    assert!(run.stderr().starts_with("error: invalid value '(?x)#\\n\\u{1b}[31m)' for '--expect"), "{}", run.stderr());
 }
 
 // Steps that fail.

@@ -225,6 +225,13 @@ fn who_has_issued_a_certificate_is_listed_whatever_hides_it() {
     // Where who has issued it is not shown, nobody whom we know has.
     let short = authority.issue_by_one_of(NOW, "short", &["localhost"], (-90, -60), false);
     assert_eq!(problems(&short, &authority), ["expired", "unknown-issuer"]);
+    // Whatever else is sent along.
+    let Pair { cert, key } = authority.issue_by_one_of((-90, -60), "crowd", &["localhost"], NOW, true);
+    let pem = std::fs::read_to_string(&cert).unwrap();
+    let (own, issuer) = pem.split_at(pem.find("-----END CERTIFICATE-----\n").unwrap() + 26);
+    let strangers: Vec<String> = (0..9).map(|_| std::fs::read_to_string(Authority::new().cert()).unwrap()).collect();
+    std::fs::write(&cert, [own, &strangers.concat(), issuer].concat()).unwrap();
+    assert_eq!(problems(&Pair { cert, key }, &authority), ["expired"]);
     // Made for another purpose.
     for (days, time) in [(NOW, None), ((-90, -60), Some("expired"))] {
         let client = authority.issue_for("client", &["localhost"], days, &[ExtendedKeyUsagePurpose::ClientAuth]);

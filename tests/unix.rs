@@ -341,6 +341,29 @@ fn what_came_before_a_reset_is_read_first_with_records_too() {
 }
 
 #[test]
+fn a_reset_behind_another_failure_is_no_end() {
+    // The peer takes nothing more, which is told by EPIPE first; then it leaves what was sent unread.
+    let script = format!(
+        "{TYPES}server = make('seqpacket')\nserver.bind(sys.argv[1])\nserver.listen()\nsay(1)\npeer, _ = \
+         server.accept()\npeer.recv(1, socket.MSG_PEEK)\npeer.shutdown(socket.SHUT_RD)\nsay('deaf')\n\
+         sys.stdin.readline()\npeer.send(b'one')\npeer.close()"
+    );
+    let (_dir, path) = place();
+    let mut server = Peer::python_server(&script, &[&path]);
+    let mut client = Sockeye::new(format!("connect --json --type seqpacket unix:{path}")).stdin_piped().start();
+    client.send(b"first");
+    server.wait_for("deaf");
+    client.send(b"second");
+    assert_eq!(client.wait_for::<Error>().errno.as_deref(), Some("EPIPE"));
+    server.send(b"go\n");
+    let run = client.finish().exits(10);
+    let came: Vec<_> = run.all::<Recv>().iter().map(|recv| recv.data.clone()).collect();
+    assert_eq!(came, [Some("one".to_owned())], "{}", run.dump());
+    assert!(!run.names().contains(&"eof"), "{}", run.dump());
+    assert_eq!(run.one::<Close>().reset_by, Some(Side::Peer), "{}", run.dump());
+}
+
+#[test]
 fn a_client_tells_an_empty_record_from_the_end_too() {
     let (_dir, path) = place();
     let script = r#"

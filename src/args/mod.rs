@@ -5,7 +5,7 @@
 
 use std::ffi::OsString;
 
-use clap::error::ErrorKind;
+use clap::error::{ContextValue, ErrorKind};
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 pub mod aim;
@@ -118,24 +118,33 @@ impl Command {
     /// What clap shows for `--help`, `--version` and every wrong command line.
     pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
         let words: Vec<OsString> = words.into_iter().collect();
-        Self::parse_words(&words).map_err(|error| {
+        Self::parse_words(&words).map_err(|mut error| {
             // clap quotes words as they are.
             let is_harmless = |word: &OsString| !word.to_string_lossy().contains(char::is_control);
             if words.iter().all(is_harmless) {
                 return error;
             }
-            let shown = words.iter().map(|word| target::printable(&word.to_string_lossy()).into()).collect::<Vec<_>>();
-            match Self::parse_words(&shown) {
-                Err(told) if told.kind() == error.kind() => told,
-                // Escaped they are wrong in another way, or right.
-                _ => match error.render().to_string() {
-                    told if !told.contains(|c: char| c.is_control() && c != '\n') => error,
-                    told => clap::Error::raw(
-                        error.kind(),
-                        told.lines().map(target::printable).collect::<Vec<_>>().join("\n"),
-                    ),
-                },
+            let quoted: Vec<_> = error
+                .context()
+                .filter_map(|(kind, value)| match value {
+                    ContextValue::String(word) => Some((kind, ContextValue::String(target::printable(word)))),
+                    _ => None,
+                })
+                .collect();
+            for (kind, word) in quoted {
+                error.insert(kind, word);
             }
+            let mut told = error.render().to_string();
+            for word in words.iter().map(|word| word.to_string_lossy()) {
+                // An option's value may be in its own word or in that of the option.
+                let value = word.split_once('=').map_or("", |(_, value)| value);
+                for raw in [&*word, value].into_iter().filter(|raw| raw.contains(char::is_control)) {
+                    told = told.replace(raw, &target::printable(raw));
+                }
+            }
+            // A part of a word, say.
+            let lines: Vec<String> = told.trim_start_matches("error: ").lines().map(target::printable).collect();
+            clap::Error::raw(error.kind(), lines.join("\n") + "\n")
         })
     }
 

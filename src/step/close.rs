@@ -3,7 +3,7 @@
 
 use std::io;
 use std::os::fd::AsFd;
-use std::sync::atomic::{AtomicU8, AtomicU16, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, Ordering};
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -27,6 +27,8 @@ pub(super) struct Ending {
     first: AtomicU8,
     /// The errno of the call that failed, 0 for none.
     errno: AtomicU16,
+    /// Whether a reset was told before records that had come earlier.
+    has_early_reset: AtomicBool,
 }
 
 impl Ending {
@@ -54,9 +56,14 @@ impl Ending {
         }
     }
 
-    /// Returns whether the first call that failed said that the peer has reset the connection.
-    pub(super) fn is_reset(&self) -> bool {
-        self.errno.load(Ordering::Relaxed) == Errno::ECONNRESET as u16
+    /// Notes that a reset was told before records that had come earlier; returns whether it is the first.
+    pub(super) fn early_reset(&self) -> bool {
+        self.broke(&Errno::ECONNRESET.into());
+        !self.has_early_reset.swap(true, Ordering::Relaxed)
+    }
+
+    pub(super) fn has_early_reset(&self) -> bool {
+        self.has_early_reset.load(Ordering::Relaxed)
     }
 
     fn note(&self, side: u8) {

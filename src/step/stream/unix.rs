@@ -20,7 +20,7 @@ impl Stream {
         loop {
             match self.take_one(socket, buffer) {
                 Err(error) if self.notes_reset(&error) => {}
-                Ok(Taken { is_end: true, .. }) if self.kind.has_records() && self.ending.is_reset() => {
+                Ok(Taken { is_end: true, .. }) if self.ending.has_early_reset() => {
                     return Err(Errno::ECONNRESET.into());
                 }
                 taken => return taken,
@@ -31,14 +31,10 @@ impl Stream {
     /// Notes a reset for when all records before it were taken: of them the kernel tells it first (net/unix/af_unix.c,
     /// net/core/datagram.c), of bytes after them. Returns whether it did.
     pub(super) fn notes_reset(&self, error: &io::Error) -> bool {
-        let is_early = self.kind.has_records()
-            && self.kind.has_connections()
-            && errno(error) == Some(Errno::ECONNRESET)
-            && !self.ending.is_reset();
-        if is_early {
-            self.ending.broke(error);
-        }
-        is_early
+        let is_early =
+            self.kind.has_records() && self.kind.has_connections() && errno(error) == Some(Errno::ECONNRESET);
+        // The kernel tells it once; a second is another.
+        is_early && self.ending.early_reset()
     }
 
     fn take_one(&self, socket: &Socket, buffer: &mut [u8]) -> io::Result<Taken> {

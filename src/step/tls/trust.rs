@@ -18,7 +18,7 @@ use rustls::sign::CertifiedKey;
 use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, RootCertStore, SignatureScheme};
 
 use super::certificate::{key_sha256, sha256, validity};
-use super::chain::{MOST, leads_to_root};
+use super::chain::to_root;
 use crate::args::Pin;
 
 /// What was found of a peer's certificate.
@@ -124,15 +124,30 @@ impl Issuers {
         judge: impl Fn(UnixTime) -> Result<(), Error>,
     ) -> Vec<Error> {
         let Err(error) = judge(now) else { return Vec::new() };
-        let besides = is_of_time(&error).then(|| besides_time(own, others, now, judge)).flatten();
-        let mut errors: Vec<Error> = iter::once(error).chain(besides).collect();
+        let besides = match is_of_time(&error) {
+            true => besides_time(own, others, now, judge),
+            false => Besides::Unknown,
+        };
+        let mut errors = vec![error];
+        match besides {
+            Besides::Nothing => return errors,
+            Besides::Wrong(other) => errors.push(other),
+            Besides::Unknown => {}
+        }
         // Time and purpose are looked at before the issuer.
-        let hides_issuer = |error: &Error| is_of_time(error) || problem(error) == "wrong-purpose";
-        if errors.iter().all(hides_issuer) && !leads_to_root(own, others, &self.roots, self.algorithms) {
-            errors.push(CertificateError::UnknownIssuer.into());
+        if errors.iter().all(|error| is_of_time(error) || problem(error) == "wrong-purpose") {
+            errors.extend(to_root(own, others, &self.roots, self.algorithms).err().map(Error::from));
         }
         errors
     }
+}
+
+/// What is wrong with a chain besides the time.
+enum Besides {
+    Nothing,
+    Wrong(Error),
+    /// There is no time at which all of it was valid.
+    Unknown,
 }
 
 /// Returns what else is wrong with a chain of which a certificate is out of its time, which hides
@@ -142,20 +157,22 @@ fn besides_time(
     others: &[CertificateDer<'_>],
     now: UnixTime,
     judge: impl Fn(UnixTime) -> Result<(), Error>,
-) -> Option<Error> {
+) -> Besides {
+    /// Most times: a chain is seldom longer than four.
+    const MOST: usize = 8;
     let now = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
     let in_time = |(begin, end): (i64, i64)| match now {
         _ if now < begin => Some(begin),
         _ if now > end => Some(end),
         _ => None,
     };
-    let mut found = None;
-    for time in iter::once(own).chain(others).take(MOST).filter_map(validity).filter_map(in_time) {
+    let mut found = Besides::Unknown;
+    for time in iter::once(own).chain(others).filter_map(validity).filter_map(in_time).take(MOST) {
         let at = UnixTime::since_unix_epoch(Duration::from_secs(u64::try_from(time).unwrap_or(0)));
-        match judge(at) {
-            Ok(()) => return None,
-            Err(error) if is_of_time(&error) => {}
-            Err(error) => found = found.or(Some(error)),
+        match (judge(at), &found) {
+            (Ok(()), _) => return Besides::Nothing,
+            (Err(error), Besides::Unknown) if !is_of_time(&error) => found = Besides::Wrong(error),
+            (Err(_), _) => {}
         }
     }
     found
