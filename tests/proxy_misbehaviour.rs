@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::harness::events::{Close, Error, Proxy, Reason, Recv, Step, Timeout, Warning};
+use crate::harness::events::{Close, Error, Proxy, Reason, Recv, Side, Step, Timeout, Warning};
 use crate::harness::net::over_both_families;
 use crate::harness::{Family, Finished, Peer, Sockeye};
 
@@ -151,6 +151,11 @@ over_both_families! {
         let run = play(family, "http", &["head".into(), say("HTTP/1.1 403 No\r\n\r\nno"), "hold".into()], "").exits(4);
         assert!(run.elapsed() < Duration::from_millis(900), "{}", run.dump());
         assert_eq!(run.one::<Close>().bytes_unread, Some(0), "{}", run.dump());
+        // Nor is it lost where a reset does.
+        let scene = ["head".into(), say("HTTP/1.1 403 No\r\n\r\nno"), "reset".into()];
+        let run = play(family, "http", &scene, "").exits(4);
+        assert!(error(&run).message.ends_with("it answers 403 No"), "{}", run.dump());
+        assert_eq!(run.one::<Close>().reset_by, Some(Side::Peer), "{}", run.dump());
         // Nor does it where it comes byte by byte.
         let scene = vec!["head".into(), say("HTTP/1.1 403 No\r\n\r\n"), "drip=78".into()];
         let run = play(family, "http", &scene, "--timeout 30s").exits(4);

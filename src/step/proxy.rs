@@ -97,13 +97,18 @@ pub async fn ask(
     if is_closed {
         stream.ended();
     }
-    // What was known before it closed or fell silent is what it said.
+    let mut reason = if is_closed { Reason::Eof } else { Reason::Local };
+    // What was known before it closed, broke off or fell silent is what it said.
     let known = match &end {
         End::Closed => dialogue.at_end(),
-        End::Silent => dialogue.settled(),
+        End::Silent | End::Broke(_) => dialogue.settled(),
         _ => None,
     };
     if let Some(known) = known {
+        if let End::Broke(broke) = &end {
+            let error = stream.of_io(Step::Proxy, broke);
+            reason = if error.exit_code() == ExitCode::Reset { Reason::Reset } else { Reason::Local };
+        }
         end = known.into();
     }
     let duration = began.elapsed();
@@ -118,7 +123,6 @@ pub async fn ask(
         };
         stream.door().fail_after(&error, steps)
     };
-    let mut reason = if is_closed { Reason::Eof } else { Reason::Local };
     let failed = match end {
         End::Granted(grant) => {
             stream.door().emit(event::Proxy {
