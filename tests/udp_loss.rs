@@ -457,7 +457,8 @@ say('all')"
     assert_eq!((summary.received, summary.sent, summary.sessions), (Some(3000), Some(3000), Some(1024)));
     assert_eq!((warnings(&run, "sessions-limited"), warnings(&run, "not-measured")), (1, 0));
     assert_eq!((summary.lost, summary.duplicates), (Some(1024 * 7), Some(1024)));
-    assert_eq!(run.all::<Recv>().len() as u64 + summary.events_dropped.unwrap_or(0), 3000);
+    let told = run.all::<Recv>().len() + run.all::<crate::harness::events::Send>().len();
+    assert_eq!(told as u64 + summary.events_dropped.unwrap_or(0), 6000);
 }
 
 #[test]

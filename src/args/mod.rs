@@ -118,33 +118,13 @@ impl Command {
     /// What clap shows for `--help`, `--version` and every wrong command line.
     pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
         let words: Vec<OsString> = words.into_iter().collect();
-        Self::parse_words(&words).map_err(|mut error| {
+        Self::parse_words(&words).map_err(|error| {
             // clap quotes words as they are.
             let is_harmless = |word: &OsString| !word.to_string_lossy().contains(char::is_control);
-            if words.iter().all(is_harmless) {
-                return error;
+            match error.use_stderr() && !words.iter().all(is_harmless) {
+                true => harmless(error, &words),
+                false => error,
             }
-            let quoted: Vec<_> = error
-                .context()
-                .filter_map(|(kind, value)| match value {
-                    ContextValue::String(word) => Some((kind, ContextValue::String(target::printable(word)))),
-                    _ => None,
-                })
-                .collect();
-            for (kind, word) in quoted {
-                error.insert(kind, word);
-            }
-            let mut told = error.render().to_string();
-            for word in words.iter().map(|word| word.to_string_lossy()) {
-                // An option's value may be in its own word or in that of the option.
-                let value = word.split_once('=').map_or("", |(_, value)| value);
-                for raw in [&*word, value].into_iter().filter(|raw| raw.contains(char::is_control)) {
-                    told = told.replace(raw, &target::printable(raw));
-                }
-            }
-            // A part of a word, say.
-            let lines: Vec<String> = told.trim_start_matches("error: ").lines().map(target::printable).collect();
-            clap::Error::raw(error.kind(), lines.join("\n") + "\n")
         })
     }
 
@@ -173,6 +153,41 @@ impl Command {
                 })
             }
         }
+    }
+}
+
+/// Returns the same error with the control characters of the words that it quotes escaped.
+fn harmless(mut error: clap::Error, words: &[OsString]) -> clap::Error {
+    let quoted: Vec<_> = error
+        .context()
+        .filter_map(|(kind, value)| match value {
+            ContextValue::String(word) => Some((kind, ContextValue::String(target::printable(word)))),
+            _ => None,
+        })
+        .collect();
+    for (kind, word) in quoted {
+        error.insert(kind, word);
+    }
+    let mut told = error.render().to_string();
+    for word in words.iter().map(|word| word.to_string_lossy()) {
+        // An option's value may be in its own word or in that of the option.
+        let value = word.split_once('=').map_or("", |(_, value)| value);
+        for raw in [&*word, value].into_iter().filter(|raw| raw.contains(char::is_control)) {
+            told = told.replace(raw, &target::printable(raw));
+        }
+    }
+    // Whatever is left, of a part of a word, say.
+    let told = told.lines().map(target::printable).collect::<Vec<_>>().join("\n") + "\n";
+    // In colour it comes of the escaped words, where these are wrong in the same way: what is not quoted is the same.
+    let outside = |told: &str| {
+        let line = told.lines().next().unwrap_or_default();
+        let quotes = line.find('\'').zip(line.rfind('\''));
+        quotes.map_or_else(|| line.to_owned(), |(first, last)| format!("{} {}", &line[..first], &line[last..]))
+    };
+    let shown: Vec<OsString> = words.iter().map(|word| target::printable(&word.to_string_lossy()).into()).collect();
+    match Command::parse_words(&shown) {
+        Err(same) if outside(&same.render().to_string()) == outside(&told) => same,
+        _ => clap::Error::raw(error.kind(), told.trim_start_matches("error: ")).with_cmd(&definition(words.get(1))),
     }
 }
 
