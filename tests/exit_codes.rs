@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::time::Duration;
 
-use crate::harness::events::{Bind, Close, Error, IcmpError, Reason, Step, Timeout};
+use crate::harness::events::{Bind, Close, Connect, Error, IcmpError, Reason, Step, Timeout};
 use crate::harness::net::{Net, TempDir, likely_free_port, listener, over_both_families, refusing_port, silent_port};
 use crate::harness::sockeye::file_with;
 use crate::harness::{Family, Finished, Peer, Sockeye};
@@ -362,6 +362,43 @@ over_both_families! {
             assert_eq!(run.one::<Error>().local.as_deref(), Some(own.as_str()));
         }
     }
+}
+
+over_both_families! {
+    fn exit_7_a_connection_of_a_socket_to_itself_is_none(family) {
+        // Where nobody listens, and the kernel takes the very port that is asked for as ours, a SYN answers itself.
+        let net = || Net::isolated().with("echo 50004 50005 >/proc/sys/net/ipv4/ip_local_port_range").prefix();
+        let run = |port: u16, words: &str| {
+            let line = format!("connect {} {port} {words} --json", family.host());
+            Sockeye::new(line).under(net()).run().exits(7)
+        };
+        let itself = family.at(50_004).to_string();
+        for (port, words) in [
+            (50_004, "hello".to_owned()),
+            (50_004, "--probe".to_owned()),
+            // The port is free again for the server that is awaited.
+            (50_004, "hello --retry-for 1s".to_owned()),
+            (41_999, format!("hello --source {}", family.at(41_999))),
+            (50_004, "hello --mptcp".to_owned()),
+        ] {
+            let itself = if port == 50_004 { itself.clone() } else { family.at(port).to_string() };
+            let run = run(port, &words);
+            assert!(run.all::<Connect>().is_empty() && run.summary().connections == Some(0), "{}", run.dump());
+            assert_eq!(run.all::<Error>().len() > 1, words.contains("retry"), "{}", run.dump());
+            for error in run.all::<Error>() {
+                assert_eq!((error.step, error.errno.as_ref()), (Step::Connect, None), "{}", run.dump());
+                assert_eq!((error.peer.as_ref(), error.local.as_ref()), (Some(&itself), Some(&itself)));
+                assert!(error.hint.is_some() && error.message.contains("to itself"), "{error:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn exit_7_a_probe_that_met_itself_is_refused() {
+    let net = Net::isolated().with("echo 50004 50005 >/proc/sys/net/ipv4/ip_local_port_range").prefix();
+    let run = Sockeye::new("connect --probe 127.0.0.1 50004").under(net).run().exits(7);
+    assert_eq!(run.stdout(), b"refused     127.0.0.1:50004\n", "{}", run.dump());
 }
 
 #[test]

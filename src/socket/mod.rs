@@ -256,6 +256,13 @@ pub fn local(socket: &Socket) -> Address {
     socket.local_addr().map_or(Address::UnixUnnamed, |local| address(&local))
 }
 
+/// Returns whether a connection has its other end in the same socket, whose own address is `local`.
+#[must_use]
+pub fn is_own_peer(socket: &Socket, local: &Address) -> bool {
+    // Not what was asked for: 0.0.0.0 is this host, whose address the connection then has.
+    socket.peer_addr().is_ok_and(|peer| address(&peer) == *local)
+}
+
 /// Returns the index of an interface, by its name or by its number.
 ///
 /// # Errors

@@ -9,7 +9,7 @@ use socket2::Socket;
 use tokio::io::unix::AsyncFd;
 use tokio::time::{Instant as Deadline, timeout_at};
 
-use super::open::{bind, open, set, set_options};
+use super::open::{bind, open, reset_at_close, set, set_options};
 use super::stream::Made;
 use super::{Door, Failed, Stream, fast_open, now};
 use crate::address::Address;
@@ -93,6 +93,7 @@ pub(super) struct Won {
     socket: AsyncFd<Socket>,
     kind: SocketKind,
     peer: Address,
+    local: Address,
     attempt: u32,
     duration: Duration,
     opened: Instant,
@@ -166,10 +167,15 @@ impl Attempt {
             self.wait(&made, began).await?;
         }
         let opened = now();
+        let local = socket::local(made.get_ref());
+        if kind.is_tcp() && socket::is_own_peer(made.get_ref(), &local) {
+            return Err(self.met_itself(made.get_ref(), local, began));
+        }
         Ok(Won {
             socket: made,
             kind,
             peer: self.peer,
+            local,
             attempt: self.number,
             duration: opened - began,
             opened,
@@ -239,6 +245,18 @@ impl Attempt {
         Lost::Error(Box::new(error.with_hint(hint)))
     }
 
+    /// Makes an error of a connection that has both its ends in its own socket: where nobody listens, and the
+    /// kernel takes the very port that is asked for as ours, a SYN answers itself (RFC 9293, 3.5: simultaneous
+    /// open). A reset, and not a close, leaves the port to the server that may come yet.
+    fn met_itself(&self, made: &Socket, local: Address, began: Instant) -> Lost {
+        let _it_is_closed_in_any_case = reset_at_close(&self.door, made);
+        let message = format!("connect {}: nobody listens there: the socket was connected to itself", self.subject());
+        let hint = "this machine took the very port that was asked for as its own; is the server up? \
+                    net.ipv4.ip_local_reserved_ports keeps its port free for it";
+        let error = self.about(Error::of_kind(Step::Connect, ExitCode::Refused, message)).with_hint(hint);
+        Lost::Error(Box::new(error.with_peer(self.peer.clone()).with_local(local).with_took(began.elapsed())))
+    }
+
     /// Returns who was tried; of a proxy what for, too.
     fn subject(&self) -> String {
         match (&self.reach.proxy, &self.reach.target) {
@@ -288,12 +306,11 @@ impl Won {
         let conn = door.next_conn();
         let is_told = self.kind.is_tcp() && door.wants(Kind::Connect);
         let info = is_told.then(|| sys::tcp_info(self.socket.get_ref().as_fd()).ok()).flatten();
-        let local = socket::local(self.socket.get_ref());
         door.emit(event::Connect {
             conn,
             target: self.reach.target.as_deref(),
             peer: &self.peer,
-            local: (local != Address::UnixUnnamed).then_some(&local),
+            local: (self.local != Address::UnixUnnamed).then_some(&self.local),
             number: self.reach.number,
             attempt: self.attempt,
             duration: self.duration,

@@ -5,9 +5,10 @@ use std::time::Duration;
 use tokio::io::unix::AsyncFd;
 use tokio::io::{Interest, Ready};
 
+use super::open::reset_at_close;
 use super::{Failed, Recvd, Stream};
 use crate::error::Step;
-use crate::event::{self, Kind, OptionValue, Reason};
+use crate::event::{self, Reason};
 
 impl Stream {
     /// Ends the connection by a reset. TCP has one for any moment: closing with SO_LINGER of 0
@@ -27,13 +28,7 @@ impl Stream {
     /// Makes the close that follows a reset.
     fn linger_not(&self) -> Result<Reason, Failed> {
         let Some(socket) = self.socket().map(AsyncFd::get_ref) else { return Ok(Reason::Local) };
-        socket.set_linger(Some(Duration::ZERO)).map_err(|error| self.failed_io(Step::Setsockopt, &error))?;
-        if self.door().wants(Kind::Setsockopt) {
-            let seconds = |linger: Duration| OptionValue::Number(linger.as_secs().try_into().unwrap_or(i64::MAX));
-            let effective = socket.linger().ok().flatten().map(seconds);
-            let (option, requested) = ("SO_LINGER", &OptionValue::Number(0));
-            self.door().emit(event::Setsockopt { option, requested, effective: effective.as_ref() });
-        }
+        reset_at_close(self.door(), socket).map_err(|error| self.failed_io(Step::Setsockopt, &error))?;
         Ok(Reason::Local)
     }
 
@@ -87,7 +82,7 @@ mod tests {
     use crate::address::Address;
     use crate::args::UnixType;
     use crate::error::ExitCode;
-    use crate::event::{Audience, Event, Stamp};
+    use crate::event::{Audience, Event, Kind, Stamp};
     use crate::packet::pattern;
     use crate::socket::SocketKind;
     use crate::step::stream::Made;

@@ -68,6 +68,21 @@ pub(super) fn set(door: &Door, made: &Socket, setting: &Setting) -> Result<Optio
     Ok(effective)
 }
 
+/// Makes the close of a socket a reset (SO_LINGER of 0, socket(7)), and reports the call.
+///
+/// # Errors
+/// As setsockopt(2), not reported.
+pub(super) fn reset_at_close(door: &Door, made: &Socket) -> io::Result<()> {
+    made.set_linger(Some(Duration::ZERO))?;
+    if door.wants(Kind::Setsockopt) {
+        let seconds = |linger: Duration| OptionValue::Number(linger.as_secs().try_into().unwrap_or(i64::MAX));
+        let effective = made.linger().ok().flatten().map(seconds);
+        let (option, requested) = ("SO_LINGER", &OptionValue::Number(0));
+        door.emit(event::Setsockopt { option, requested, effective: effective.as_ref() });
+    }
+    Ok(())
+}
+
 fn subject(setting: &Setting) -> String {
     match &setting.value {
         Value::Int(value) => format!("{} {value}", setting.name),

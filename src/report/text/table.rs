@@ -208,12 +208,13 @@ fn by_errno(error: &Error<'_>) -> (Tone, &'static str) {
         Some("ENETUNREACH" | "EHOSTUNREACH" | "ENETDOWN" | "EHOSTDOWN") => (Tone::Error, "unreachable"),
         Some("ECONNRESET") => (Tone::Error, "reset"),
         Some("ENOENT") => (Tone::Warning, "missing"),
-        None | Some("ETIMEDOUT") => (Tone::Error, "silent"),
+        Some("ETIMEDOUT") => (Tone::Error, "silent"),
         Some(_) => (Tone::Error, "failed"),
+        None => by_exit_code(error.exit_code),
     }
 }
 
-/// Returns what a proxy has said of a target.
+/// Returns what a proxy has said of a target, or what no errno says of a connect.
 fn by_exit_code(code: ExitCode) -> (Tone, &'static str) {
     match code {
         ExitCode::Refused => (Tone::Warning, "refused"),
