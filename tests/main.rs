@@ -64,6 +64,9 @@ mod options;
 // Signals, the deadline, a closed pipe.
 mod signals;
 
+// A run that is told to stop.
+mod stopped;
+
 // Until the port opens, and again and again.
 mod again;
 

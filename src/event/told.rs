@@ -208,12 +208,16 @@ pub struct Warning<'a> {
     /// What was asked for, as known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub target: Option<&'a str>,
+    /// How long a step took until it was given up.
+    #[serde(rename = "duration_ns", serialize_with = "some_nanoseconds", skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "duration")]
+    pub duration: Option<Duration>,
 }
 
 impl<'a> Warning<'a> {
     /// Makes a warning about nobody in particular.
     #[must_use]
     pub fn of(name: &'a str, message: &'a str) -> Self {
-        Self { name, message, conn: None, peer: None, target: None }
+        Self { name, message, conn: None, peer: None, target: None, duration: None }
     }
 }

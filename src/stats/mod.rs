@@ -445,9 +445,10 @@ fn took(event: &Event<'_>) -> Option<Duration> {
         | Event::KernelDrops(_)
         | Event::Hop(_)
         | Event::TargetSummary(_)
-        | Event::Warning(_)
         | Event::Interim(_)
         | Event::Summary(_) => None,
+        // Of a step that was given up.
+        Event::Warning(warning) => warning.duration,
         Event::Resolve(resolve) => Some(resolve.duration),
         Event::Connect(connect) => Some(connect.duration),
         Event::Proxy(proxy) => Some(proxy.duration),

@@ -1,5 +1,7 @@
 //! A step that failed, after it was reported.
 
+use std::time::Instant;
+
 use nix::errno::Errno;
 
 use super::{Door, aside, now};
@@ -7,6 +9,9 @@ use crate::address::Address;
 use crate::cause;
 use crate::error::{Error, ExitCode, Step, errno_name};
 use crate::event::{self, ProxyStep, Reason};
+
+/// Why a step was given up that the end of the run has cut off.
+pub(super) const RUN_IS_OVER: &str = "the run is over";
 
 /// The proof that an error was emitted: what a walk needs of it to go on or to end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,6 +88,14 @@ impl Door {
         error.hint = hint;
         error.explained = began.elapsed();
         self.fail(&error)
+    }
+
+    /// Emits that a step was given up, which `what` names, with whom it was about, and why.
+    pub(super) fn given_up(&self, what: &str, began: Instant, why: &str, peer: Option<&Address>, target: Option<&str>) {
+        let after = began.elapsed();
+        let message = format!("{what}: given up after {:.3} ms, {why}", after.as_secs_f64() * 1e3);
+        let warning = event::Warning::of("attempt-abandoned", &message);
+        self.emit(event::Warning { peer, target, duration: Some(after), ..warning });
     }
 
     /// Emits a warning.

@@ -8,6 +8,7 @@ use tokio::task::{Id, JoinSet};
 use tokio::time::{Instant as Deadline, sleep_until};
 
 use super::attempt::{Attempt, Lost, Reach, Won};
+use super::fail::RUN_IS_OVER;
 use super::{Door, Failed, Stream, now};
 use crate::address::Address;
 use crate::error::{Error, ExitCode, Step};
@@ -65,7 +66,7 @@ pub async fn connect(
                 let lost = match ended {
                     Ok((id, Ok(won))) => {
                         race.forget(id);
-                        race.abandon(won.peer());
+                        race.abandon(&format!("{} answered first", won.peer()));
                         return won.stream(door);
                     }
                     Ok((id, Err(lost))) => {
@@ -146,21 +147,28 @@ impl Race<'_> {
         self.pending.retain(|(pending, ..)| *pending != id);
     }
 
-    /// Gives the others up, because one won.
-    fn abandon(&mut self, winner: &Address) {
-        // One may have failed meanwhile: that is told as what it is.
+    /// Gives up those that are under way.
+    fn abandon(&mut self, why: &str) {
+        // One may have failed meanwhile: that is told as what it is. One that has come through is closed unused.
         while let Some(Ok((id, outcome))) = self.running.try_join_next_with_id() {
+            let Err(lost) = outcome else { continue };
             self.forget(id);
-            if let Err(Lost::Error(error)) = outcome {
+            if let Lost::Error(error) = lost {
                 let _reported = self.door.fail(&error);
             }
         }
         self.running.abort_all();
         for (_, peer, began) in self.pending.drain(..) {
-            let after = began.elapsed().as_secs_f64() * 1e3;
-            let message = format!("connect {peer}: given up after {after:.3} ms, {winner} answered first");
-            self.door.warn("attempt-abandoned", &message);
+            let target = self.reach.target.as_deref();
+            self.door.given_up(&format!("connect {peer}"), began, why, Some(&peer), target);
         }
+    }
+}
+
+impl Drop for Race<'_> {
+    /// What is under way yet was cut off by the end of the run.
+    fn drop(&mut self) {
+        self.abandon(RUN_IS_OVER);
     }
 }
 

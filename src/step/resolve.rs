@@ -1,10 +1,11 @@
 //! The step resolve: a name to its addresses, off the walk's thread and bounded in time.
 
 use std::net::IpAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
+use super::fail::RUN_IS_OVER;
 use super::open::no_interface;
 use super::{Door, Failed, now, within};
 use crate::address::Address;
@@ -51,11 +52,14 @@ pub async fn resolve(door: &Door, name: &str, only: Option<Family>, bound: Durat
     if let Err(error) = thread {
         return Err(door.fail(&Error::of_io(Step::Resolve, &error, name).with_exit_code(ExitCode::Local)));
     }
+    let mut under_way = UnderWay { door, name, began, is_over: false };
+    let told = within(Some(bound), told).await;
+    under_way.is_over = true;
     let failed = |what: &str| {
         let error = Error::of_kind(Step::Resolve, ExitCode::Resolve, format!("resolve {name}: {what}"));
         error.with_target(name).with_took(began.elapsed())
     };
-    match within(Some(bound), told).await {
+    match told {
         Some(Ok((Ok(addresses), ended))) => {
             door.emit(event::Resolve { name, addresses: &addresses, duration: ended - began });
             Ok(addresses)
@@ -66,6 +70,23 @@ pub async fn resolve(door: &Door, name: &str, only: Option<Family>, bound: Durat
             let after = began.elapsed();
             door.emit(event::Timeout { conn: None, step: Step::Resolve, after });
             Err(door.fail(&failed(&format!("no answer within {:.3} s", after.as_secs_f64()))))
+        }
+    }
+}
+
+/// A look-up. Dropped before it is over, because the run is, it is reported as given up.
+struct UnderWay<'a> {
+    door: &'a Door,
+    name: &'a str,
+    began: Instant,
+    is_over: bool,
+}
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        if !self.is_over {
+            let what = format!("resolve {}", self.name);
+            self.door.given_up(&what, self.began, RUN_IS_OVER, None, Some(self.name));
         }
     }
 }

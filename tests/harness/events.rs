@@ -568,6 +568,8 @@ pub(crate) struct Warning {
     pub(crate) conn: Option<u64>,
     pub(crate) peer: Option<String>,
     pub(crate) target: Option<String>,
+    /// Of what was given up.
+    pub(crate) duration_ns: Option<u64>,
 }
 
 /// How a run came out.

@@ -519,8 +519,14 @@ fn with_examples(mut check: impl FnMut(&Event<'_>)) {
         error.into(),
         empty_error.into(),
         event::Warning::of("x", "y").into(),
-        event::Warning { conn: Some(1), peer: Some(&peer), target: Some("x:443"), ..event::Warning::of("x", "y") }
-            .into(),
+        event::Warning {
+            conn: Some(1),
+            peer: Some(&peer),
+            target: Some("x:443"),
+            duration: Some(duration),
+            ..event::Warning::of("x", "y")
+        }
+        .into(),
         event::Interim { duration, totals: &totals }.into(),
         event::Interim { duration, totals: &bare }.into(),
         event::Summary { outcome: event::Outcome::Negative, exit_code: 1, duration, totals: &totals }.into(),

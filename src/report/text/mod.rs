@@ -323,9 +323,10 @@ impl Text {
     }
 }
 
-/// Returns whether a warning says why the answer of a run is no: that is a result, and told with `-q` too.
+/// Returns whether a warning says why the answer of a run is no, or not whole: that is a result, and told with `-q`
+/// too.
 fn is_verdict(event: &Event<'_>) -> bool {
-    matches!(event, Event::Warning(warning) if matches!(warning.name, "min-days-unmet" | "expect-unmet"))
+    matches!(event, Event::Warning(warning) if matches!(warning.name, "min-days-unmet" | "expect-unmet" | "stopped"))
 }
 
 /// One event on its way to a stream.

@@ -1,0 +1,66 @@
+//! A run that is told to stop: what it was at then and for how long, what its targets had come to, and
+//! why the answer is no.
+
+use crate::harness::events::Warning;
+use crate::harness::net::{Net, TempDir, silent_port};
+use crate::harness::peers::python;
+use crate::harness::{Family, Finished, Sockeye};
+
+/// When the runs are told to stop, and what they have lasted for at least: the first step begins a little later.
+const DEADLINE: &str = "--deadline 600ms";
+const LASTED: u64 = 400_000_000;
+
+fn stdout(run: &Finished) -> String {
+    String::from_utf8(run.stdout().to_vec()).unwrap()
+}
+
+/// Returns the warnings of a name.
+fn warnings<'a>(run: &'a Finished, name: &str) -> Vec<&'a Warning> {
+    run.all::<Warning>().into_iter().filter(|warning| warning.name == name).collect()
+}
+
+#[test]
+fn a_connect_that_is_cut_off_is_told_and_has_lasted() {
+    let silent = silent_port(Family::V4);
+    let target = format!("127.0.0.1:{}", silent.port);
+    for words in ["hello", "--probe", "--probe --count 3"] {
+        let run = Sockeye::new(format!("connect {target} {words} {DEADLINE} --json")).run().exits(8);
+        let [abandoned] = warnings(&run, "attempt-abandoned")[..] else { panic!("{}", run.dump()) };
+        assert_eq!((&abandoned.peer, &abandoned.target), (&Some(target.clone()), &Some(target.clone())), "{words}");
+        assert!(abandoned.duration_ns.unwrap() > LASTED, "{abandoned:?}");
+        assert!(run.summary().duration_ns > LASTED, "{}", run.dump());
+        assert_eq!(warnings(&run, "stopped").len(), 1, "{}", run.dump());
+    }
+}
+
+#[test]
+fn a_look_up_that_is_cut_off_is_told_and_has_lasted() {
+    let dir = TempDir::new();
+    let path = dir.path().join("resolv.conf");
+    std::fs::write(&path, "nameserver 127.0.0.1\n").unwrap();
+    // A name server that takes questions and never answers.
+    let script = "import socket,sys,os; s = socket.socket(type=socket.SOCK_DGRAM); s.bind(('127.0.0.1', 53)); \
+                  os.set_inheritable(s.fileno(), True); os.execvp(sys.argv[1], sys.argv[1:])";
+    let deaf = Net::isolated().with(format!("mount --bind {} /etc/resolv.conf", path.display())).prefix();
+    let run = Sockeye::new(format!("connect somewhere.example:80 hello {DEADLINE} --json"))
+        .under([python(), "-c", script])
+        .under(deaf)
+        .run()
+        .exits(3);
+    let [abandoned] = warnings(&run, "attempt-abandoned")[..] else { panic!("{}", run.dump()) };
+    assert_eq!(abandoned.target.as_deref(), Some("somewhere.example"), "{abandoned:?}");
+    assert!(run.summary().duration_ns > LASTED, "{}", run.dump());
+}
+
+#[test]
+fn why_the_answer_is_no_is_told_with_q_too() {
+    let silent = silent_port(Family::V4);
+    let target = format!("127.0.0.1:{}", silent.port);
+    let run = Sockeye::new(format!("connect {target} hello {DEADLINE} -q")).run().exits(8);
+    assert_eq!(run.stderr(), "warning: told to stop before the connection stood\n");
+    let run = Sockeye::new(format!("connect --probe {target} {target} {DEADLINE} -q")).run().exits(8);
+    assert_eq!(run.stderr(), "warning: told to stop before 2 of 2 targets had answered\n");
+    let table = stdout(&run);
+    let took = table.strip_prefix("0 open, 0 failures in ").unwrap_or_else(|| panic!("{table}"));
+    assert!(took.ends_with(" ms\n") && took.trim_end_matches(" ms\n").parse::<f64>().unwrap() > 400.0, "{table}");
+}
