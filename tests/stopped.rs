@@ -4,7 +4,7 @@
 use crate::harness::events::Warning;
 use crate::harness::net::{Net, TempDir, silent_port};
 use crate::harness::peers::python;
-use crate::harness::{Family, Finished, Sockeye};
+use crate::harness::{Family, Finished, Peer, Sockeye};
 
 /// When the runs are told to stop, and what they have lasted for at least: the first step begins a little later.
 const DEADLINE: &str = "--deadline 600ms";
@@ -63,4 +63,28 @@ fn why_the_answer_is_no_is_told_with_q_too() {
     let table = stdout(&run);
     let took = table.strip_prefix("0 open, 0 failures in ").unwrap_or_else(|| panic!("{table}"));
     assert!(took.ends_with(" ms\n") && took.trim_end_matches(" ms\n").parse::<f64>().unwrap() > 400.0, "{table}");
+}
+
+#[test]
+fn an_answer_that_does_not_match_before_the_deadline_is_a_no() {
+    let once = "peer.sendall(b'404')\npeer.recv(1)";
+    let endless = "while True: peer.sendall(b'404 ' * 1000)";
+    for (script, code) in [(once, 1), (endless, 1), ("peer.recv(1)", 8)] {
+        let server = "server = listen('127.0.0.1')\npeer, _ = server.accept()\npeer.recv(100)\n";
+        let peer = Peer::python_server(&format!("{server}{script}"), &[]);
+        let line = format!("connect 127.0.0.1:{} GET --expect 200 --timeout 60s {DEADLINE} --json", peer.port);
+        let run = Sockeye::new(line).run().exits(code);
+        let is_no = usize::from(code == 1);
+        let told = (warnings(&run, "expect-unmet").len(), warnings(&run, "stopped").len());
+        assert_eq!(told, (is_no, 1 - is_no), "{script}: {:?}", run.all::<Warning>());
+    }
+}
+
+#[test]
+fn an_answer_that_matches_only_as_a_whole_is_one_at_the_deadline_too() {
+    // What reaches further back than a recv's surroundings is found when the wait ends.
+    let server = "server = listen('127.0.0.1')\npeer, _ = server.accept()\npeer.recv(100)\n";
+    let peer = Peer::python_server(&format!("{server}peer.sendall(b'<' + b'x' * 20000 + b'>')\npeer.recv(1)"), &[]);
+    let line = format!("connect 127.0.0.1:{} GET --expect <x*> --timeout 60s {DEADLINE} --json", peer.port);
+    Sockeye::new(line).args(["--recv-size", "5000"]).run().exits(0);
 }

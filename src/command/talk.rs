@@ -26,13 +26,15 @@ pub(super) async fn run(stream: Stream, connect: &Connect, run: &Run) -> Result<
         result = talk.messages() => Ok(result),
         cause = run.stop.reached() => Err(cause),
     };
+    let was_answered = ended.is_err() && talk.ends_wait();
     let Talk { matched, answered, at_eof, .. } = talk;
     match ended {
         Ok(result) => close(stream, at_eof, result)?,
         Err(cause) => {
             stream.close(cause.reason());
-            if answered < connect.messages.len() {
-                return Ok(run.stopped(cause, "an answer came"));
+            // An answer that does not match is one, whatever is left to be sent.
+            if answered < connect.messages.len() && (matched || !was_answered) {
+                return Ok(run.stopped(cause, if answered == 0 { "an answer came" } else { "all answers came" }));
             }
         }
     }
@@ -76,13 +78,35 @@ struct Talk<'a> {
     matched: bool,
     /// How many messages were answered.
     answered: usize,
+    /// Whether something has come in the wait that goes on, and what is looked for in it.
+    came: bool,
+    expectation: Expectation<'a>,
     at_eof: bool,
     buffer: Vec<u8>,
 }
 
 impl<'a> Talk<'a> {
     fn new(stream: &'a Stream, connect: &'a Connect) -> Self {
-        Self { stream, connect, matched: false, answered: 0, at_eof: false, buffer: Vec::new() }
+        let expectation = Expectation::new(connect.expect.as_ref());
+        Self {
+            stream,
+            connect,
+            matched: false,
+            answered: 0,
+            came: false,
+            expectation,
+            at_eof: false,
+            buffer: Vec::new(),
+        }
+    }
+
+    /// Ends the wait that goes on, as its own time does: what has come in it is an answer. Returns whether
+    /// anything has.
+    fn ends_wait(&mut self) -> bool {
+        let came = std::mem::take(&mut self.came);
+        self.answered += usize::from(came);
+        self.matched |= came && self.expectation.is_met();
+        came
     }
 
     async fn messages(&mut self) -> Result<(), Failed> {
@@ -96,6 +120,7 @@ impl<'a> Talk<'a> {
             self.stream.send_all(rest, Some(self.connect.patience.answer())).await?;
             let answer = self.answer().await?;
             self.answered += 1;
+            self.came = false;
             match answer {
                 Answer::Whole | Answer::Unmatched => {}
                 // An answer that the peer's end cuts off counts where it is the last one.
@@ -136,8 +161,7 @@ impl<'a> Talk<'a> {
     async fn answer(&mut self) -> Result<Answer, Failed> {
         let patience = &self.connect.patience;
         let began = now();
-        let mut came = false;
-        let mut expectation = Expectation::new(self.connect.expect.as_ref());
+        self.expectation = Expectation::new(self.connect.expect.as_ref());
         loop {
             let left = patience.timeout.max(patience.answer()).saturating_sub(step::since(began));
             // A peer that never stops would always be ready before a timer is.
@@ -149,21 +173,21 @@ impl<'a> Talk<'a> {
                 Ok(Recvd::Nothing) => {}
                 Ok(Recvd::Eof) => {
                     self.at_eof = true;
-                    self.matched |= came && expectation.is_open() && expectation.is_met();
-                    return Ok(Answer::Eof { came });
+                    self.matched |= self.came && self.expectation.is_open() && self.expectation.is_met();
+                    return Ok(Answer::Eof { came: self.came });
                 }
                 Ok(Recvd::Data(bytes)) => {
-                    came = true;
-                    if expectation.feed(&self.buffer[..bytes]) {
+                    self.came = true;
+                    if self.expectation.feed(&self.buffer[..bytes]) {
                         self.matched = true;
                         return Ok(Answer::Whole);
                     }
                 }
-                Err(_) if came && expectation.is_met() => {
+                Err(_) if self.came && self.expectation.is_met() => {
                     self.matched = true;
                     return Ok(Answer::Whole);
                 }
-                Err(_) if came => {
+                Err(_) if self.came => {
                     self.stream.timeout(Step::Recv, step::since(began));
                     return Ok(Answer::Unmatched);
                 }
