@@ -1,8 +1,8 @@
 //! A run that is told to stop: what it was at then and for how long, what its targets had come to, and
 //! why the answer is no.
 
-use crate::harness::events::Warning;
-use crate::harness::net::{Net, TempDir, silent_port};
+use crate::harness::events::{Close, Connect, Outcome, Probe, Warning};
+use crate::harness::net::{Net, TempDir, listener, refusing_port, silent_port};
 use crate::harness::peers::python;
 use crate::harness::{Family, Finished, Peer, Sockeye};
 
@@ -87,4 +87,23 @@ fn an_answer_that_matches_only_as_a_whole_is_one_at_the_deadline_too() {
     let peer = Peer::python_server(&format!("{server}peer.sendall(b'<' + b'x' * 20000 + b'>')\npeer.recv(1)"), &[]);
     let line = format!("connect 127.0.0.1:{} GET --expect <x*> --timeout 60s {DEADLINE} --json", peer.port);
     Sockeye::new(line).args(["--recv-size", "5000"]).run().exits(0);
+}
+
+#[test]
+fn a_target_whose_last_try_has_ended_is_at_its_end() {
+    let (_held, refused) = refusing_port(Family::V4);
+    let (_listener, open) = listener(Family::V4);
+    let silent = silent_port(Family::V4);
+    let [open, refused, silent] = [open, refused, silent.port].map(|port| format!("127.0.0.1:{port}"));
+    let line = format!("connect --probe {open} {refused} {silent} --retry-for 60s --connect-timeout 60s {DEADLINE}");
+    let run = Sockeye::new(format!("{line} --json")).run().exits(1);
+    let summary = run.summary();
+    assert_eq!((summary.targets, summary.targets_open), (Some(2), Some(1)), "{}", run.dump());
+    let probes: Vec<_> = run.all::<Probe>().into_iter().map(|it| (&it.target, it.outcome, it.exit_code)).collect();
+    assert_eq!(probes, [(&open, Outcome::Ok, 0), (&refused, Outcome::Error, 7)]);
+    let [probe] = run.all::<Probe>()[1..] else { panic!("{}", run.dump()) };
+    assert!(probe.duration_ns > LASTED && probe.conn.is_none(), "{probe:?}");
+    assert_eq!((run.all::<Connect>().len(), run.all::<Close>().len()), (1, 1));
+    let [abandoned] = warnings(&run, "attempt-abandoned")[..] else { panic!("{}", run.dump()) };
+    assert_eq!(abandoned.target.as_ref(), Some(&silent));
 }

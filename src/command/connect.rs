@@ -73,9 +73,9 @@ async fn connected(connect: &Connect, run: &Run) -> Result<Stream, ExitCode> {
     tokio::select! {
         connected = retry::connect(connect, 0, &resolved, &last, run) => connected.map_err(|failed| failed.code),
         cause = run.stop.reached() => {
-            if let Some(code) = last.code() {
+            if let Some(failure) = last.failure() {
                 run.stopped(cause, "the connection stood");
-                return Err(code);
+                return Err(failure.code);
             }
             let is_name = match (connect.proxies.chain.first(), target) {
                 (Some(first), _) => matches!(first.host, Host::Name(_)),

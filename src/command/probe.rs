@@ -7,7 +7,7 @@ use tokio::task::JoinSet;
 
 use super::connect::negative_if;
 use super::reach::Resolved;
-use super::retry::LastTry;
+use super::retry::{Failure, LastTry};
 use super::{Results, Run, retry};
 use crate::args::{Connect, Target};
 use crate::error::ExitCode;
@@ -25,12 +25,14 @@ pub(super) async fn run(connect: &Arc<Connect>, run: &Arc<Run>) -> ExitCode {
     if let Some(cause) = cause {
         let (all, left) = (connect.targets.len(), connect.targets.len() - results.ended);
         run.stopped(cause, &format!("{left} of {all} targets had answered"));
-        // What was not reached when the run was told to stop has not answered, save to an earlier try.
-        let tried: Vec<ExitCode> = probe.last.iter().filter_map(LastTry::code).collect();
-        for code in tried.iter().copied() {
+        // What was not reached when the run was told to stop has not answered, save to an earlier try, with which
+        // it is at its end.
+        for (at, last) in probe.last.iter().enumerate() {
+            let Some(Failure { code, conn, began }) = last.failure() else { continue };
+            step::probed(&run.door, began, &connect.targets[at].to_string(), at, conn, code);
             results.add(code);
         }
-        if left > tried.len() {
+        if results.ended < all {
             results.add(ExitCode::NoAnswer);
         }
     }

@@ -1,7 +1,7 @@
 //! `connect --retry-for`: a connect that fails is tried again, with back-off, until the port opens.
 
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::Run;
 use super::reach::{self, Bounds, Resolved};
@@ -24,17 +24,28 @@ const LEAST: Duration = Duration::from_millis(250);
 
 /// How the last try that has ended failed, for a run that is told to stop before the next has.
 #[derive(Debug, Default)]
-pub(super) struct LastTry(Mutex<Option<ExitCode>>);
+pub(super) struct LastTry(Mutex<Option<Failure>>);
+
+/// A failure that the next try may mend.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Failure {
+    /// What it exits with.
+    pub(super) code: ExitCode,
+    /// Its connection, where one stood.
+    pub(super) conn: Option<u64>,
+    /// When the first try began.
+    pub(super) began: Instant,
+}
 
 impl LastTry {
-    /// Returns what it exits with; `None` where no try has ended yet, or all is over.
-    pub(super) fn code(&self) -> Option<ExitCode> {
+    /// Returns how it failed; `None` where no try has ended yet, or all is over.
+    pub(super) fn failure(&self) -> Option<Failure> {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Notes a try that failed, or that there is no next one.
-    pub(super) fn set(&self, code: Option<ExitCode>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = code;
+    pub(super) fn set(&self, failure: Option<Failure>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = failure;
     }
 }
 
@@ -69,7 +80,7 @@ pub(super) async fn connect(
             Err(failed) if is_passing(failed.code) => failed,
             ended => return ended,
         };
-        last.set(Some(failed.code));
+        last.set(Some(Failure { code: failed.code, conn: failed.conn, began }));
         let left = patience.saturating_sub(step::since(began));
         if left.is_zero() {
             return Err(failed);
