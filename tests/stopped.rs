@@ -107,3 +107,19 @@ fn a_target_whose_last_try_has_ended_is_at_its_end() {
     let [abandoned] = warnings(&run, "attempt-abandoned")[..] else { panic!("{}", run.dump()) };
     assert_eq!(abandoned.target.as_ref(), Some(&silent));
 }
+
+#[test]
+fn warnings_are_told_beside_the_table_of_many_targets() {
+    let (_held, refused) = refusing_port(Family::V4);
+    let (_listener, open) = listener(Family::V4);
+    let line = format!("connect --probe 127.0.0.1:{open} 127.0.0.1:{refused} --retry-for 60s --deadline 150ms");
+    let run = Sockeye::new(&line).run().exits(1);
+    let stopped = "warning: told to stop before 1 of 2 targets had answered\n";
+    let said = run.stderr();
+    assert!(said.starts_with(&format!("warning: connect 127.0.0.1:{refused}: again in ")), "{}", run.dump());
+    assert!(said.ends_with(stopped) && said.lines().all(|line| line.starts_with("warning: ")), "{}", run.dump());
+    let table = stdout(&run);
+    assert!(table.contains(&format!("\nrefused     127.0.0.1:{refused}\n1 open, 1 failure in ")), "{}", run.dump());
+    let run = Sockeye::new(format!("{line} -q")).run().exits(1);
+    assert_eq!(run.stderr(), stopped);
+}

@@ -215,7 +215,7 @@ impl Text {
 
     /// Returns whether events of this kind are told on stderr.
     fn tells(&self, kind: Kind) -> bool {
-        let Settings { steps, in_relay, in_bulk, hex_dump, results, tally, .. } = self.settings;
+        let Settings { steps, detail, in_relay, in_bulk, hex_dump, results, tally, .. } = self.settings;
         let are_shown = steps != Steps::Hidden;
         match kind {
             _ if self.is_line(kind) => false,
@@ -230,6 +230,8 @@ impl Text {
             // What comes of a test packet is told, and not its bytes.
             Kind::Send | Kind::Recv if tally.measures() => steps == Steps::Verbose,
             Kind::Error => true,
+            // Of many targets the table tells enough, but not what is to be known besides.
+            Kind::Warning if matches!(results, Results::Probe(_)) => detail != Detail::Quiet,
             Kind::Start | Kind::Probe => false,
             Kind::Setsockopt => steps == Steps::Verbose,
             Kind::Send | Kind::Recv => hex_dump || (are_shown && !in_relay) || steps == Steps::Verbose,
