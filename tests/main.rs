@@ -67,6 +67,9 @@ mod signals;
 // A run that is told to stop.
 mod stopped;
 
+// Whom warnings and errors are about.
+mod about;
+
 // Until the port opens, and again and again.
 mod again;
 

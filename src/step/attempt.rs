@@ -9,7 +9,7 @@ use socket2::Socket;
 use tokio::io::unix::AsyncFd;
 use tokio::time::{Instant as Deadline, timeout_at};
 
-use super::open::{bind, open, reset_at_close, set, set_options};
+use super::open::{reset_at_close, set, try_bind, try_open, try_set, try_set_options};
 use super::stream::Made;
 use super::{Door, Failed, Stream, fast_open, now};
 use crate::address::Address;
@@ -124,19 +124,11 @@ impl Attempt {
             Address::Inet(_) => SocketKind::tcp(Family::V6, mptcp),
             _ => SocketKind::Unix(self.reach.unix_type),
         };
-        let made = open(&self.door, kind)?;
-        set_options(&self.door, &made, kind, Role::Client, &self.reach.options)?;
-        let mut carried = None;
-        if self.reach.first.is_some() && kind.is_tcp() {
-            set(&self.door, &made, &fast_open_connect())?;
-            carried = Some(0);
-        }
-        if let Some(source) = &self.reach.source {
-            bind(&self.door, &made, source).await?;
-        } else if !kind.has_connections() {
-            // Without a name of its own nobody could answer it: the kernel chooses one.
-            bind(&self.door, &made, &Address::UnixUnnamed).await?;
-        }
+        let mut carried = self.reach.first.is_some().then_some(0).filter(|_| kind.is_tcp());
+        let made = match self.prepared(kind, carried.is_some()) {
+            Ok(made) => made,
+            Err(error) => return Err(self.door.fail_explained(self.about(*error)).await.into()),
+        };
         let began = now();
         let mut connecting = socket::connect(&made, &self.peer);
         if is_queue_full(&connecting) {
@@ -182,6 +174,22 @@ impl Attempt {
             carried,
             reach: self.reach,
         })
+    }
+
+    /// Makes the socket, up to its connect.
+    fn prepared(&self, kind: SocketKind, is_fast: bool) -> Result<Socket, Box<Error>> {
+        let made = try_open(&self.door, kind)?;
+        try_set_options(&self.door, &made, kind, Role::Client, &self.reach.options)?;
+        if is_fast {
+            try_set(&self.door, &made, &fast_open_connect())?;
+        }
+        if let Some(source) = &self.reach.source {
+            try_bind(&self.door, &made, source)?;
+        } else if !kind.has_connections() {
+            // Without a name of its own nobody could answer it: the kernel chooses one.
+            try_bind(&self.door, &made, &Address::UnixUnnamed)?;
+        }
+        Ok(made)
     }
 
     /// Waits for a connect that goes on to end.

@@ -19,9 +19,13 @@ use crate::socket::{self, SocketKind};
 
 /// Makes a socket.
 pub(super) fn open(door: &Door, kind: SocketKind) -> Result<Socket, Failed> {
-    let made = socket::socket(kind).map_err(|error| {
-        door.fail(&Error::of_io(Step::Socket, &error, &format!("{} {}", kind.family_name(), kind.type_name())))
-    })?;
+    try_open(door, kind).map_err(|error| door.fail(&error))
+}
+
+/// Makes a socket; its failure is left to be reported, with what it was for.
+pub(super) fn try_open(door: &Door, kind: SocketKind) -> Result<Socket, Box<Error>> {
+    let made = socket::socket(kind)
+        .map_err(|error| Error::of_io(Step::Socket, &error, &format!("{} {}", kind.family_name(), kind.type_name())))?;
     door.emit(event::Socket { family: kind.family_name(), kind: kind.type_name(), protocol: kind.protocol_name() });
     Ok(made)
 }
@@ -34,8 +38,19 @@ pub(super) fn set_options(
     role: Role,
     words: &SocketOptions,
 ) -> Result<(), Failed> {
+    try_set_options(door, made, kind, role, words).map_err(|error| door.fail(&error))
+}
+
+/// As [`set_options`]; a failure is left to be reported.
+pub(super) fn try_set_options(
+    door: &Door,
+    made: &Socket,
+    kind: SocketKind,
+    role: Role,
+    words: &SocketOptions,
+) -> Result<(), Box<Error>> {
     for setting in options::settings(kind, role, words) {
-        let effective = set(door, made, &setting)?;
+        let effective = try_set(door, made, &setting)?;
         let (Some(forced), Value::Int(asked), Some(Value::Int(granted))) =
             (setting.forced(), &setting.value, effective)
         else {
@@ -59,7 +74,12 @@ pub(super) fn set_options(
 
 /// Makes one call and reports it; returns what is in force where it was asked for.
 pub(super) fn set(door: &Door, made: &Socket, setting: &Setting) -> Result<Option<Value>, Failed> {
-    setting.set(made).map_err(|error| door.fail(&Error::of_io(Step::Setsockopt, &error, &subject(setting))))?;
+    try_set(door, made, setting).map_err(|error| door.fail(&error))
+}
+
+/// As [`set`]; a failure is left to be reported.
+pub(super) fn try_set(door: &Door, made: &Socket, setting: &Setting) -> Result<Option<Value>, Box<Error>> {
+    setting.set(made).map_err(|error| Error::of_io(Step::Setsockopt, &error, &subject(setting)))?;
     if !door.wants(Kind::Setsockopt) && setting.forced().is_none() {
         return Ok(None);
     }
@@ -107,10 +127,18 @@ fn report(door: &Door, setting: &Setting, effective: Option<&Value>) {
 
 /// Binds a socket and reports the address that it then has.
 pub(super) async fn bind(door: &Door, made: &Socket, address: &Address) -> Result<Address, Failed> {
+    match try_bind(door, made, address) {
+        Ok(local) => Ok(local),
+        Err(error) => Err(door.fail_explained(*error).await),
+    }
+}
+
+/// As [`bind`]; a failure is left to be explained and reported.
+pub(super) fn try_bind(door: &Door, made: &Socket, address: &Address) -> Result<Address, Box<Error>> {
     if let Err(error) = socket::bind(made, address) {
         let is_udp = address.ip().is_some() && made.r#type().is_ok_and(|kind| kind == Type::DGRAM);
         let error = Error::of_io(Step::Bind, &error, &address.to_string()).with_local(address.clone());
-        return Err(door.fail_explained(error.with_is_udp(is_udp)).await);
+        return Err(Box::new(error.with_is_udp(is_udp)));
     }
     let local = socket::local(made);
     report_bind(door, &local, None, None);
@@ -131,17 +159,15 @@ pub fn source_address(door: &Door, words: &SocketOptions) -> Result<Option<Addre
     let Host::Ip(ip, zone) = &source.host else { return Ok(None) };
     socket::inet(*ip, zone.as_deref(), source.port.unwrap_or(0))
         .map(Some)
-        .map_err(|error| no_interface(door, zone, &error))
+        .map_err(|error| door.fail(&no_interface(zone, &error)))
 }
 
-/// Reports a zone that names no interface.
-pub(super) fn no_interface(door: &Door, zone: &Option<String>, error: &io::Error) -> Failed {
+/// Makes the error of a zone that names no interface.
+pub(super) fn no_interface(zone: &Option<String>, error: &io::Error) -> Error {
     let zone = zone.as_deref().unwrap_or_default();
     let code = ExitCode::Local;
     let error = Error::of_io(Step::Resolve, error, &format!("zone %{zone}")).with_exit_code(code);
-    door.fail(
-        &error.with_hint("the zone of a link-local address is an interface of this machine; `ip link` lists them"),
-    )
+    error.with_hint("the zone of a link-local address is an interface of this machine; `ip link` lists them")
 }
 
 /// An address to bind, and whether it is the wildcard that takes both families.

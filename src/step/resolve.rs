@@ -28,7 +28,7 @@ pub async fn resolve_host(
     match host {
         Host::Ip(ip, zone) => match socket::inet(*ip, zone.as_deref(), port) {
             Ok(address) => Ok(vec![address]),
-            Err(error) => Err(no_interface(door, zone, &error)),
+            Err(error) => Err(door.fail(&no_interface(zone, &error).with_target(&host.to_string()))),
         },
         Host::Name(name) => {
             let addresses = resolve(door, name, only, bound).await?;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::{Tone, paint, say, tls};
 use crate::error::{ExitCode, Step};
-use crate::event::{Error, Event, Kind, Outcome, Probe, Reason};
+use crate::event::{Error, Event, Kind, Outcome, Reason};
 use crate::report::people::duration;
 use crate::report::{Probing, Screen};
 
@@ -76,7 +76,8 @@ impl Table {
                 }
                 row
             }
-            Event::Probe(probe) => self.without_line(probe, probing),
+            Event::Probe(probe) => self.without_line(probe.target, probe.number, probe.outcome),
+            Event::Round(round) => self.without_line(round.target, round.number, round.outcome),
             event => self.success(event, probing),
         };
         let Some(row) = row else { return false };
@@ -85,7 +86,7 @@ impl Table {
         say(&mut line, format_args!(" {}{}", row.whom, row.rest));
         line.push(b'\n');
         self.told += 1;
-        if event.kind() != Kind::Probe {
+        if !matches!(event.kind(), Kind::Probe | Kind::Round) {
             self.lined.insert(row.number);
         }
         match row.key {
@@ -101,16 +102,15 @@ impl Table {
     }
 
     /// Returns the line of a target that has ended without one: its name did not resolve, say.
-    fn without_line(&mut self, probe: &Probe<'_>, probing: Probing) -> Option<Row> {
-        if self.lined.remove(&probe.number) || probe.outcome != Outcome::Error || !probing.many {
+    fn without_line(&mut self, target: &str, number: usize, outcome: Outcome) -> Option<Row> {
+        if self.lined.remove(&number) || outcome != Outcome::Error {
             return None;
         }
-        let name = probe.target.rsplit_once(':').map_or(probe.target, |(name, _)| name);
-        let cause = self.causes.get(probe.target).or_else(|| self.causes.get(name));
+        let name = target.rsplit_once(':').map_or(target, |(name, _)| name);
+        let cause = self.causes.get(target).or_else(|| self.causes.get(name));
         let rest = cause.map_or_else(String::new, |cause| format!(" {cause}"));
         self.failed += 1;
-        let (whom, number) = (probe.target.to_owned(), probe.number);
-        Some(Row { whom, tone: Tone::Error, word: "failed", rest, number, key: None })
+        Some(Row { whom: target.to_owned(), tone: Tone::Error, word: "failed", rest, number, key: None })
     }
 
     /// Returns the line of what is open now, and all that was asked for with it.
