@@ -1,7 +1,9 @@
 //! A run that is told to stop: what it was at then and for how long, what its targets had come to, and
 //! why the answer is no.
 
-use crate::harness::events::{Close, Connect, Outcome, Probe, Warning};
+use std::time::Duration;
+
+use crate::harness::events::{Close, Connect, Error, Outcome, Probe, Warning};
 use crate::harness::net::{Net, TempDir, listener, refusing_port, silent_port};
 use crate::harness::peers::python;
 use crate::harness::{Family, Finished, Peer, Sockeye};
@@ -122,4 +124,14 @@ fn warnings_are_told_beside_the_table_of_many_targets() {
     assert!(table.contains(&format!("\nrefused     127.0.0.1:{refused}\n1 open, 1 failure in ")), "{}", run.dump());
     let run = Sockeye::new(format!("{line} -q")).run().exits(1);
     assert_eq!(run.stderr(), stopped);
+}
+
+#[test]
+fn a_doctor_that_is_stopped_says_so() {
+    let run = Sockeye::new("doctor --deadline 1ms --json").run().exits(1);
+    assert_eq!(warnings(&run, "stopped").len(), 1, "{}", run.dump());
+    assert!(run.all::<Error>().is_empty() && run.elapsed() < Duration::from_secs(10), "{}", run.dump());
+    let run = Sockeye::new("doctor --deadline 1ms").run().exits(1);
+    assert_eq!(run.stderr(), "warning: told to stop before everything was looked at\n");
+    assert!(stdout(&run).contains("not all could be looked at: "), "{}", run.dump());
 }

@@ -55,7 +55,10 @@ pub async fn run(doctor: Doctor, run: Run) -> ExitCode {
     tokio::select! {
         () = all => {}
         // Cut short, it has not seen every round trip work; without a reader nobody asks.
-        cause = run.stop.reached() => worked &= cause == Cause::Output,
+        cause = run.stop.reached() => {
+            run.stopped(cause, "everything was looked at");
+            worked &= cause == Cause::Output;
+        }
     }
     if worked { ExitCode::Ok } else { ExitCode::No }
 }
