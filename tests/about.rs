@@ -1,12 +1,20 @@
 //! Whom it is about: the target, the peer and the connection of warnings and errors, and the lines of a probe
 //! that came to no address.
 
-use crate::harness::events::{Error, Step};
+use crate::harness::events::{Error, Step, Warning};
 use crate::harness::net::{Net, refusing_port};
-use crate::harness::{Family, Finished, Sockeye};
+use crate::harness::{Family, Finished, Peer, Sockeye};
 
 fn stdout(run: &Finished) -> String {
     String::from_utf8(run.stdout().to_vec()).unwrap()
+}
+
+/// Returns the only warning of a name.
+#[track_caller]
+fn warning<'a>(run: &'a Finished, name: &str) -> &'a Warning {
+    let of_name: Vec<_> = run.all::<Warning>().into_iter().filter(|warning| warning.name == name).collect();
+    assert_eq!(of_name.len(), 1, "{name} in {}", run.dump());
+    of_name[0]
 }
 
 #[test]
@@ -43,4 +51,35 @@ fn what_fails_before_a_connect_says_for_which_target() {
     // The first is looked into, and may be told after the other.
     targets.sort_by_key(|(_, target)| *target);
     assert_eq!(targets, [(Step::Bind, Some("127.0.0.1:7")), (Step::Bind, Some("127.0.0.1:8"))]);
+}
+
+#[test]
+fn what_fails_on_a_connection_says_for_which_target() {
+    let peer =
+        Peer::python_server("server = listen('127.0.0.1')\npeer, _ = server.accept()\npeer.recv(9)\nreset(peer)", &[]);
+    let target = format!("127.0.0.1:{}", peer.port);
+    let run = Sockeye::new(format!("connect {target} hello --json")).run().exits(10);
+    let error = run.one::<Error>();
+    assert_eq!((error.step, error.target.as_ref(), error.peer.as_ref()), (Step::Recv, Some(&target), Some(&target)));
+}
+
+#[test]
+fn a_warning_says_whom_it_is_about() {
+    let (_held, port) = refusing_port(Family::V4);
+    let target = format!("127.0.0.1:{port}");
+    let run = Sockeye::new(format!("connect {target} hello --retry-for 300ms --json")).run().exits(7);
+    for warning in run.all::<Warning>() {
+        assert_eq!((&*warning.name, warning.target.as_ref()), ("retry", Some(&target)));
+    }
+    assert!(!run.all::<Warning>().is_empty(), "{}", run.dump());
+
+    let script = "server = listen('127.0.0.1')\npeer, _ = server.accept()\npeer.sendall(b'no')\npeer.recv(99)";
+    for words in ["hello", ""] {
+        let peer = Peer::python_server(script, &[]);
+        let target = format!("127.0.0.1:{}", peer.port);
+        let line = format!("connect {target} {words} --expect yes --timeout 300ms --json");
+        let run = Sockeye::new(line).stdin("hello").run().exits(1);
+        let unmet = warning(&run, "expect-unmet");
+        assert_eq!((unmet.conn, unmet.peer.as_ref(), unmet.target.as_ref()), (Some(1), Some(&target), Some(&target)));
+    }
 }

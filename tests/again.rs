@@ -544,8 +544,8 @@ fn rounds_with_messages_as_people_see_them() {
           [ELAPSED] #2 send 2 bytes "hi"
           [ELAPSED] #2 recv 2 bytes "no"
           [ELAPSED] #2 eof
-          [ELAPSED] #2 close (eof) 2 B in, 2 B out, [DURATION]
         warning: no answer matched --expect
+          [ELAPSED] #2 close (eof) 2 B in, 2 B out, [DURATION]
           [ELAPSED] round 2 negative ([DURATION])
           [ELAPSED] socket AF_INET SOCK_STREAM IPPROTO_TCP
           [ELAPSED] #3 connect 127.0.0.1:[PORT] from 127.0.0.1:[PORT] ([DURATION])

@@ -156,6 +156,7 @@ except ConnectionResetError:
     }
     let warning = server.wait_for::<Warning>();
     assert_eq!(warning.name, "slow-peer");
+    assert_eq!((warning.conn, warning.peer.as_ref()), (Some(3), Some(&server.wait_for_nth::<Accept>(3).peer)));
     assert!(warning.message.contains("connection 3 "), "{}", warning.message);
     let behind: u64 = warning.message.split(' ').find_map(|word| word.parse().ok().filter(|n| *n > 3)).unwrap();
     assert!((1 << 20..(1 << 20) + (64 << 10)).contains(&behind), "{}", warning.message);

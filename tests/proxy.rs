@@ -106,6 +106,8 @@ over_both_families! {
         let warning = run.one::<Warning>();
         assert_eq!(warning.name, "proxy-authentication");
         assert!(warning.message.contains("407"), "{}", warning.message);
+        let proxy_at = at(family, proxy.port);
+        assert_eq!((warning.conn, warning.peer.as_ref(), warning.target.as_ref()), (Some(1), Some(&proxy_at), Some(&to)));
         assert_eq!(run.all::<Connect>().iter().map(|connect| connect.attempt).collect::<Vec<_>>(), [1, 2]);
         let run = asked().env("SOCKEYE_PROXY_PASSWORD", "falsch").run().exits(4);
         assert_eq!(run.all::<Connect>().len(), 2, "it is tried once");

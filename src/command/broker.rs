@@ -12,7 +12,7 @@ use tokio::sync::Notify;
 use super::session::{Rules, Taken, take};
 use crate::error::Step;
 use crate::event::Reason;
-use crate::step::{self, Door, Failed, Stream, now, since};
+use crate::step::{self, Failed, Stream, now, since};
 
 /// Most bytes that wait for one peer.
 const MOST: usize = 1 << 20;
@@ -165,9 +165,9 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// Passes on what a peer sends, and gives it what the others do. A failure is this connection's own.
 #[expect(clippy::manual_async_fn, reason = "an async fn holds its arguments twice, and ten thousand may wait")]
-pub(super) fn answer(stream: Stream, rules: Arc<Rules>, door: Arc<Door>) -> impl Future<Output = ()> + Send {
+pub(super) fn answer(stream: Stream, rules: Arc<Rules>) -> impl Future<Output = ()> + Send {
     async move {
-        let reason = match Box::pin(until_end(&stream, &rules, &door)).await {
+        let reason = match Box::pin(until_end(&stream, &rules)).await {
             Ok(reason) => reason,
             Err(failed) => failed.reason(),
         };
@@ -175,9 +175,9 @@ pub(super) fn answer(stream: Stream, rules: Arc<Rules>, door: Arc<Door>) -> impl
     }
 }
 
-async fn until_end(stream: &Stream, rules: &Rules, door: &Door) -> Result<Reason, Failed> {
+async fn until_end(stream: &Stream, rules: &Rules) -> Result<Reason, Failed> {
     let place = rules.hub.join(stream.conn());
-    let give = give(stream, rules, &place.member, door);
+    let give = give(stream, rules, &place.member);
     tokio::pin!(give);
     tokio::select! {
         given = &mut give => given,
@@ -193,7 +193,7 @@ async fn until_end(stream: &Stream, rules: &Rules, door: &Door) -> Result<Reason
 }
 
 /// Gives a peer what waits for it, until nothing more will come.
-async fn give(stream: &Stream, rules: &Rules, member: &Member, door: &Door) -> Result<Reason, Failed> {
+async fn give(stream: &Stream, rules: &Rules, member: &Member) -> Result<Reason, Failed> {
     let waiting = loop {
         let piece = match member.next().await {
             Next::Piece(piece) => piece,
@@ -209,7 +209,7 @@ async fn give(stream: &Stream, rules: &Rules, member: &Member, door: &Door) -> R
         "connection {} is closed: {waiting} bytes wait for it, and the others are not to wait for a slow peer",
         member.conn
     );
-    door.warn("slow-peer", &message);
+    stream.warn("slow-peer", &message);
     Ok(Reason::Limit)
 }
 

@@ -53,12 +53,12 @@ pub(super) async fn run(stream: Stream, relay: &Relay<'_>, stdin: Stdin, run: &R
         since = idle(&stream, relay.idle) => Ok(End::Idle(since)),
         cause = run.stop.reached() => Ok(End::Stopped(cause)),
     };
-    match end {
-        Ok(End::Closed) => stream.close(Reason::Eof),
-        Ok(End::Quiet) => stream.close(Reason::Local),
-        Ok(End::Stopped(cause)) => stream.close(cause.reason()),
+    let reason = match end {
+        Ok(End::Closed) => Reason::Eof,
+        Ok(End::Quiet) => Reason::Local,
+        Ok(End::Stopped(cause)) => cause.reason(),
         // Of datagrams nobody knows that there are no more.
-        Ok(End::Idle(_)) if !stream.has_end() => stream.close(Reason::Local),
+        Ok(End::Idle(_)) if !stream.has_end() => Reason::Local,
         Ok(End::Idle(since)) => {
             let failed = stream.timed_out(Step::Recv, since.elapsed());
             stream.close(Reason::Timeout);
@@ -68,12 +68,13 @@ pub(super) async fn run(stream: Stream, relay: &Relay<'_>, stdin: Stdin, run: &R
             stream.close(failed.reason());
             return Err(failed);
         }
+    };
+    let is_met = incoming.expectation.is_met();
+    if !is_met {
+        stream.warn("expect-unmet", "nothing that the peer sent matched --expect");
     }
-    if !incoming.expectation.is_met() {
-        run.door.warn("expect-unmet", "nothing that the peer sent matched --expect");
-        return Ok(ExitCode::No);
-    }
-    Ok(ExitCode::Ok)
+    stream.close(reason);
+    Ok(if is_met { ExitCode::Ok } else { ExitCode::No })
 }
 
 /// What the peer sends, and whether `--expect` is in it.

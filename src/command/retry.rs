@@ -7,6 +7,7 @@ use super::Run;
 use super::reach::{self, Bounds, Resolved};
 use crate::args::Connect;
 use crate::error::ExitCode;
+use crate::event::Warning;
 use crate::step::{self, Failed, Stream, now};
 
 /// The pause before the second try; it doubles with each.
@@ -88,8 +89,9 @@ pub(super) async fn connect(
         // The last pause is cut, so that the time ends with a try.
         let wait = jittered(pause).min(left);
         let [wait_s, left_s] = [wait, left].map(|duration| duration.as_secs_f64());
-        run.door
-            .warn("retry", &format!("connect {}: again in {wait_s:.3} s, {left_s:.3} s are left", connect.targets[at]));
+        let target = &connect.targets[at].to_string();
+        let message = format!("connect {target}: again in {wait_s:.3} s, {left_s:.3} s are left");
+        run.door.emit(Warning { target: Some(target), ..Warning::of("retry", &message) });
         step::sleep(wait).await;
         pause = (2 * pause).min(LONGEST_PAUSE);
         again = Some(Resolved::default());

@@ -83,7 +83,7 @@ async fn visit(connect: &Connect, round: u64, run: &Run) -> ExitCode {
     let talked: Result<ExitCode, Failed> = async {
         let stream = retry::connect(connect, 0, &Resolved::default(), &LastTry::default(), run).await?;
         (conn, expires_soon) = (Some(stream.conn()), stream.expires_soon());
-        talk::whole(stream, connect, run).await
+        talk::whole(stream, connect).await
     }
     .await;
     let conn = conn.or(talked.err().and_then(|failed| failed.conn));

@@ -95,7 +95,7 @@ async fn walk(
                     } else if rules.messages == Some(0) {
                         connection.close(Reason::Limit);
                     } else if let Ok(stream) = connection.open() {
-                        session::start(open, stream, header, &rules, &run.door);
+                        session::start(open, stream, header, &rules);
                     }
                     run.door.room().await;
                 }

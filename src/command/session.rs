@@ -55,41 +55,40 @@ thread_local! {
 }
 
 /// Begins the session that the rules say, after the header of the PROXY protocol where one has to come.
-pub(super) fn start(open: &mut JoinSet<()>, stream: Stream, header: Header, rules: &Arc<Rules>, door: &Arc<Door>) {
+pub(super) fn start(open: &mut JoinSet<()>, stream: Stream, header: Header, rules: &Arc<Rules>) {
     let rules = Arc::clone(rules);
     if let Some(bound) = header {
-        let door = Arc::clone(door);
         open.spawn(async move {
             // Boxed, so that the room for the header is free when it has come. What is wrong with it was
             // told, and is this connection's own.
             if let Ok(stream) = Box::pin(step::read_header(stream, bound)).await {
-                session(stream, rules, &door).await;
+                session(stream, rules).await;
             }
         });
         return;
     }
     match (&rules.answer, rules.fault) {
-        _ if rules.tls.is_some() => open.spawn(secured(stream, rules, Arc::clone(door))),
+        _ if rules.tls.is_some() => open.spawn(secured(stream, rules)),
         (Answer::Source { .. }, _) => open.spawn(source::answer(stream, rules)),
-        (Answer::Broker, _) => open.spawn(broker::answer(stream, rules, Arc::clone(door))),
+        (Answer::Broker, _) => open.spawn(broker::answer(stream, rules)),
         (_, Some(fault)) => open.spawn(fault::answer(stream, rules, fault)),
         (_, None) => open.spawn(answer(stream, rules)),
     };
 }
 
 /// Returns the same session in a box: a task that begins with a header knows late which it will be.
-fn session(stream: Stream, rules: Arc<Rules>, door: &Arc<Door>) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+fn session(stream: Stream, rules: Arc<Rules>) -> Pin<Box<dyn Future<Output = ()> + Send>> {
     match rules.tls.is_some() {
-        true => Box::pin(secured(stream, rules, Arc::clone(door))),
-        false => unsecured(stream, rules, door),
+        true => Box::pin(secured(stream, rules)),
+        false => unsecured(stream, rules),
     }
 }
 
 /// Returns the session after TLS, or without it, in a box too.
-fn unsecured(stream: Stream, rules: Arc<Rules>, door: &Arc<Door>) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+fn unsecured(stream: Stream, rules: Arc<Rules>) -> Pin<Box<dyn Future<Output = ()> + Send>> {
     match (&rules.answer, rules.fault) {
         (Answer::Source { .. }, _) => Box::pin(source::answer(stream, rules)),
-        (Answer::Broker, _) => Box::pin(broker::answer(stream, rules, Arc::clone(door))),
+        (Answer::Broker, _) => Box::pin(broker::answer(stream, rules)),
         (_, Some(fault)) => Box::pin(fault::answer(stream, rules, fault)),
         (_, None) => Box::pin(answer(stream, rules)),
     }
@@ -97,7 +96,7 @@ fn unsecured(stream: Stream, rules: Arc<Rules>, door: &Arc<Door>) -> Pin<Box<dyn
 
 /// Does the handshake of TLS, then begins the session that the rules say. Whoever does not come so
 /// far keeps nobody else waiting.
-async fn secured(stream: Stream, rules: Arc<Rules>, door: Arc<Door>) {
+async fn secured(stream: Stream, rules: Arc<Rules>) {
     let stream = match (&rules.tls, rules.fault) {
         // These are of what comes before TLS: the peer waits for its handshake in vain.
         (_, Some(Fault::Reset | Fault::Hang)) | (None, _) => stream,
@@ -106,7 +105,7 @@ async fn secured(stream: Stream, rules: Arc<Rules>, door: Arc<Door>) {
             Ok(None) | Err(_) => return,
         },
     };
-    unsecured(stream, rules, &door).await;
+    unsecured(stream, rules).await;
 }
 
 /// What a recv came to, and what was made of it.

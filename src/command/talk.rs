@@ -29,33 +29,41 @@ pub(super) async fn run(stream: Stream, connect: &Connect, run: &Run) -> Result<
     let was_answered = ended.is_err() && talk.ends_wait();
     let Talk { matched, answered, at_eof, .. } = talk;
     match ended {
-        Ok(result) => close(stream, at_eof, result)?,
+        Ok(result) => close(stream, connect, matched, at_eof, result),
+        // An answer that does not match is one, whatever is left to be sent.
+        Err(cause) if answered == connect.messages.len() || (was_answered && !matched) => {
+            let code = verdict(&stream, connect, matched);
+            stream.close(cause.reason());
+            Ok(code)
+        }
         Err(cause) => {
             stream.close(cause.reason());
-            // An answer that does not match is one, whatever is left to be sent.
-            if answered < connect.messages.len() && (matched || !was_answered) {
-                return Ok(run.stopped(cause, if answered == 0 { "an answer came" } else { "all answers came" }));
-            }
+            Ok(run.stopped(cause, if answered == 0 { "an answer came" } else { "all answers came" }))
         }
     }
-    Ok(verdict(connect, matched, run))
 }
 
 /// Sends the messages and awaits their answers, all of them: whoever drops it cuts the connection
 /// off.
-pub(super) async fn whole(stream: Stream, connect: &Connect, run: &Run) -> Result<ExitCode, Failed> {
+pub(super) async fn whole(stream: Stream, connect: &Connect) -> Result<ExitCode, Failed> {
     let mut talk = Talk::new(&stream, connect);
     let result = talk.messages().await;
     let Talk { matched, at_eof, .. } = talk;
-    close(stream, at_eof, result)?;
-    Ok(verdict(connect, matched, run))
+    close(stream, connect, matched, at_eof, result)
 }
 
-/// Closes the connection of a talk that has ended by itself, and passes on how.
-fn close(stream: Stream, at_eof: bool, result: Result<(), Failed>) -> Result<(), Failed> {
+/// Closes the connection of a talk that has ended by itself, and returns what it came to.
+fn close(
+    stream: Stream,
+    connect: &Connect,
+    matched: bool,
+    at_eof: bool,
+    result: Result<(), Failed>,
+) -> Result<ExitCode, Failed> {
+    let result = result.map(|()| verdict(&stream, connect, matched));
     stream.close(match &result {
-        Ok(()) if at_eof => Reason::Eof,
-        Ok(()) => Reason::Local,
+        Ok(_) if at_eof => Reason::Eof,
+        Ok(_) => Reason::Local,
         Err(failed) if at_eof && failed.errno.is_none() => Reason::Eof,
         Err(failed) => failed.reason(),
     });
@@ -63,9 +71,9 @@ fn close(stream: Stream, at_eof: bool, result: Result<(), Failed>) -> Result<(),
 }
 
 /// Returns what a talk without a failed step came to.
-fn verdict(connect: &Connect, matched: bool, run: &Run) -> ExitCode {
+fn verdict(stream: &Stream, connect: &Connect, matched: bool) -> ExitCode {
     if connect.expect.is_some() && !matched {
-        run.door.warn("expect-unmet", "no answer matched --expect");
+        stream.warn("expect-unmet", "no answer matched --expect");
         return ExitCode::No;
     }
     ExitCode::Ok

@@ -132,7 +132,9 @@ impl Attempt {
         let began = now();
         let mut connecting = socket::connect(&made, &self.peer);
         if is_queue_full(&connecting) {
-            self.door.warn("queue-full", &format!("connect {}: the accept queue is full, waiting", self.peer));
+            let message = format!("connect {}: the accept queue is full, waiting", self.peer);
+            let (peer, target) = (Some(&self.peer), self.reach.target.as_deref());
+            self.door.emit(event::Warning { peer, target, ..event::Warning::of("queue-full", &message) });
         }
         // A unix socket tells a full queue at once, and nothing tells when it is full no more.
         while is_queue_full(&connecting) {
@@ -340,7 +342,10 @@ impl Won {
             is_accepted: false,
             tells_of_room: true,
         };
-        let stream = Stream::new(Arc::clone(door), self.socket, made);
+        let mut stream = Stream::new(Arc::clone(door), self.socket, made);
+        if let Some(target) = &self.reach.target {
+            stream.leads_to(target);
+        }
         if let (Some(first), Some(carried @ 1..)) = (&self.reach.first, self.carried) {
             stream.sent_before(&first[..carried]);
         }

@@ -150,7 +150,7 @@ pub async fn ask(
         End::Challenged(challenge) => {
             let (proxy, words) = (&hop.proxy, &challenge.words);
             let message = format!("proxy {proxy}: it answers {words}: who we are is said on another connection");
-            stream.door().warn("proxy-authentication", &message);
+            stream.warn("proxy-authentication", &message);
             stream.close(reason);
             return Ok(Asked::Again(challenge));
         }

@@ -55,7 +55,7 @@ struct Aside {
     writer: OnceLock<AsyncFd<Socket>>,
     /// Its TLS, once the handshake is done.
     tls: Option<Session>,
-    /// Whom it leads to, where its peer is a proxy.
+    /// What it was made for, as typed; on a way through proxies what the last was asked for.
     target: Option<String>,
 }
 
@@ -129,7 +129,7 @@ impl Stream {
     }
 
     /// Reports a warning about this connection.
-    pub(super) fn warn(&self, name: &str, message: &str) {
+    pub fn warn(&self, name: &str, message: &str) {
         let (conn, peer, target) = (Some(self.conn), Some(&self.peer), self.target());
         self.door.emit(event::Warning { conn, peer, target, ..event::Warning::of(name, message) });
     }
@@ -252,7 +252,7 @@ impl Stream {
         let _nobody_else_s = self.aside.set(aside);
     }
 
-    /// Goes on as the way to a target, which a proxy has opened.
+    /// Notes what it was made for, or what a proxy was asked for on it.
     pub(super) fn leads_to(&mut self, target: &str) {
         let mut aside = self.aside.take().unwrap_or_default();
         aside.target = Some(target.to_owned());
@@ -429,7 +429,7 @@ impl Stream {
         self.about(Error::of_kind(step, code, message))
     }
 
-    /// Adds to an error what it is about: this connection, its peer, and whom that leads to.
+    /// Adds to an error what it is about: this connection, its peer, and what it was made for.
     pub(super) fn about(&self, error: Error) -> Error {
         let error = error.with_conn(self.conn).with_peer(self.peer.clone());
         match self.target() {
@@ -438,7 +438,7 @@ impl Stream {
         }
     }
 
-    /// Returns whom it leads to, as typed, where that is not its peer.
+    /// Returns what it was made for, as far as known.
     fn target(&self) -> Option<&str> {
         self.aside.get().and_then(|aside| aside.target.as_deref())
     }
