@@ -1,12 +1,10 @@
 //! Measurement by STAMP (RFC 8762, RFC 8972), octet by octet and time by time, against Python.
 
 use crate::harness::events::{Bind, Duplicate, IcmpError, Late, Lost, Reply, Session, TargetSummary, Warning};
-use crate::harness::net::{inside, over_both_families, resident_memory};
-use crate::harness::peers::{PRELUDE, python};
+use crate::harness::net::{over_both_families, resident_memory};
 use crate::harness::probes::Clock;
-use crate::harness::process::Stdin;
 use crate::harness::stamp::STAMP;
-use crate::harness::{Family, Finished, Peer, Running, Sockeye};
+use crate::harness::{Family, Finished, Peer, Running, Sockeye, udp};
 
 /// A Python script that answers, or not, as it says; its port is printed first.
 fn reflector(family: Family, script: &str) -> Peer {
@@ -400,36 +398,46 @@ for number in range(2):
 #[test]
 fn an_answer_to_what_was_refused_is_an_answer() {
     // An error of another's making about the first, then its answer; about the second only the error.
-    let script = format!(
-        r"{STAMP}
-server = serve_udp()
-raw = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP)
-def refuse(packet, port):
-    own = server.getsockname()[1]
-    quoted = struct.pack('!BBHHHBBH4s4s', 0x45, 0, 28 + len(packet), 1, 0x4000, 64, 17, 0, bytes([127, 0, 0, 1]), bytes([127, 0, 0, 1]))
-    quoted += struct.pack('!HHHH', port, own, 8 + len(packet), 0) + packet
-    words = struct.unpack('!%dH' % (len(quoted) // 2), quoted)
-    total = 0x0303 + sum(words)
-    while total >> 16: total = (total >> 16) + (total & 0xffff)
-    raw.sendto(struct.pack('!BBHI', 3, 3, total ^ 0xffff, 0) + quoted, ('127.0.0.1', 0))
-say(os.getpid())
+    let (_peer, port, network) = udp::refuser(
+        r"
 for number in range(3):
     packet, whose = server.recvfrom(100)
     if number < 2: refuse(packet, whose[1])
     if number != 1: server.sendto(answer(packet, number), whose)
-told()"
+",
     );
-    let setup = "ip link set lo up && exec \"$@\"";
-    let script = format!("{PRELUDE}\n{script}");
-    let mut args = vec!["-Urnm", "sh", "-c", setup, "sh"];
-    args.extend([python(), "-I", "-S", "-c", &script]);
-    let mut peer = Peer::program("unshare", &args, Stdin::Piped, None);
-    let [port, pid] = peer.numbers();
-    let run = send(Family::V4, port.try_into().unwrap(), "--count 3 --interval 20ms --wait 500ms");
-    let run = run.under(inside(nix::unistd::Pid::from_raw(pid))).run().exits(0);
-    peer.send(b"\n");
+    let run = send(Family::V4, port, "--count 3 --interval 20ms --wait 500ms").under(network).run().exits(0);
     let summary = run.summary();
     assert_eq!(run.all::<IcmpError>().iter().map(|error| error.sequence).collect::<Vec<_>>(), [Some(0), Some(1)]);
     assert_eq!((summary.sent, summary.received, summary.refused), (Some(3), Some(2), Some(1)), "{}", run.dump());
     assert_eq!((summary.lost, summary.late, summary.icmp_errors), (Some(0), Some(0), Some(2)));
+}
+
+#[test]
+fn an_error_about_what_has_its_end_is_told_and_refuses_nothing() {
+    // The first is refused twice, the second answered and then refused, the third refused when it is lost.
+    let (_peer, port, network) = udp::refuser(
+        r"
+for number in range(4):
+    packet, whose = server.recvfrom(100)
+    if number == 0:
+        refuse(packet, whose[1], 1)
+        refuse(packet, whose[1], 13)
+    if number == 1:
+        server.sendto(answer(packet, number), whose)
+        answered = packet
+    if number == 2:
+        refuse(answered, whose[1], 1)
+        silent = packet
+    if number == 3:
+        refuse(silent, whose[1], 1)
+        server.sendto(answer(packet, number), whose)
+",
+    );
+    let run = send(Family::V4, port, "--count 4 --interval 400ms --wait 200ms").under(network).run().exits(0);
+    let summary = run.summary();
+    let told: Vec<_> = run.all::<IcmpError>().iter().map(|error| error.sequence).collect();
+    assert_eq!(told, [0, 0, 1, 2].map(Some), "{}", run.dump());
+    assert_eq!((summary.sent, summary.received, summary.refused), (Some(4), Some(2), Some(1)), "{}", run.dump());
+    assert_eq!((summary.lost, summary.late, summary.icmp_errors), (Some(1), Some(0), Some(4)));
 }

@@ -136,7 +136,7 @@ impl Datagrams {
             Event::Lost(_) => self.lost += 1,
             Event::IcmpError(error) => {
                 self.icmp_errors += 1;
-                self.refused += u64::from(error.sequence.is_some());
+                self.refused += u64::from(error.refuses);
             }
             // A datagram that was to go to one peer of many.
             Event::Error(error) if error.step == Step::Send => self.not_sent += 1,

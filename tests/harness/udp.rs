@@ -1,5 +1,6 @@
 //! Peers that speak UDP: sockets of Python, the netcats, ports that nobody listens on.
 
+use std::ffi::OsString;
 use std::fs;
 use std::net::UdpSocket;
 use std::process::Command;
@@ -9,8 +10,10 @@ use std::time::{Duration, Instant};
 use nix::unistd::Pid;
 
 use super::events::Bind;
-use super::net::{Family, children_of, require};
+use super::net::{Family, children_of, inside, require};
+use super::peers::python;
 use super::process::{PATIENCE, Process, Stdin};
+use super::stamp::STAMP;
 use super::{Peer, Running, Tool};
 
 /// What every script below begins with.
@@ -63,6 +66,33 @@ pub(crate) fn refusing_port(family: Family) -> (UdpSocket, u16) {
     socket.connect(family.at(9)).expect("a connect of UDP sends nothing");
     let port = socket.local_addr().expect("a socket has an address").port();
     (socket, port)
+}
+
+/// What forges ICMP errors: destination unreachable, of a code, about a datagram that came from a port.
+const REFUSER: &str = r"
+server = serve_udp()
+raw = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP)
+def refuse(packet, port, code=3):
+    own = server.getsockname()[1]
+    quoted = struct.pack('!BBHHHBBH4s4s', 0x45, 0, 28 + len(packet), 1, 0x4000, 64, 17, 0, bytes([127, 0, 0, 1]), bytes([127, 0, 0, 1]))
+    quoted += struct.pack('!HHHH', port, own, 8 + len(packet), 0) + packet
+    padded = quoted + b'\0' * (len(quoted) % 2)
+    total = 0x0300 + code + sum(struct.unpack('!%dH' % (len(padded) // 2), padded))
+    while total >> 16: total = (total >> 16) + (total & 0xffff)
+    raw.sendto(struct.pack('!BBHI', 3, code, total ^ 0xffff, 0) + quoted, ('127.0.0.1', 0))
+say(os.getpid())
+";
+
+/// Starts a Python script in a network of its own, which has a socket `server` of loopback, speaks STAMP, and
+/// can `refuse`; returns it with its port, and what runs a program in that network, for as long as it is held.
+pub(crate) fn refuser(script: &str) -> (Peer, u16, Vec<OsString>) {
+    let script = format!("{}\n{STAMP}\n{REFUSER}\n{script}\ntold()", super::peers::PRELUDE);
+    let mut args = vec!["-Urnm", "sh", "-c", "ip link set lo up && exec \"$@\"", "sh"];
+    args.extend([python(), "-I", "-S", "-c", &script]);
+    let peer = Peer::program("unshare", &args, Stdin::Piped, None);
+    let [port, pid] = peer.numbers();
+    let port = port.try_into().expect("a port has 16 bits");
+    (peer, port, inside(Pid::from_raw(pid)))
 }
 
 /// Binds a socket to a free port of loopback, with bounded patience.

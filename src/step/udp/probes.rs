@@ -5,7 +5,7 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use super::drops::Drops;
-use super::queue::is_of_icmp;
+use super::queue::{About, is_of_icmp};
 use super::reflect::clock_error;
 use super::{Udp, shown};
 use crate::event::{self, Arrival, Legs};
@@ -185,19 +185,19 @@ impl Probes {
         }
     }
 
-    pub(super) fn refused(&mut self, quoted: &[u8]) -> Option<(u64, Instant)> {
+    pub(super) fn refused(&mut self, quoted: &[u8]) -> Option<About> {
         let test = TestPacket::read(quoted)?;
         let number = self.number(test.sequence)?;
         let probe = self.probe(number)?;
         if Timestamp::ntp(probe.made.wall) != test.sent {
             return None;
         }
-        let sent = probe.sent;
-        if probe.state == State::Open {
+        let (sent, is_end) = (probe.sent, probe.state == State::Open);
+        if is_end {
             probe.state = State::Refused;
             self.open -= 1;
         }
-        Some((number, sent))
+        Some(About { number, sent, is_end })
     }
 
     /// Takes the answers that have come, and says which packets are lost by now.

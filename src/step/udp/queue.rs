@@ -15,11 +15,19 @@ use crate::socket::icmp::{IcmpError, QUOTE};
 use crate::step::Failed;
 use crate::sys::{self, Queued};
 
+/// The datagram that an ICMP error is about.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct About {
+    pub(super) number: u64,
+    pub(super) sent: Instant,
+    /// Whether it is refused by this: it had no end until now.
+    pub(super) is_end: bool,
+}
+
 /// Who knows what was sent.
 pub(super) trait Log {
-    /// Returns the number of the datagram that begins so, and when it was sent, where that is
-    /// certain; it is not asked about the same one twice.
-    fn refused(&mut self, quoted: &[u8]) -> Option<(u64, Instant)>;
+    /// Returns the datagram that begins so, where that is certain, and takes note that it is refused.
+    fn refused(&mut self, quoted: &[u8]) -> Option<About>;
 
     /// Takes note of when the kernel has sent the datagram of a number: nanoseconds since 1970.
     fn left(&mut self, id: u32, kernel_time: u64);
@@ -27,7 +35,7 @@ pub(super) trait Log {
 
 /// Of what a server answers nothing is kept.
 impl Log for () {
-    fn refused(&mut self, _: &[u8]) -> Option<(u64, Instant)> {
+    fn refused(&mut self, _: &[u8]) -> Option<About> {
         None
     }
 
@@ -88,7 +96,7 @@ impl Udp {
     }
 
     /// Reports an ICMP error, and which datagram it is about where that is certain.
-    fn tell_icmp_error(&self, icmp: &IcmpError, to: Option<&SockAddr>, about: Option<(u64, Instant)>) {
+    fn tell_icmp_error(&self, icmp: &IcmpError, to: Option<&SockAddr>, about: Option<About>) {
         let to = to.map(shown);
         self.door.emit(event::IcmpError {
             target: to.as_ref().unwrap_or_else(|| self.target()),
@@ -97,11 +105,11 @@ impl Udp {
             code: icmp.code,
             name: packet::icmp::name(icmp.is_v6, icmp.kind, icmp.code),
             mtu: icmp.mtu,
-            sequence: about.map(|(sequence, _)| sequence),
-            after: about.map(|(_, sent)| sent.elapsed()),
+            sequence: about.map(|about| about.number),
+            after: about.map(|about| about.sent.elapsed()),
             mpls: &[],
             interface: None,
-            refuses: about.is_some(),
+            refuses: about.is_some_and(|about| about.is_end),
             probe: None,
         });
     }

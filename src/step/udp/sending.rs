@@ -10,7 +10,7 @@ use nix::poll::PollFlags;
 
 use super::Udp;
 use super::probes::Probes;
-use super::queue::{Drained, Log, back_pressure, further, is_about_earlier};
+use super::queue::{About, Drained, Log, back_pressure, further, is_about_earlier};
 use crate::args::Load;
 use crate::error::{ExitCode, errno_name};
 use crate::event::{self, Kind, Lateness};
@@ -378,8 +378,8 @@ fn is_refusal(error: &io::Error) -> bool {
 }
 
 impl Log for Made {
-    fn refused(&mut self, quoted: &[u8]) -> Option<(u64, Instant)> {
-        match self {
+    fn refused(&mut self, quoted: &[u8]) -> Option<About> {
+        let (number, sent) = match self {
             Self::Messages(messages, sent) => {
                 let of = |number: u64| &messages[(number % messages.len() as u64) as usize][..];
                 let begins = |(number, _): &&(u64, Instant)| of(*number).starts_with(quoted);
@@ -391,18 +391,19 @@ impl Log for Made {
                 if fits.next().is_some() {
                     return None;
                 }
-                sent.remove(at)
+                sent.remove(at)?
             }
             Self::Pattern { size, sent, .. } if *size >= NUMBER => {
                 let number = u64::from_be_bytes(quoted.first_chunk::<NUMBER>().copied()?);
                 let at = sent.iter().position(|(known, _)| *known == number)?;
-                sent.remove(at)
+                sent.remove(at)?
             }
             // All are alike: it is certain only where there is one.
-            Self::Pattern { sent, .. } if sent.len() == 1 => sent.pop_front(),
-            Self::Pattern { .. } => None,
-            Self::Probes(probes) => probes.refused(quoted),
-        }
+            Self::Pattern { sent, .. } if sent.len() == 1 => sent.pop_front()?,
+            Self::Pattern { .. } => return None,
+            Self::Probes(probes) => return probes.refused(quoted),
+        };
+        Some(About { number, sent, is_end: true })
     }
 
     fn left(&mut self, id: u32, kernel_time: u64) {

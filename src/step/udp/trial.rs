@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use socket2::SockAddr;
 
-use super::queue::Log;
+use super::queue::{About, Log};
 use super::{Ready, Receiver, Udp};
 use crate::error::errno_name;
 use crate::event::Reason;
@@ -183,7 +183,7 @@ impl Udp {
 struct Left(Option<u64>);
 
 impl Log for Left {
-    fn refused(&mut self, _: &[u8]) -> Option<(u64, Instant)> {
+    fn refused(&mut self, _: &[u8]) -> Option<About> {
         None
     }
 
