@@ -165,3 +165,30 @@ fn the_wait_for_an_answer_is_told_as_it_was_measured() {
     let after = run.one::<Timeout>().after_ns;
     assert!(after > 50_000_000, "{after}");
 }
+
+#[test]
+fn what_the_own_kernel_drops_is_looked_at_until_the_end() {
+    // Whether messages or stdin are sent: a burst of answers, of which most find no room.
+    for (text, stdin) in [("x", ""), ("", "x")] {
+        let mut peer = udp::server(
+            Family::V4,
+            "test, who = server.recvfrom(100)\nsay('came')\ntold()\nfor number in range(500):\n    server.sendto(bytes(100), who)\nsay('sent')",
+        );
+        let line = format!("udp-send 127.0.0.1 {} {text} --wait 60s --recv-buffer 4KiB --json", peer.port);
+        let run = Sockeye::new(line).stdin(stdin).start();
+        peer.wait_for("came");
+        run.signal(Signal::SIGSTOP);
+        wait_until_stopped(run.pid());
+        peer.send(b"\n");
+        peer.wait_for("sent");
+        run.signal(Signal::SIGCONT);
+        let run = run.finish_by_itself().exits(0);
+        let (came, dropped) = (run.summary().received.unwrap(), run.summary().kernel_drops);
+        assert_eq!(dropped.map(|dropped| came + dropped), Some(500), "{}", run.dump());
+        // Also where none was dropped, and sooner than it is looked at again and again.
+        let peer = udp::server(Family::V4, "data, who = server.recvfrom(9)\nserver.sendto(data, who)\ntold()");
+        let line = format!("udp-send 127.0.0.1 {} {text} --wait 60s --json", peer.port);
+        let run = Sockeye::new(line).stdin(stdin).run().exits(0);
+        assert_eq!(run.summary().kernel_drops, Some(0), "{}", run.dump());
+    }
+}

@@ -39,6 +39,7 @@ pub(super) async fn run(
         result = both => (result, None),
         cause = run.stop.reached() => (Ok(()), Some(cause)),
     };
+    receiver.end();
     let result = result.map(|()| match (relay.code(cause.is_some()), cause) {
         (ExitCode::NoAnswer, Some(cause)) => run.stopped(cause, "an answer came"),
         (code, _) => code,

@@ -146,16 +146,25 @@ struct Walk<'a> {
 
 impl Walk<'_> {
     fn run(&mut self, sending: &mut Sending<'_>) -> Result<(), Failed> {
-        let (count, udp) = (self.send.count().unwrap_or(u64::MAX), self.udp);
-        let mut receiver = Receiver::new(udp, usize::MAX, false, true);
+        let mut receiver = Receiver::new(self.udp, usize::MAX, false, true);
+        let result = self.send_all(sending, &mut receiver).and_then(|()| self.linger(sending, &mut receiver));
+        // Of test packets the sending itself tells it.
+        if !self.send.measures() {
+            receiver.end();
+        }
+        result
+    }
+
+    /// Sends all that is to be sent.
+    fn send_all(&mut self, sending: &mut Sending<'_>, receiver: &mut Receiver<'_>) -> Result<(), Failed> {
+        let count = self.send.count().unwrap_or(u64::MAX);
         match self.send.pacing() {
-            Pacing::Flood => self.flood(sending, &mut receiver, count)?,
-            Pacing::Rate(rate) => self.paced(sending, &mut receiver, Schedule::at_rate(rate, now()), count)?,
+            Pacing::Flood => self.flood(sending, receiver, count),
+            Pacing::Rate(rate) => self.paced(sending, receiver, Schedule::at_rate(rate, now()), count),
             Pacing::Interval(interval) => {
-                self.paced(sending, &mut receiver, Schedule::with_interval(interval, now()), count)?;
+                self.paced(sending, receiver, Schedule::with_interval(interval, now()), count)
             }
         }
-        self.linger(sending, &mut receiver)
     }
 
     /// Sends as fast as the kernel takes them.

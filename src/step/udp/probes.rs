@@ -314,7 +314,10 @@ impl Probes {
     }
 
     pub(super) fn give_up(&mut self, udp: &Udp) {
-        self.drops.look(udp);
+        // Where nothing answers, whoever takes what comes all the same looks.
+        if self.reflects {
+            self.drops.look(udp);
+        }
         let now = Instant::now();
         while let Some((number, sent)) = self.oldest() {
             self.lose(udp, number, now.saturating_duration_since(sent));
