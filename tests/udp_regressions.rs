@@ -5,7 +5,7 @@ use std::time::Instant;
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 
-use crate::harness::events::{Close, Error, NotSent, Reason, Recv, Reply, Send, Timeout, Warning};
+use crate::harness::events::{Close, Error, IcmpError, NotSent, Reason, Recv, Reply, Send, Timeout, Warning};
 use crate::harness::net::{Net, TempDir, inside};
 use crate::harness::process::{PATIENCE, Stdin};
 use crate::harness::stamp::STAMP;
@@ -191,4 +191,70 @@ fn what_the_own_kernel_drops_is_looked_at_until_the_end() {
         let run = Sockeye::new(line).stdin(stdin).run().exits(0);
         assert_eq!(run.summary().kernel_drops, Some(0), "{}", run.dump());
     }
+}
+
+#[test]
+fn at_a_rate_the_last_is_waited_for_whatever_came_twice() {
+    // Each is refused three times, the last a while after it came.
+    let script = r"
+for number in range(4):
+    packet, whose = server.recvfrom(100)
+    if number == 3: select.select([], [], [], 0.2)
+    for code in (1, 13, 10): refuse(packet, whose[1], code)
+";
+    for load in ["aa bb cc dd", "--size 20"] {
+        let (_peer, port, network) = udp::refuser(script);
+        let line = format!("udp-send 127.0.0.1 {port} {load} --rate 50/s --count 4 --wait 30s --json");
+        let run = Sockeye::new(line).under(network).run().exits(9);
+        let (refused, errors) = (run.summary().refused, run.summary().icmp_errors.unwrap());
+        assert!(refused == Some(4) && (10..=12).contains(&errors), "{load}: {}", run.dump());
+        assert!(run.all::<IcmpError>().iter().all(|error| error.sequence.is_some()), "{}", run.dump());
+        assert!(run.elapsed().as_secs() < 20, "all are refused: nothing is left to wait for");
+    }
+    // Each is answered twice, the last once: which answer is of which nobody knows, so all time is given.
+    let peer = udp::server(
+        Family::V4,
+        r"
+for number in range(4):
+    data, who = server.recvfrom(100)
+    if number == 3: select.select([], [], [], 0.2)
+    for _ in range(1 if number == 3 else 2): server.sendto(data, who)
+told()
+",
+    );
+    let line = format!("udp-send 127.0.0.1 {} aa bb cc dd --rate 50/s --count 4 --wait 2s --json", peer.port);
+    let run = Sockeye::new(line).run().exits(0);
+    assert_eq!(run.summary().received, Some(7), "{}", run.dump());
+}
+
+#[test]
+fn an_error_about_an_earlier_one_does_not_end_the_wait_for_this() {
+    // Of two the first is refused again when the second has come, which is answered after that.
+    let (_peer, port, network) = udp::refuser(
+        r"
+first, whose = server.recvfrom(100)
+refuse(first, whose[1])
+second, whose = server.recvfrom(100)
+refuse(first, whose[1])
+select.select([], [], [], 0.2)
+server.sendto(second, whose)
+",
+    );
+    let line = format!("udp-send 127.0.0.1 {port} aa bb --interval 10ms --wait 30s --json");
+    let run = Sockeye::new(line).under(network).run().exits(1);
+    assert_eq!((run.summary().received, run.summary().refused), (Some(1), Some(1)), "{}", run.dump());
+    assert_eq!(run.summary().icmp_errors, Some(2));
+    // Of two the first is refused when its wait is over.
+    let (_peer, port, network) = udp::refuser(
+        r"
+first, whose = server.recvfrom(100)
+second, whose = server.recvfrom(100)
+refuse(first, whose[1])
+select.select([], [], [], 0.2)
+server.sendto(second, whose)
+",
+    );
+    let line = format!("udp-send 127.0.0.1 {port} aa bb --interval 10ms --wait 1s --json");
+    let run = Sockeye::new(line).under(network).run().exits(1);
+    assert_eq!((run.summary().received, run.summary().refused), (Some(1), Some(1)), "{}", run.dump());
 }

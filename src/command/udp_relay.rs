@@ -3,7 +3,7 @@
 use std::cell::Cell;
 
 use super::Run;
-use super::udp_send::LINGER;
+use super::udp_send::{Account, LINGER};
 use crate::args::UdpSend;
 use crate::error::ExitCode;
 use crate::step::{self, Cause, Drained, Failed, Fate, Receiver, Stdin, Udp, now, within};
@@ -23,8 +23,7 @@ pub(super) async fn run(
         Ok(ready) => ready,
         Err(failed) => return (Err(failed), None),
     };
-    let relay =
-        Relay { send, udp, ready, sent: Cell::new(0), came: Cell::new(0), drained: Cell::new(Drained::default()) };
+    let relay = Relay { send, udp, ready, account: Cell::default(), drained: Cell::default() };
     let mut receiver = Receiver::new(udp, usize::MAX, false, true);
     let both = async {
         tokio::select! {
@@ -52,10 +51,7 @@ struct Relay<'a> {
     send: &'a UdpSend,
     udp: &'a Udp,
     ready: step::Ready,
-    /// Datagrams that the kernel took.
-    sent: Cell<u64>,
-    /// Datagrams that came.
-    came: Cell<u64>,
+    account: Cell<Account>,
     /// What the error queue had.
     drained: Cell<Drained>,
 }
@@ -74,7 +70,7 @@ impl Relay<'_> {
                 let relayed = self.udp.send_one(&chunk)?;
                 self.note(relayed.drained);
                 match relayed.fate {
-                    Fate::Sent => self.sent.set(self.sent.get() + 1),
+                    Fate::Sent => self.book(|account| account.sent(1)),
                     Fate::NotSent => {}
                     // A pipe is read no faster than the kernel takes it.
                     Fate::NoRoom => {
@@ -92,13 +88,13 @@ impl Relay<'_> {
 
     /// Takes what comes back: without an end, or until each that was sent is answered or refused.
     async fn download(&self, receiver: &mut Receiver<'_>, until_answered: bool) -> Result<(), Failed> {
-        while !(until_answered && self.came.get() + self.drained.get().errors >= self.sent.get()) {
+        while !(until_answered && self.account.get().is_settled()) {
             self.ready.wait().await;
             self.note(self.udp.take_errors());
             loop {
                 match receiver.take(u64::MAX, None)? {
                     0 => break,
-                    came => self.came.set(self.came.get() + came),
+                    came => self.came(came),
                 }
             }
         }
@@ -107,11 +103,22 @@ impl Relay<'_> {
 
     fn note(&self, drained: Drained) {
         self.drained.set(self.drained.get().and(drained));
+        self.came(0);
+    }
+
+    fn came(&self, came: u64) {
+        self.book(|account| account.came(came, self.drained.get().refusals));
+    }
+
+    fn book(&self, book: impl FnOnce(&mut Account)) {
+        let mut account = self.account.get();
+        book(&mut account);
+        self.account.set(account);
     }
 
     /// Returns what the run comes to.
     fn code(&self, is_stopped: bool) -> ExitCode {
-        let (sent, came) = (self.sent.get(), self.came.get());
+        let Account { sent, came, .. } = self.account.get();
         match (self.drained.get().code, self.send.wait) {
             (_, Some(_)) if came > 0 => {
                 if came < sent {

@@ -98,9 +98,7 @@ async fn walk(send: UdpSend, udp: Udp, run: &Run) -> ExitCode {
             send: &send,
             udp: &udp,
             halt,
-            sent: 0,
-            came: 0,
-            errors: 0,
+            account: Account::default(),
             unanswered: 0,
             lingered: Duration::ZERO,
             looked: now(),
@@ -125,16 +123,44 @@ async fn walk(send: UdpSend, udp: Udp, run: &Run) -> ExitCode {
     }
 }
 
+/// What was sent, and what came of it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Account {
+    /// Datagrams that the kernel took.
+    pub(super) sent: u64,
+    /// Datagrams that came.
+    pub(super) came: u64,
+    /// Datagrams that were refused, as far as is known.
+    refused: u64,
+    /// Whether more had come before one was sent than had been sent: then their number does not tell whether
+    /// that one is answered.
+    has_more: bool,
+}
+
+impl Account {
+    /// Adds what the kernel took.
+    pub(super) fn sent(&mut self, sent: u64) {
+        self.has_more |= self.came + self.refused > self.sent;
+        self.sent += sent;
+    }
+
+    /// Adds what came since, and how many were refused by now.
+    pub(super) fn came(&mut self, came: u64, refused: u64) {
+        self.came += came;
+        self.refused = refused;
+    }
+
+    /// Returns whether all are answered or refused.
+    pub(super) fn is_settled(&self) -> bool {
+        !self.has_more && self.came + self.refused >= self.sent
+    }
+}
+
 struct Walk<'a> {
     send: &'a UdpSend,
     udp: &'a Udp,
     halt: &'a Halt,
-    /// Datagrams that the kernel took.
-    sent: u64,
-    /// Datagrams that came.
-    came: u64,
-    /// ICMP errors that came.
-    errors: u64,
+    account: Account,
     /// Datagrams that were refused, or that nobody answered within `--wait`, each waited for by
     /// itself.
     unanswered: u64,
@@ -176,10 +202,10 @@ impl Walk<'_> {
             let sent = match sending.send(count - sending.passed(), None) {
                 Ok(sent) => sent,
                 // Where some went it may pass, as that of a link that is down for a moment does.
-                Err(failed) if self.sent == 0 => return Err(failed),
+                Err(failed) if self.account.sent == 0 => return Err(failed),
                 Err(_) => 0,
             };
-            self.sent += sent;
+            self.account.sent(sent);
             calls += 1;
             if sent == 0 {
                 sending.wait_for_room(self.halt, LINGER);
@@ -232,7 +258,7 @@ impl Walk<'_> {
             let lateness = schedule.pass(due, now());
             // What the kernel did not take is told, and its time is over.
             let sent = sending.send(due, Some(lateness)).unwrap_or(0);
-            self.sent += sent;
+            self.account.sent(sent);
             if self.is_lockstep() && sent > 0 {
                 self.answer(sending, receiver)?;
                 schedule.not_before(now());
@@ -254,28 +280,29 @@ impl Walk<'_> {
         if self.send.measures() {
             return sending.take_answers();
         }
-        self.errors += sending.take_errors();
+        sending.take_errors();
+        let mut all = 0;
         loop {
             match receiver.take(u64::MAX, None)? {
-                0 => return Ok(()),
-                came => self.came += came,
+                0 => break,
+                came => all += came,
             }
         }
+        self.account.came(all, sending.refusals());
+        Ok(())
     }
 
     /// Waits for the answer to the datagram that was sent last, or for a refusal.
     fn answer(&mut self, sending: &mut Sending<'_>, receiver: &mut Receiver<'_>) -> Result<(), Failed> {
         let (bound, began) = (self.send.wait.unwrap_or_default(), now());
         loop {
-            let errors = sending.take_errors();
-            if errors > 0 {
-                self.errors += errors;
+            if sending.take_errors() {
                 self.unanswered += 1;
                 return Ok(());
             }
             let came = receiver.take(u64::MAX, None)?;
+            self.account.came(came, sending.refusals());
             if came > 0 {
-                self.came += came;
                 return Ok(());
             }
             let left = bound.saturating_sub(since(began));
@@ -305,9 +332,8 @@ impl Walk<'_> {
             self.lingered = since(began);
             let is_done = match self.send.wait {
                 _ if self.send.measures() => sending.is_settled(),
-                // Something else may answer as well, but no more than this was asked for.
-                Some(_) => self.came + self.errors >= self.sent,
-                None => self.errors >= self.sent,
+                Some(_) => self.account.is_settled(),
+                None => sending.refusals() >= self.account.sent,
             };
             let left = until.saturating_duration_since(now());
             if is_done || left.is_zero() || self.halt.is_set() {
@@ -335,19 +361,20 @@ impl Walk<'_> {
         if let Err(failed) = result {
             return failed.code;
         }
+        let Account { sent, came, .. } = self.account;
         let waits = self.send.wait.is_some() || self.send.measures();
-        let has_answer = if self.send.measures() { sending.is_answered() } else { self.came > 0 };
+        let has_answer = if self.send.measures() { sending.is_answered() } else { came > 0 };
         // Whoever waits for each in turn knows of each; else as many answers as sends are wanted.
-        let is_whole = self.unanswered == 0 && (self.is_lockstep() || self.send.measures() || self.came >= self.sent);
+        let is_whole = self.unanswered == 0 && (self.is_lockstep() || self.send.measures() || came >= sent);
         let code = match (sending.refused(), waits, has_answer) {
             (_, true, true) if !is_whole => ExitCode::No,
             (_, true, true) => ExitCode::Ok,
             (Some(refused), ..) => refused,
-            (None, true, false) if self.sent > 0 => self.silence(),
+            (None, true, false) if sent > 0 => self.silence(),
             (None, ..) => ExitCode::Ok,
         };
         match sending.code() {
-            Some(failed) if self.sent == 0 => failed,
+            Some(failed) if sent == 0 => failed,
             // Some went, some did not.
             Some(failed) => failed.and(code),
             None => code,

@@ -185,7 +185,11 @@ impl Probes {
         }
     }
 
-    pub(super) fn refused(&mut self, quoted: &[u8]) -> Option<About> {
+    pub(super) fn refused(&mut self, quoted: &[u8]) -> About {
+        self.refuse(quoted).unwrap_or(About::UNKNOWN)
+    }
+
+    fn refuse(&mut self, quoted: &[u8]) -> Option<About> {
         let test = TestPacket::read(quoted)?;
         let number = self.number(test.sequence)?;
         let probe = self.probe(number)?;
@@ -197,7 +201,7 @@ impl Probes {
             probe.state = State::Refused;
             self.open -= 1;
         }
-        Some(About { number, sent, is_end })
+        Some(About { datagram: Some((number, sent)), is_end })
     }
 
     /// Takes the answers that have come, and says which packets are lost by now.

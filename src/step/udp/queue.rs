@@ -15,19 +15,24 @@ use crate::socket::icmp::{IcmpError, QUOTE};
 use crate::step::Failed;
 use crate::sys::{self, Queued};
 
-/// The datagram that an ICMP error is about.
+/// What an ICMP error is about.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct About {
-    pub(super) number: u64,
-    pub(super) sent: Instant,
-    /// Whether it is refused by this: it had no end until now.
+    /// The number of the datagram and when it was sent, where it is certain which.
+    pub(super) datagram: Option<(u64, Instant)>,
+    /// Whether it is refused by this, and had no end until now; of one that is not known, whether that may be.
     pub(super) is_end: bool,
+}
+
+impl About {
+    /// About a datagram of which nothing is known.
+    pub(super) const UNKNOWN: Self = Self { datagram: None, is_end: true };
 }
 
 /// Who knows what was sent.
 pub(super) trait Log {
-    /// Returns the datagram that begins so, where that is certain, and takes note that it is refused.
-    fn refused(&mut self, quoted: &[u8]) -> Option<About>;
+    /// Returns which datagram begins so, and takes note that it is refused.
+    fn refused(&mut self, quoted: &[u8]) -> About;
 
     /// Takes note of when the kernel has sent the datagram of a number: nanoseconds since 1970.
     fn left(&mut self, id: u32, kernel_time: u64);
@@ -35,8 +40,8 @@ pub(super) trait Log {
 
 /// Of what a server answers nothing is kept.
 impl Log for () {
-    fn refused(&mut self, _: &[u8]) -> Option<About> {
-        None
+    fn refused(&mut self, _: &[u8]) -> About {
+        About::UNKNOWN
     }
 
     fn left(&mut self, _: u32, _: u64) {}
@@ -51,18 +56,30 @@ pub struct Drained {
     pub mtu: Option<u32>,
     /// How many there were.
     pub errors: u64,
+    /// How many of them refuse a datagram that had no end, as far as is known.
+    pub refusals: u64,
+    /// How many of those it is not known which they refuse.
+    pub(super) unknown: u64,
 }
 
 impl Drained {
-    fn add(&mut self, code: ExitCode) {
+    fn add(&mut self, code: ExitCode, about: About) {
         self.errors += 1;
+        self.refusals += u64::from(about.is_end);
+        self.unknown += u64::from(about.is_end && about.datagram.is_none());
         self.code = further(self.code, Some(code));
     }
 
     /// Returns what it had until now, and what it had later.
     #[must_use]
     pub fn and(self, later: Self) -> Self {
-        Self { code: further(self.code, later.code), mtu: later.mtu.or(self.mtu), errors: self.errors + later.errors }
+        Self {
+            code: further(self.code, later.code),
+            mtu: later.mtu.or(self.mtu),
+            errors: self.errors + later.errors,
+            refusals: self.refusals + later.refusals,
+            unknown: self.unknown + later.unknown,
+        }
     }
 }
 
@@ -85,7 +102,7 @@ impl Udp {
                     Some(icmp) => {
                         let about = log.refused(&quote[..quoted]);
                         self.tell_icmp_error(&icmp, to.as_ref(), about);
-                        drained.add(code_of(errno));
+                        drained.add(code_of(errno), about);
                     }
                     // This host's own kernel: it knows the MTU of the way, and did not send.
                     None if Errno::from_raw(errno) == Errno::EMSGSIZE => drained.mtu = Some(info),
@@ -96,7 +113,7 @@ impl Udp {
     }
 
     /// Reports an ICMP error, and which datagram it is about where that is certain.
-    fn tell_icmp_error(&self, icmp: &IcmpError, to: Option<&SockAddr>, about: Option<About>) {
+    fn tell_icmp_error(&self, icmp: &IcmpError, to: Option<&SockAddr>, about: About) {
         let to = to.map(shown);
         self.door.emit(event::IcmpError {
             target: to.as_ref().unwrap_or_else(|| self.target()),
@@ -105,11 +122,11 @@ impl Udp {
             code: icmp.code,
             name: packet::icmp::name(icmp.is_v6, icmp.kind, icmp.code),
             mtu: icmp.mtu,
-            sequence: about.map(|about| about.number),
-            after: about.map(|about| about.sent.elapsed()),
+            sequence: about.datagram.map(|(number, _)| number),
+            after: about.datagram.map(|(_, sent)| sent.elapsed()),
             mpls: &[],
             interface: None,
-            refuses: about.is_some_and(|about| about.is_end),
+            refuses: about.datagram.is_some() && about.is_end,
             probe: None,
         });
     }

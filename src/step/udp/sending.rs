@@ -51,19 +51,29 @@ pub struct Sending<'a> {
     code: Option<ExitCode>,
     /// What ICMP errors come to.
     refused: Option<ExitCode>,
+    /// How many refused a datagram that had no end, as far as is known.
+    refusals: u64,
     /// Datagrams and bytes of a flood that the totals do not have yet, and how many calls they were.
     uncounted: (u64, usize, u32),
 }
 
 /// What the load makes.
 enum Made {
-    /// Messages, and when the last ones were sent.
-    Messages(Vec<Vec<u8>>, VecDeque<(u64, Instant)>),
+    /// Messages, and the last ones that were sent.
+    Messages(Vec<Vec<u8>>, VecDeque<Sent>),
     /// A pattern: room for a batch of it, of which so many datagrams are one buffer where the kernel
     /// cuts.
-    Pattern { size: usize, fits: usize, room: Vec<u8>, sent: VecDeque<(u64, Instant)> },
+    Pattern { size: usize, fits: usize, room: Vec<u8>, sent: VecDeque<Sent> },
     /// STAMP test packets.
     Probes(Box<Probes>),
+}
+
+/// A datagram that was sent.
+#[derive(Clone, Copy, Debug)]
+struct Sent {
+    number: u64,
+    at: Instant,
+    is_refused: bool,
 }
 
 impl<'a> Sending<'a> {
@@ -93,6 +103,7 @@ impl<'a> Sending<'a> {
             failed: None,
             code: None,
             refused: None,
+            refusals: 0,
             uncounted: (0, 0, 0),
         }
     }
@@ -230,7 +241,7 @@ impl<'a> Sending<'a> {
             Made::Messages(messages, sent) => {
                 for index in 0..datagrams {
                     let number = first + index as u64;
-                    sent.push_back((number, now));
+                    sent.push_back(Sent { number, at: now, is_refused: false });
                     if has_room {
                         let message = &messages[(number % messages.len() as u64) as usize];
                         emit(index, message, message.len());
@@ -241,7 +252,8 @@ impl<'a> Sending<'a> {
             Made::Pattern { size, room, sent, .. } => {
                 // Of a flood nothing is kept: the number is in the quote, and no send has its time.
                 if lateness.is_some() {
-                    sent.extend((0..datagrams).map(|index| (first + index as u64, now)));
+                    let each = |index| Sent { number: first + index as u64, at: now, is_refused: false };
+                    sent.extend((0..datagrams).map(each));
                     sent.drain(..sent.len().saturating_sub(KNOWN));
                 }
                 for index in 0..if has_room { datagrams } else { 0 } {
@@ -317,12 +329,26 @@ impl<'a> Sending<'a> {
         let udp = self.udp;
         let drained = udp.drain(&mut self.made);
         self.refused = further(self.refused, drained.code);
+        self.refusals += drained.refusals;
         drained
     }
 
-    /// Takes what the error queue has, and returns how many ICMP errors it were.
-    pub fn take_errors(&mut self) -> u64 {
-        self.drain().errors
+    /// Takes what the error queue has, and returns whether the datagram that was sent last is refused, as far
+    /// as is known.
+    pub fn take_errors(&mut self) -> bool {
+        let unknown = self.drain().unknown;
+        let last = match &self.made {
+            Made::Messages(_, sent) | Made::Pattern { sent, .. } => sent.back(),
+            Made::Probes(_) => None,
+        };
+        unknown > 0 || last.is_some_and(|last| last.is_refused && last.number + 1 == self.next)
+    }
+
+    /// Returns how many datagrams were refused, as far as is known: a further error about one that was counts
+    /// no more.
+    #[must_use]
+    pub fn refusals(&self) -> u64 {
+        self.refusals
     }
 
     /// Takes the answers that have come to STAMP test packets, and says which are lost by now.
@@ -378,32 +404,24 @@ fn is_refusal(error: &io::Error) -> bool {
 }
 
 impl Log for Made {
-    fn refused(&mut self, quoted: &[u8]) -> Option<About> {
-        let (number, sent) = match self {
+    fn refused(&mut self, quoted: &[u8]) -> About {
+        match self {
             Self::Messages(messages, sent) => {
-                let of = |number: u64| &messages[(number % messages.len() as u64) as usize][..];
-                let begins = |(number, _): &&(u64, Instant)| of(*number).starts_with(quoted);
+                let of = |it: &Sent| &messages[(it.number % messages.len() as u64) as usize][..];
                 // The quote is cut short only where it is long: one that is a whole message is that one.
-                let is_whole = sent.iter().any(|(number, _)| of(*number) == quoted);
-                let mut fits = sent.iter().enumerate().filter(|(_, known)| begins(known));
-                let mut fits = fits.by_ref().filter(|(_, (number, _))| !is_whole || of(*number) == quoted);
-                let (at, _) = fits.next()?;
-                if fits.next().is_some() {
-                    return None;
+                match sent.iter().any(|it| of(it) == quoted) {
+                    true => refuse(sent, |it| of(it) == quoted),
+                    false => refuse(sent, |it| of(it).starts_with(quoted)),
                 }
-                sent.remove(at)?
             }
             Self::Pattern { size, sent, .. } if *size >= NUMBER => {
-                let number = u64::from_be_bytes(quoted.first_chunk::<NUMBER>().copied()?);
-                let at = sent.iter().position(|(known, _)| *known == number)?;
-                sent.remove(at)?
+                let number = quoted.first_chunk::<NUMBER>().copied().map(u64::from_be_bytes);
+                refuse(sent, |it| Some(it.number) == number)
             }
-            // All are alike: it is certain only where there is one.
-            Self::Pattern { sent, .. } if sent.len() == 1 => sent.pop_front()?,
-            Self::Pattern { .. } => return None,
-            Self::Probes(probes) => return probes.refused(quoted),
-        };
-        Some(About { number, sent, is_end: true })
+            // All are alike.
+            Self::Pattern { sent, .. } => refuse(sent, |_| true),
+            Self::Probes(probes) => probes.refused(quoted),
+        }
     }
 
     fn left(&mut self, id: u32, kernel_time: u64) {
@@ -411,4 +429,20 @@ impl Log for Made {
             probes.left(id, kernel_time);
         }
     }
+}
+
+/// Takes note that one of these is refused: the only one that was not yet, else one that was.
+fn refuse(sent: &mut VecDeque<Sent>, is_it: impl Fn(&Sent) -> bool) -> About {
+    for is_end in [true, false] {
+        let mut fits = sent.iter_mut().filter(|it| it.is_refused != is_end && is_it(it));
+        match (fits.next(), fits.next()) {
+            (None, _) => {}
+            (Some(only), None) => {
+                only.is_refused = true;
+                return About { datagram: Some((only.number, only.at)), is_end };
+            }
+            (Some(_), Some(_)) => return About { datagram: None, is_end },
+        }
+    }
+    About::UNKNOWN
 }

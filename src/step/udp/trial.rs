@@ -183,8 +183,8 @@ impl Udp {
 struct Left(Option<u64>);
 
 impl Log for Left {
-    fn refused(&mut self, _: &[u8]) -> Option<About> {
-        None
+    fn refused(&mut self, _: &[u8]) -> About {
+        About::UNKNOWN
     }
 
     fn left(&mut self, _: u32, kernel_time: u64) {
