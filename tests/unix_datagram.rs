@@ -1,6 +1,6 @@
 //! Unix datagrams: many peers, peers without a name, queues that are full, what is cut, who is let in.
 
-use crate::harness::events::{Bind, Error, Recv, Send, Timeout, Warning};
+use crate::harness::events::{Bind, Close, Error, Recv, Send, Timeout, Warning};
 use crate::harness::peers::Peer;
 use crate::harness::process::Stdin;
 use crate::harness::{Running, Sockeye, require};
@@ -186,6 +186,29 @@ fn a_client_relays_a_read_a_datagram_and_ends_when_nothing_comes() {
         Sockeye::new(format!("connect unix:{path} --type dgram --idle-timeout 300ms")).stdin("hello").run().exits(0);
     assert_eq!(run.stdout(), b"E>hello");
     server.interrupt().exits(0);
+}
+
+#[test]
+fn a_datagram_that_is_left_unread_resets_nobody() {
+    let (_dir, path) = place();
+    let script = r#"
+server = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+server.bind(sys.argv[1])
+say(1)
+data, whose = server.recvfrom(9)
+for text in (b"A", b"B", b"C"):
+    server.sendto(text, whose)
+server.recvfrom(9)
+told()
+"#;
+    let server = Peer::python_server(&format!("{TYPES}{script}"), &[&path]);
+    let run =
+        Sockeye::new(format!("connect --json unix:{path} --type dgram one two --send-delay 300ms")).run().exits(0);
+    let close = run.one::<Close>();
+    assert_eq!((close.closed_first, close.reset_by), (None, None), "{}", run.dump());
+    assert_eq!((close.clean, close.bytes_unread), (Some(false), Some(1)), "{}", run.dump());
+    assert_eq!(run.one::<Warning>().name, "unread-at-close");
+    server.lines();
 }
 
 #[test]

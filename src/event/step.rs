@@ -483,11 +483,11 @@ pub struct Close {
     /// Why it ended.
     pub reason: Reason,
     /// Who ended its side first, by a FIN or a reset; absent where the connection broke off
-    /// without either (ETIMEDOUT, say).
+    /// without either (ETIMEDOUT, say), and of datagrams.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub closed_first: Option<Side>,
     /// Who ended the connection by a reset; absent where nobody did. Our own close with bytes
-    /// unread makes the kernel send one.
+    /// unread makes the kernel send one, save of datagrams.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reset_by: Option<Side>,
     /// Whether each end got all that the other sent, as far as this end knows: false after a reset,

@@ -85,9 +85,19 @@ pub(super) struct Audit {
     tcp: Option<TcpFigures>,
 }
 
+/// How far a connection was read.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct End {
+    /// The peer's end was.
+    pub(super) at_eof: bool,
+    /// What TLS has left.
+    pub(super) left: Leavings,
+}
+
 /// Looks at a connection just before it is closed. What only the event tells is left out where
 /// nobody wants it; bytes unread are a warning too, and the resets of peers a total.
-pub(super) fn audit(door: &Door, socket: &Socket, ending: &Ending, at_eof: bool, left: Leavings) -> Audit {
+pub(super) fn audit(door: &Door, kind: SocketKind, socket: &Socket, ending: &Ending, end: End) -> Audit {
+    let End { at_eof, left } = end;
     let is_wanted = door.wants(Kind::Close);
     let tcp = is_wanted.then(|| tcp_figures(door, socket)).flatten().map(|(figures, _)| figures);
     // Of a unix socket the kernel tells memory, not bytes (unix(7)).
@@ -102,6 +112,7 @@ pub(super) fn audit(door: &Door, socket: &Socket, ending: &Ending, at_eof: bool,
     let unread = if at_eof { Some(0) } else { sys::unread(socket.as_fd()).ok() };
     let has_empty_record = unread == Some(0) && !at_eof && has_empty_record(socket);
     let seen = Seen {
+        has_connections: kind.has_connections(),
         first: match ending.first.load(Ordering::Relaxed) {
             PEER => Some(Side::Peer),
             LOCAL => Some(Side::Local),
@@ -132,6 +143,7 @@ fn has_empty_record(socket: &Socket) -> bool {
 /// What was seen of a connection until its close, and what the kernel said then.
 #[derive(Clone, Copy, Debug)]
 struct Seen {
+    has_connections: bool,
     first: Option<Side>,
     failure: Option<Errno>,
     is_peer_closed: bool,
@@ -145,6 +157,9 @@ struct Seen {
 impl Seen {
     fn reset_by(self) -> Option<Side> {
         match self.failure {
+            // A datagram socket tells the other's end by no message. All that it gets to know is that its peer keeps
+            // to another now (unix_dgram_disconnected() in net/unix/af_unix.c).
+            failure if !self.has_connections => (failure == Some(Errno::ECONNRESET)).then_some(Side::Peer),
             // EPIPE is what a reset gives after the peer's end (tcp_reset() in net/ipv4/tcp_input.c).
             Some(Errno::ECONNRESET | Errno::EPIPE) => Some(Side::Peer),
             // A connection that has broken off resets nobody any more.
@@ -155,6 +170,9 @@ impl Seen {
     }
 
     fn closed_first(self) -> Option<Side> {
+        if !self.has_connections {
+            return self.reset_by();
+        }
         if self.first.is_some() {
             return self.first;
         }
@@ -184,7 +202,7 @@ pub(super) struct Closing {
 }
 
 /// Reports a close, and what it does to the peer where bytes were left unread.
-pub(super) fn report(door: &Door, kind: SocketKind, closing: &Closing, audit: Audit) {
+pub(super) fn report(door: &Door, closing: &Closing, audit: Audit) {
     let Closing { conn, reason, bytes_received, bytes_sent, duration } = *closing;
     let what = match audit.unread {
         Some(1) => Some("1 byte".to_owned()),
@@ -192,8 +210,7 @@ pub(super) fn report(door: &Door, kind: SocketKind, closing: &Closing, audit: Au
         _ => audit.has_empty_record.then(|| "an empty record".to_owned()),
     };
     if let Some(what) = what.filter(|_| reason != Reason::Signal) {
-        let is_ours = kind.has_connections() && audit.reset_by == Some(Side::Local);
-        let seen = if is_ours { ": the peer sees a reset" } else { "" };
+        let seen = if audit.reset_by == Some(Side::Local) { ": the peer sees a reset" } else { "" };
         let message = format!("connection {conn} was closed with {what} unread{seen}");
         door.emit(event::Warning { conn: Some(conn), ..event::Warning::of("unread-at-close", &message) });
     }
@@ -262,6 +279,7 @@ mod tests {
     use super::*;
 
     const QUIET: Seen = Seen {
+        has_connections: true,
         first: None,
         failure: None,
         is_peer_closed: false,
@@ -295,6 +313,17 @@ mod tests {
         assert_eq!(told(Seen { is_unread: true, is_peer_closed: true, ..QUIET }), (peer, local, Some(false)));
         let silent = Seen { failure: Some(Errno::ETIMEDOUT), is_peer_closed: true, ..QUIET };
         assert_eq!(told(silent), (None, None, Some(false)));
+    }
+
+    #[test]
+    fn of_datagrams_nobody_closes_first_and_what_is_left_resets_nobody() {
+        let quiet = Seen { has_connections: false, ..QUIET };
+        assert_eq!(told(quiet), (None, None, Some(true)));
+        assert_eq!(told(Seen { is_unread: true, ..quiet }), (None, None, Some(false)));
+        let gone = Seen { failure: Some(Errno::ECONNREFUSED), ..quiet };
+        assert_eq!(told(gone), (None, None, Some(false)));
+        let peer = Some(Side::Peer);
+        assert_eq!(told(Seen { failure: Some(Errno::ECONNRESET), ..quiet }), (peer, peer, Some(false)));
     }
 
     #[test]

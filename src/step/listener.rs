@@ -10,12 +10,11 @@ use socket2::Socket;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
-use super::close::{self, Closing, Ending};
+use super::close::{self, Closing, End, Ending};
 use super::fail::{errno, on_connection};
 use super::open::{set, set_options};
 use super::queue::{Queue, Why};
 use super::stream::Made;
-use super::tls::Leavings;
 use super::unix::BoundFile;
 use super::{Door, Failed, Stream, now};
 use crate::address::Address;
@@ -211,10 +210,10 @@ impl Connection {
 
     /// Closes the connection at once.
     pub fn close(self, reason: event::Reason) {
-        let audit = close::audit(&self.door, &self.socket, &Ending::default(), false, Leavings::default());
+        let audit = close::audit(&self.door, self.kind, &self.socket, &Ending::default(), End::default());
         drop(self.socket);
         let duration = self.opened.elapsed();
         let closing = Closing { conn: self.conn, reason, bytes_received: 0, bytes_sent: 0, duration };
-        close::report(&self.door, self.kind, &closing, audit);
+        close::report(&self.door, &closing, audit);
     }
 }

@@ -11,7 +11,7 @@ use socket2::Socket;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
-use super::close::{self, Closing, Ending};
+use super::close::{self, Closing, End, Ending};
 use super::fail::on_connection;
 use super::series::Open;
 use super::tls::{Leavings, Session};
@@ -478,7 +478,8 @@ impl Stream {
             Some(session) => session.leavings(open.socket.get_ref(), at_eof),
             None => Leavings::default(),
         };
-        let audit = close::audit(&self.door, open.socket.get_ref(), &self.ending, at_eof, left);
+        let end = End { at_eof, left };
+        let audit = close::audit(&self.door, self.kind, open.socket.get_ref(), &self.ending, end);
         if let Some(session) = self.tls() {
             session.part(open.socket.get_ref());
         }
@@ -491,7 +492,7 @@ impl Stream {
         };
         // It is closed only when its last descriptor is.
         drop((open, self.aside.take()));
-        close::report(&self.door, self.kind, &closing, audit);
+        close::report(&self.door, &closing, audit);
     }
 }
 
