@@ -18,6 +18,13 @@ mod tempdir {
     pub(super) struct Held(#[expect(dead_code, reason = "held until dropped")] pub(super) crate::harness::net::TempDir);
 }
 
+/// Returns the process that has sent a datagram, its user and its group.
+fn whose(recv: &Recv) -> String {
+    let [pid, uid, gid] = [recv.pid.map(i64::from), recv.uid.map(i64::from), recv.gid.map(i64::from)];
+    let shown = [pid, uid, gid].map(|number| number.map_or_else(|| "-".to_owned(), |number| number.to_string()));
+    shown.join(" ")
+}
+
 #[test]
 fn many_peers_are_answered_each_by_itself() {
     let script = r#"
@@ -35,8 +42,7 @@ say(os.getpid(), os.getuid(), os.getgid())
         assert_eq!(reply, format!("E>{number}"));
         assert_eq!(recv.peer.as_deref(), Some(format!("unix:@{name}").as_str()));
         assert!(recv.local.as_deref().is_some_and(|local| local.ends_with("x.sock")));
-        let who = format!("{} {} {}", recv.pid.unwrap(), recv.uid.unwrap(), recv.gid.unwrap());
-        assert_eq!(who, lines[3]);
+        assert_eq!(whose(recv), lines[3]);
         assert_eq!((recv.truncated, recv.datagram_bytes, recv.conn), (Some(false), Some(1), None));
     }
     let summary = run.summary();
@@ -156,6 +162,7 @@ fn a_relay_keeps_to_its_first_peer_and_keeps_the_datagrams() {
     server.wait_for::<Bind>();
     let script = r#"
 peer = reach("dgram", sys.argv[1])
+say(os.getpid(), os.getuid(), os.getgid())
 peer.send(b"one")
 say(peer.recv(99).decode())
 peer.send(b"two")
@@ -172,8 +179,13 @@ except PermissionError:
     server.send(b"answer");
     server.wait_for_nth::<Recv>(2);
     client.send(b"go\n");
-    assert_eq!(client.lines(), ["answer", "kept out"]);
+    let lines = client.lines();
+    assert_eq!(lines[1..], ["answer", "kept out"]);
     let run = server.interrupt().exits(0);
+    for recv in run.all::<Recv>() {
+        assert_eq!(recv.local, Some(format!("unix:{path}")), "{recv:?}");
+        assert_eq!(whose(recv), lines[0]);
+    }
     let got: Vec<_> = run.all::<Recv>().iter().map(|recv| recv.payload()).collect();
     assert_eq!(got, [b"one", b"two"]);
 }
@@ -186,6 +198,24 @@ fn a_client_relays_a_read_a_datagram_and_ends_when_nothing_comes() {
         Sockeye::new(format!("connect unix:{path} --type dgram --idle-timeout 300ms")).stdin("hello").run().exits(0);
     assert_eq!(run.stdout(), b"E>hello");
     server.interrupt().exits(0);
+}
+
+#[test]
+fn a_client_tells_whom_an_answer_came_to_and_whose_it_is() {
+    let (_dir, path) = place();
+    let script = r#"
+server = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+server.bind(sys.argv[1])
+say(1)
+data, whose = server.recvfrom(9)
+server.sendto(data, whose)
+say(whose[1:].decode(), os.getpid(), os.getuid(), os.getgid())
+"#;
+    let server = Peer::python_server(&format!("{TYPES}{script}"), &[&path]);
+    let run = Sockeye::new(format!("connect --json unix:{path} --type dgram hi")).run().exits(0);
+    let recv = run.one::<Recv>();
+    let local = recv.local.as_deref().and_then(|local| local.strip_prefix("unix:@"));
+    assert_eq!(format!("{} {}", local.unwrap_or("-"), whose(recv)), server.lines()[0], "{}", run.dump());
 }
 
 #[test]

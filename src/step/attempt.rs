@@ -17,7 +17,7 @@ use crate::args::{Family, SocketOptions, UnixType};
 use crate::error::{Error, ExitCode, Step};
 use crate::event::{self, Kind};
 use crate::packet;
-use crate::socket::options::{Role, fast_open_connect, icmp_errors_off, mark_records};
+use crate::socket::options::{Role, fast_open_connect, icmp_errors_off, mark_records, pass_credentials};
 use crate::socket::{self, Connecting, SocketKind};
 use crate::sys;
 
@@ -184,6 +184,10 @@ impl Attempt {
         try_set_options(&self.door, &made, kind, Role::Client, &self.reach.options)?;
         if is_fast {
             try_set(&self.door, &made, &fast_open_connect())?;
+        }
+        if !kind.has_connections() {
+            // Before it has a name, so that each answer tells whose it is.
+            try_set(&self.door, &made, &pass_credentials())?;
         }
         if let Some(source) = &self.reach.source {
             try_bind(&self.door, &made, source)?;

@@ -10,7 +10,7 @@ use std::time::Duration;
 use socket2::{SockAddr, Socket};
 use tokio::io::unix::AsyncFd;
 
-use super::stream::{Made, described, warn_of_dropped};
+use super::stream::{Made, described, from_whom, warn_of_dropped};
 use super::unix::BoundFile;
 use super::{Door, Failed, Stream, now};
 use crate::address::Address;
@@ -91,18 +91,16 @@ impl Datagram {
         let whose = message.credentials;
         let is_admitted = whose.is_none_or(admits);
         let descriptors = described(&message.descriptors);
-        self.door.emit(event::Recv {
+        let recv = event::Recv {
             peer: Some(&from),
             local: Some(&self.local),
             truncated: Some(message.true_bytes > message.bytes),
             datagram_bytes: Some(message.true_bytes as u64),
-            pid: whose.and_then(Credentials::seen_pid),
-            uid: whose.map(|whose| whose.uid),
-            gid: whose.map(|whose| whose.gid),
             denied: !is_admitted,
             descriptors: &descriptors,
             ..event::Recv::on(None, message.bytes, &buffer[..message.bytes])
-        });
+        };
+        self.door.emit(from_whom(recv, whose));
         let from = message.from.filter(|_| from != Address::UnixUnnamed).map(|raw| Sender { address: from, raw });
         Ok(Some(Datagrammed { bytes: message.bytes, from, is_admitted }))
     }

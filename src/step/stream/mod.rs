@@ -24,7 +24,7 @@ use crate::socket::SocketKind;
 mod unix;
 mod wait;
 
-pub(super) use unix::{described, warn_of_dropped};
+pub(super) use unix::{described, from_whom, warn_of_dropped};
 
 /// A connection. Dropped without [`Stream::close`], it was ended by the end of the run.
 pub struct Stream {

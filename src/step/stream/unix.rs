@@ -8,11 +8,11 @@ use socket2::Socket;
 
 use super::{Stream, Taken};
 use crate::address::Address;
-use crate::event::{self, Descriptor};
+use crate::event::{self, Descriptor, Kind};
 use crate::socket;
 use crate::step::fail::errno;
 use crate::step::{Door, descriptors};
-use crate::sys::{self, Message, Wanted};
+use crate::sys::{self, Credentials, Message, Wanted};
 
 impl Stream {
     /// Takes what a unix socket has, with the descriptors that come along.
@@ -45,7 +45,7 @@ impl Stream {
         if let Some(from) = message.from.as_deref().map(socket::address)
             && from != self.peer
         {
-            self.foreign(&message, &from, &buffer[..bytes]);
+            self.foreign(socket, &message, &from, &buffer[..bytes]);
             return Err(io::ErrorKind::Interrupted.into());
         }
         // A stream ends with 0 bytes; a record of 0 bytes has a time, the end of a stream of records has
@@ -60,12 +60,19 @@ impl Stream {
         }
         self.count_received(bytes);
         let descriptors = described(&message.descriptors);
-        self.door.recvd(bytes, || event::Recv {
-            peer: (!self.kind.has_connections()).then_some(&self.peer),
-            truncated: has_records.then_some(message.true_bytes > bytes),
-            datagram_bytes: has_records.then_some(message.true_bytes as u64),
-            descriptors: &descriptors,
-            ..event::Recv::on(self.conn, bytes, &buffer[..bytes])
+        // Of datagrams each tells whom it came to and whose it is.
+        let is_datagram = !self.kind.has_connections();
+        let local = (is_datagram && self.door.wants(Kind::Recv)).then(|| socket::local(socket));
+        self.door.recvd(bytes, || {
+            let recv = event::Recv {
+                peer: is_datagram.then_some(&self.peer),
+                local: local.as_ref(),
+                truncated: has_records.then_some(message.true_bytes > bytes),
+                datagram_bytes: has_records.then_some(message.true_bytes as u64),
+                descriptors: &descriptors,
+                ..event::Recv::on(self.conn, bytes, &buffer[..bytes])
+            };
+            from_whom(recv, message.credentials)
         });
         // A recv ends at descriptors, and at the end of a record, whatever is behind them.
         let is_all = !has_records && descriptors.is_empty() && bytes < buffer.len();
@@ -73,15 +80,17 @@ impl Stream {
     }
 
     /// Reports a datagram that somebody else had sent before we kept to our peer.
-    fn foreign(&self, message: &Message, from: &Address, data: &[u8]) {
-        self.door.emit(event::Recv {
+    fn foreign(&self, socket: &Socket, message: &Message, from: &Address, data: &[u8]) {
+        let recv = event::Recv {
             peer: Some(from),
+            local: Some(&socket::local(socket)),
             truncated: Some(message.true_bytes > message.bytes),
             datagram_bytes: Some(message.true_bytes as u64),
             denied: true,
             descriptors: &described(&message.descriptors),
             ..event::Recv::on(None, message.bytes, data)
-        });
+        };
+        self.door.emit(from_whom(recv, message.credentials));
     }
 
     /// Receives one message of a unix socket.
@@ -90,6 +99,16 @@ impl Stream {
         let from = self.is_accepted && !self.kind.has_connections();
         let wanted = Wanted { true_length: self.kind.has_records(), from, ..Wanted::default() };
         sys::recv_message(socket.as_fd(), buffer, wanted)
+    }
+}
+
+/// Adds to a recv who has sent it, where the kernel has told.
+pub(in crate::step) fn from_whom(recv: event::Recv<'_>, whose: Option<Credentials>) -> event::Recv<'_> {
+    event::Recv {
+        pid: whose.and_then(Credentials::seen_pid),
+        uid: whose.map(|whose| whose.uid),
+        gid: whose.map(|whose| whose.gid),
+        ..recv
     }
 }
 
