@@ -88,7 +88,8 @@ over_both_families! {
         let recv = run.one::<Recv>();
         assert_eq!(recv.data.as_deref(), Some("who"));
         assert!(recv.peer.as_ref().unwrap().contains(b), "not from the group: {recv:?}");
-        listener.finish().exits(0);
+        let asked = listener.finish().exits(0);
+        assert_eq!(recv.local, asked.one::<Recv>().peer, "the answer came to who has asked");
     }
 
     fn a_group_is_heard_on_the_host_that_sends_to_it(family) {

@@ -258,3 +258,11 @@ server.sendto(second, whose)
     let run = Sockeye::new(line).under(network).run().exits(1);
     assert_eq!((run.summary().received, run.summary().refused), (Some(1), Some(1)), "{}", run.dump());
 }
+
+#[test]
+fn whom_an_answer_came_to_is_told_without_a_connect_too() {
+    let peer = udp::server(Family::V4, "data, who = server.recvfrom(9)\nserver.sendto(data, who)\nsay(who[1])");
+    let line = format!("udp-send 127.0.0.1 {} a --broadcast --wait 60s --json", peer.port);
+    let run = Sockeye::new(line).run().exits(0);
+    assert_eq!(run.one::<Recv>().local, Some(format!("127.0.0.1:{}", peer.lines()[0])), "{}", run.dump());
+}

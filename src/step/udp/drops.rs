@@ -24,7 +24,7 @@ impl Drops {
     pub(super) fn look(&mut self, udp: &Udp) {
         let hearer = Hearer {
             fd: udp.socket.as_fd(),
-            local: &udp.local,
+            local: udp.local(),
             nth: 0,
             is_merged: udp.is_merged,
             recv_buffer_asked: udp.recv_buffer,

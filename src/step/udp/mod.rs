@@ -2,8 +2,8 @@
 
 use std::net::{IpAddr, SocketAddr, SocketAddrV6};
 use std::os::fd::{AsFd, BorrowedFd};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -62,8 +62,9 @@ pub struct Joining<'a>(pub &'a [Join]);
 pub struct Udp {
     door: Arc<Door>,
     socket: Socket,
-    /// Its own address; without an address of this host where it is bound to all.
-    local: Address,
+    /// Its own address; without an address of this host where it is bound to all. A socket that is neither bound
+    /// nor connected gets its port with the first send: it is asked for after that.
+    local: OnceLock<Address>,
     /// Whom it sends to.
     target: Option<Target>,
     opened: Instant,
@@ -139,7 +140,8 @@ async fn to(door: &Arc<Door>, address: &Address, words: &UdpWords<'_>) -> Result
     let raw = socket::sockaddr(address).map_err(|error| {
         door.fail(&Error::of_io(Step::Connect, &error, &address.to_string()).with_peer(address.clone()))
     })?;
-    let local = socket::local(&made);
+    let is_named = conn.is_some() || words.source.is_some();
+    let local = is_named.then(|| socket::local(&made));
     let target = Some(Target { address: address.clone(), raw, conn });
     Ok(Udp::new(door, made, local, target, words))
 }
@@ -223,7 +225,7 @@ async fn receiver(
     for join in joins {
         joined(door, &made, join)?;
     }
-    Ok(Udp::new(door, made, local, None, words))
+    Ok(Udp::new(door, made, Some(local), None, words))
 }
 
 /// Joins a multicast group.
@@ -251,11 +253,17 @@ fn joined(door: &Door, made: &Socket, join: &Join) -> Result<(), Failed> {
 }
 
 impl Udp {
-    fn new(door: &Arc<Door>, made: Socket, local: Address, target: Option<Target>, words: &UdpWords<'_>) -> Self {
+    fn new(
+        door: &Arc<Door>,
+        made: Socket,
+        local: Option<Address>,
+        target: Option<Target>,
+        words: &UdpWords<'_>,
+    ) -> Self {
         Self {
             door: Arc::clone(door),
             socket: made,
-            local,
+            local: local.map(OnceLock::from).unwrap_or_default(),
             target,
             opened: now(),
             is_merged: words.extras.merged,
@@ -307,12 +315,12 @@ impl Udp {
     /// Returns its own address.
     #[must_use]
     pub fn local(&self) -> &Address {
-        &self.local
+        self.local.get_or_init(|| socket::local(&self.socket))
     }
 
     /// Returns where it sends; what a socket without a target sends to is told with each datagram.
     fn target(&self) -> &Address {
-        self.target.as_ref().map_or(&self.local, |target| &target.address)
+        self.target.as_ref().map_or_else(|| self.local(), |target| &target.address)
     }
 
     /// Returns what is sent to its target: a datagram, or a buffer that the kernel cuts into datagrams of

@@ -138,8 +138,8 @@ impl Udp {
 
     /// Reports that a recv failed.
     pub(super) fn recv_failed(&self, error: &io::Error) -> Failed {
-        let error = Error::of_io(Step::Recv, error, &self.local.to_string());
-        self.door.fail(&error.with_local(self.local.clone()))
+        let error = Error::of_io(Step::Recv, error, &self.local().to_string());
+        self.door.fail(&error.with_local(self.local().clone()))
     }
 
     /// Makes an error of a send that failed.

@@ -150,7 +150,7 @@ impl<'a> Receiver<'a> {
         for index in 0..self.buffers {
             let received = self.batch.get(index);
             let from = shown(&received.from);
-            let local = received.arrival.map(|arrival| with_port(&arrival, &self.udp.local));
+            let local = received.arrival.map(|arrival| with_port(&arrival, self.udp.local()));
             let interface = received.arrival.map(|arrival| {
                 let name = self.interfaces.entry(arrival.interface).or_insert_with(|| {
                     let name = nix::net::if_::if_indextoname(arrival.interface);
@@ -163,7 +163,7 @@ impl<'a> Receiver<'a> {
                 let measured = self.measured.get(number as usize).map(std::slice::from_ref).unwrap_or_default();
                 self.udp.door.emit(event::Recv {
                     peer: Some(&from),
-                    local: Some(local.as_ref().unwrap_or(&self.udp.local)),
+                    local: Some(local.as_ref().unwrap_or(self.udp.local())),
                     truncated: Some(true_bytes > taken),
                     datagram_bytes: Some(true_bytes as u64),
                     ttl: received.hops,
@@ -285,7 +285,7 @@ impl Udp {
     /// Returns whether it is bound to no address of this host in particular: then an answer goes from
     /// the address that was asked only where that is said.
     pub(super) fn is_wildcard(&self) -> bool {
-        self.local.ip().is_some_and(|ip| ip.is_unspecified())
+        self.local().ip().is_some_and(|ip| ip.is_unspecified())
     }
 
     /// Returns what an answer is to come from: the address that was asked, where it can be told.
