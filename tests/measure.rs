@@ -441,3 +441,40 @@ for number in range(4):
     assert_eq!((summary.sent, summary.received, summary.refused), (Some(4), Some(2), Some(1)), "{}", run.dump());
     assert_eq!((summary.lost, summary.late, summary.icmp_errors), (Some(1), Some(0), Some(4)));
 }
+
+#[test]
+fn a_run_that_is_cut_short_says_that_answers_were_waited_for() {
+    let peer = reflector(
+        Family::V4,
+        r"
+packet, whose = server.recvfrom(100)
+server.sendto(answer(packet, 0), whose)
+told()
+",
+    );
+    let words = "--count 0 --interval 50ms --wait 60s";
+    let running = send(Family::V4, peer.port, words).start();
+    running.wait_for::<Reply>();
+    running.wait_for_nth::<crate::harness::events::Send>(3);
+    let run = running.interrupt().exits(0);
+    assert_eq!(warnings(&run, "stopped"), 1, "{}", run.dump());
+    assert_eq!(run.summary().lost, run.summary().sent.map(|sent| sent - 1));
+    // Where nothing is waited for there is nothing to say.
+    let peer = reflector(
+        Family::V4,
+        r"
+packet, whose = server.recvfrom(100)
+server.sendto(answer(packet, 0), whose)
+told()
+",
+    );
+    let running = send(Family::V4, peer.port, "--count 0 --interval 60s").start();
+    running.wait_for::<Reply>();
+    assert_eq!(warnings(&running.interrupt().exits(0), "stopped"), 0);
+    // Where nothing was answered that is said once.
+    let (_deaf, port) = udp::socket(Family::V4);
+    let running = send(Family::V4, port, "--count 0 --interval 60s --wait 60s").start();
+    running.wait_for::<crate::harness::events::Send>();
+    let run = running.interrupt().exits(8);
+    assert_eq!((warnings(&run, "stopped"), run.summary().lost), (1, Some(1)), "{}", run.dump());
+}

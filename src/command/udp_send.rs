@@ -104,20 +104,28 @@ async fn walk(send: UdpSend, udp: Udp, run: &Run) -> ExitCode {
             looked: now(),
         };
         let result = walk.run(&mut sending);
-        sending.give_up();
+        let waiting = sending.give_up();
         let code = walk.code(&sending, result);
         drop(sending);
-        (code, udp)
+        (code, udp, waiting)
     });
     match walked.await {
-        Ok(((code, udp), None)) => {
+        Ok(((code, udp, _), None)) => {
             udp.close(Reason::Local);
             code
         }
-        Ok(((code, udp), Some(cause))) => {
+        Ok(((code, udp, waiting), Some(cause))) => {
             run.door.ends(cause);
             udp.close(cause.reason());
-            if code == ExitCode::NoAnswer { run.stopped(cause, "an answer came") } else { code }
+            match (code, waiting) {
+                (ExitCode::NoAnswer, _) => run.stopped(cause, "an answer came"),
+                (_, 0) => code,
+                // Nobody has waited long enough to know.
+                (_, waiting) => {
+                    run.stopped(cause, &format!("answers to {waiting} test packets came: they count as lost"));
+                    code
+                }
+            }
         }
         Err(failed) => failed.code,
     }

@@ -317,7 +317,8 @@ impl Probes {
         self.oldest().map(|(_, sent)| sent + self.patience)
     }
 
-    pub(super) fn give_up(&mut self, udp: &Udp) {
+    pub(super) fn give_up(&mut self, udp: &Udp) -> u64 {
+        let waiting = self.open;
         // Where nothing answers, whoever takes what comes all the same looks.
         if self.reflects {
             self.drops.look(udp);
@@ -331,6 +332,7 @@ impl Probes {
                 of such a one nobody knows on which way it was lost, and lost_back has all";
             udp.door.warn_once("loss-way-unknown", message);
         }
+        waiting
     }
 
     /// Returns the packet that has waited longest, and when it was sent.

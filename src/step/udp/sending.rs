@@ -384,10 +384,15 @@ impl<'a> Sending<'a> {
         matches!(&self.made, Made::Probes(probes) if probes.is_answered())
     }
 
-    /// Says of each STAMP test packet that is not answered that it is lost: the run is over.
-    pub fn give_up(&mut self) {
-        if let Made::Probes(probes) = &mut self.made {
-            probes.give_up(self.udp);
+    /// Says of each STAMP test packet that is not answered that it is lost: the run is over. Returns how many
+    /// might still have been answered in time.
+    pub fn give_up(&mut self) -> u64 {
+        if matches!(self.made, Made::Probes(_)) {
+            let _reported = self.take_answers();
+        }
+        match &mut self.made {
+            Made::Probes(probes) => probes.give_up(self.udp),
+            Made::Messages(..) | Made::Pattern { .. } => 0,
         }
     }
 
