@@ -266,3 +266,24 @@ fn whom_an_answer_came_to_is_told_without_a_connect_too() {
     let run = Sockeye::new(line).run().exits(0);
     assert_eq!(run.one::<Recv>().local, Some(format!("127.0.0.1:{}", peer.lines()[0])), "{}", run.dump());
 }
+
+#[test]
+fn an_error_that_comes_between_two_looks_is_not_lost() {
+    require(&["strace"]);
+    // Each look at the error queue returns late: what comes meanwhile fails the recv that follows it.
+    let late = "strace -f -qq -o /dev/null -e trace=recvmsg -e inject=recvmsg:delay_exit=200000";
+    for (text, stdin) in [("x", ""), ("", "x")] {
+        let (_peer, port, mut network) = udp::refuser(
+            r"
+packet, whose = server.recvfrom(100)
+select.select([], [], [], 0.05)
+refuse(packet, whose[1])
+",
+        );
+        network.extend(late.split(' ').map(Into::into));
+        let line = format!("udp-send 127.0.0.1 {port} {text} --wait 20s --json");
+        let run = Sockeye::new(line).stdin(stdin).under(network).run().exits(7);
+        let sequence = if text.is_empty() { None } else { Some(0) };
+        assert_eq!(run.one::<IcmpError>().sequence, sequence, "{}", run.dump());
+    }
+}

@@ -24,7 +24,7 @@ pub(super) async fn run(
         Err(failed) => return (Err(failed), None),
     };
     let relay = Relay { send, udp, ready, account: Cell::default(), drained: Cell::default() };
-    let mut receiver = Receiver::new(udp, usize::MAX, false, true);
+    let mut receiver = Receiver::new(udp, usize::MAX, false, true).without_errors();
     let both = async {
         tokio::select! {
             sent = relay.upload(stdin, run) => sent?,

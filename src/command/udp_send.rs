@@ -180,7 +180,7 @@ struct Walk<'a> {
 
 impl Walk<'_> {
     fn run(&mut self, sending: &mut Sending<'_>) -> Result<(), Failed> {
-        let mut receiver = Receiver::new(self.udp, usize::MAX, false, true);
+        let mut receiver = Receiver::new(self.udp, usize::MAX, false, true).without_errors();
         let result = self.send_all(sending, &mut receiver).and_then(|()| self.linger(sending, &mut receiver));
         // Of test packets the sending itself tells it.
         if !self.send.measures() {

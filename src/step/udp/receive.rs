@@ -18,7 +18,7 @@ use crate::socket::options::recv_timeout;
 use crate::step::Failed;
 use crate::step::open::set;
 use crate::step::thread::Halt;
-use crate::sys::{ArrivedAt, Outgoing, Received, RecvBatch, SendBatch};
+use crate::sys::{self, ArrivedAt, Outgoing, Received, RecvBatch, SendBatch};
 
 /// Most buffers of one recvmmsg(2).
 const SLOTS: usize = 32;
@@ -53,6 +53,8 @@ pub struct Receiver<'a> {
     /// Whether the next recv may wait a moment: what is expected soon costs one call less.
     waits: bool,
     can_wait: bool,
+    /// Whether the error queue is taken here; else by whoever knows what was sent.
+    takes_errors: bool,
     measured: Vec<Option<Measured>>,
 }
 
@@ -80,8 +82,15 @@ impl<'a> Receiver<'a> {
             sends: SendBatch::default(),
             waits: false,
             can_wait: false,
+            takes_errors: true,
             measured: Vec::new(),
         }
+    }
+
+    /// Leaves the error queue to whoever knows what was sent, and takes it from there after a recv.
+    #[must_use]
+    pub fn without_errors(self) -> Self {
+        Self { takes_errors: false, ..self }
     }
 
     /// Lets a recv wait a moment for what comes after something else has just come: for a thread that
@@ -112,8 +121,11 @@ impl<'a> Receiver<'a> {
             Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {
                 return Ok(0);
             }
-            // An ICMP error about an answer of ours: the error queue tells it in full.
-            Err(_) if self.udp.drain(&mut ()).errors > 0 => return Ok(0),
+            // An ICMP error about what we have sent: the error queue tells it in full.
+            Err(_) if self.takes_errors && self.udp.drain(&mut ()).errors > 0 => return Ok(0),
+            Err(error) if !self.takes_errors && is_of_icmp(&error) && sys::hangup(self.udp.fd()).has_error => {
+                return Ok(0);
+            }
             // Or it does not: it has no room where the receive buffer is full.
             Err(error) if is_of_icmp(&error) => {
                 let message = "ICMP errors came that the kernel had no room to tell of: they are not counted";
