@@ -268,6 +268,17 @@ fn whom_an_answer_came_to_is_told_without_a_connect_too() {
 }
 
 #[test]
+fn what_was_refused_is_no_total_where_nothing_tells() {
+    let (_held, port) = udp::refusing_port(Family::V4);
+    let run = Sockeye::new(format!("udp-send 127.0.0.1 {port} --json")).stdin("x").run().exits(7);
+    assert_eq!((run.summary().icmp_errors, run.summary().refused), (Some(1), None), "{}", run.dump());
+    let run = Sockeye::new(format!("udp-send 127.0.0.1 {port} --flood --count 3 --json")).run().exits(7);
+    assert_eq!(run.summary().refused, None, "{}", run.dump());
+    let run = Sockeye::new(format!("udp-send 127.0.0.1 {port} a b --flood --count 2 --json")).run().exits(7);
+    assert_eq!((run.summary().icmp_errors, run.summary().refused), (Some(2), Some(2)), "{}", run.dump());
+}
+
+#[test]
 fn an_error_that_comes_between_two_looks_is_not_lost() {
     require(&["strace"]);
     // Each look at the error queue returns late: what comes meanwhile fails the recv that follows it.

@@ -139,7 +139,8 @@ pub struct Totals {
     /// Datagrams that could not be sent: the kernel did not take them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub not_sent: Option<u64>,
-    /// Datagrams or probes that an ICMP error was the end of.
+    /// Datagrams or probes that an ICMP error was the end of; of `udp-send` without `--measure` only where each
+    /// error tells which.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub refused: Option<u64>,
     /// ICMP errors that came back.

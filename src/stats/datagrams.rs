@@ -24,6 +24,8 @@ pub(super) struct Datagrams {
     lost: u64,
     refused: u64,
     icmp_errors: u64,
+    /// ICMP errors of which it is not known what they are about.
+    unattributed: u64,
     duplicates: u64,
     rtt: Distribution,
     order: Ordering,
@@ -137,6 +139,7 @@ impl Datagrams {
             Event::IcmpError(error) => {
                 self.icmp_errors += 1;
                 self.refused += u64::from(error.refuses);
+                self.unattributed += u64::from(error.sequence.is_none());
             }
             // A datagram that was to go to one peer of many.
             Event::Error(error) if error.step == Step::Send => self.not_sent += 1,
@@ -205,7 +208,8 @@ impl Datagrams {
             (self.sent > 1 && seconds > 0.0).then(|| (self.sent - 1) as f64 / seconds)
         });
         Totals {
-            refused: Some(self.refused),
+            // As many as that are a part of them only, where others may be refused too.
+            refused: (self.unattributed == 0).then_some(self.refused),
             icmp_errors: Some(self.icmp_errors),
             kernel_drops: self.kernel_drops,
             rate_asked: asked,
@@ -224,6 +228,8 @@ impl Datagrams {
         let (out, back) = self.reflector.lost(self.answered + self.late, self.lost + self.late);
         Totals {
             received: Some(self.answered),
+            // Of each packet the end is known.
+            refused: Some(self.refused),
             lost: Some(self.lost),
             late: Some(self.late),
             lost_out: Some(out),
