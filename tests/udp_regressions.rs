@@ -279,6 +279,23 @@ fn what_was_refused_is_no_total_where_nothing_tells() {
 }
 
 #[test]
+fn without_a_schedule_nothing_is_late() {
+    let (_deaf, port) = udp::socket(Family::V4);
+    for (load, is_late) in [("--interval 0", false), ("--interval 1ms", true), ("--rate 1000/s", true)] {
+        for text in ["--size 20", "a", "--measure --one-way"] {
+            let line = format!("udp-send 127.0.0.1 {port} {text} {load} --count 50 --json");
+            let run = Sockeye::new(line).run().exits(0);
+            assert_eq!(run.summary().send_lateness.is_some(), is_late, "{load} {text}: {}", run.dump());
+            assert_eq!(run.summary().sent, Some(50));
+        }
+    }
+    // Each is still known by its number where it is refused.
+    let (_held, port) = udp::refusing_port(Family::V4);
+    let run = Sockeye::new(format!("udp-send 127.0.0.1 {port} --size 20 --interval 0 --count 2 --json")).run().exits(7);
+    assert_eq!(run.summary().refused, run.summary().icmp_errors, "{}", run.dump());
+}
+
+#[test]
 fn an_error_that_comes_between_two_looks_is_not_lost() {
     require(&["strace"]);
     // Each look at the error queue returns late: what comes meanwhile fails the recv that follows it.

@@ -94,6 +94,9 @@ async fn walk(send: UdpSend, udp: Udp, run: &Run) -> ExitCode {
     let walked = step::on_thread(&run.door, &run.stop, Step::Send, move |halt| {
         let patience = send.answer_within();
         let mut sending = Sending::new(&udp, &send.load, !send.no_gso && !is_slow(&send), patience);
+        if send.pacing() == Pacing::Flood {
+            sending = sending.without_numbers();
+        }
         let mut walk = Walk {
             send: &send,
             udp: &udp,
@@ -265,7 +268,7 @@ impl Walk<'_> {
             let due = if self.is_lockstep() { 1 } else { due };
             let lateness = schedule.pass(due, now());
             // What the kernel did not take is told, and its time is over.
-            let sent = sending.send(due, Some(lateness)).unwrap_or(0);
+            let sent = sending.send(due, schedule.has_times().then_some(lateness)).unwrap_or(0);
             self.account.sent(sent);
             if self.is_lockstep() && sent > 0 {
                 self.answer(sending, receiver)?;

@@ -88,6 +88,12 @@ impl Schedule {
         Lateness { first, step: Duration::from_nanos(self.interval as u64) }
     }
 
+    /// Returns whether each has a time of its own: without an interval all are due at once.
+    #[must_use]
+    pub fn has_times(&self) -> bool {
+        self.interval > 0.0
+    }
+
     /// Begins anew from now on: after a wait that was no part of it.
     pub fn not_before(&mut self, now: Instant) {
         if now > self.next_at() {
@@ -155,6 +161,6 @@ mod tests {
         assert_eq!((schedule.due(now), schedule.next_at()), (1, now));
         let mut none = Schedule::with_interval(Duration::ZERO, began);
         none.pass(3, began);
-        assert!(none.due(began) > 0);
+        assert!(none.due(began) > 0 && !none.has_times() && schedule.has_times());
     }
 }

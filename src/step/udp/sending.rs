@@ -45,6 +45,8 @@ pub struct Sending<'a> {
     unnumbered: u64,
     /// Whether the kernel still cuts buffers.
     cuts: bool,
+    /// Whether it is kept which numbers of a pattern were sent.
+    keeps_numbers: bool,
     /// The last errno that was reported as an error: further ones of it are told with each datagram.
     failed: Option<Errno>,
     /// What those come to.
@@ -100,12 +102,19 @@ impl<'a> Sending<'a> {
             next: 0,
             unnumbered: 0,
             cuts,
+            keeps_numbers: true,
             failed: None,
             code: None,
             refused: None,
             refusals: 0,
             uncounted: (0, 0, 0),
         }
+    }
+
+    /// Keeps nothing of what is sent of a pattern, for the sake of speed.
+    #[must_use]
+    pub fn without_numbers(self) -> Self {
+        Self { keeps_numbers: false, ..self }
     }
 
     /// Returns how many datagrams have been sent, or passed over because the kernel did not take
@@ -223,7 +232,7 @@ impl<'a> Sending<'a> {
         self.next += datagrams as u64;
         udp.count_sent(bytes);
         let has_room = udp.door.has_room_for(Kind::Send);
-        if !has_room && lateness.is_none() && matches!(self.made, Made::Pattern { .. }) {
+        if !has_room && !self.keeps_numbers && matches!(self.made, Made::Pattern { .. }) {
             return self.count(datagrams, bytes);
         }
         let now = Instant::now();
@@ -250,8 +259,7 @@ impl<'a> Sending<'a> {
                 sent.drain(..sent.len().saturating_sub(KNOWN));
             }
             Made::Pattern { size, room, sent, .. } => {
-                // Of a flood nothing is kept: the number is in the quote, and no send has its time.
-                if lateness.is_some() {
+                if self.keeps_numbers {
                     let each = |index| Sent { number: first + index as u64, at: now, is_refused: false };
                     sent.extend((0..datagrams).map(each));
                     sent.drain(..sent.len().saturating_sub(KNOWN));
