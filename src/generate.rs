@@ -161,8 +161,9 @@ fn measures(text: &mut Vec<u8>) -> std::io::Result<()> {
         ),
         (
             "Percentiles",
-            "By nearest rank over all probes that were sent: one that was lost, refused or late is infinite, and a \
-            percentile that falls on it is absent. To three digits, exact up to 64 samples; of raw-ping's targets \
+            "By nearest rank over all probes that were sent: one that was lost or refused is infinite, and of raw-ping \
+            one that was late, which udp-send --measure takes at its time; a percentile that falls on an infinite one \
+            is absent. To three digits, exact up to 64 samples; of raw-ping's targets \
             beyond the 64th to about two digits.",
         ),
         (

@@ -299,7 +299,7 @@ pub struct Totals {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub round: Option<Distribution>,
     /// Round-trip times (RFC 2681), of `udp-send --measure` those of late answers too; a probe that was
-    /// lost, and of `raw-ping` a late one, counts as infinite.
+    /// lost or refused, and of `raw-ping` a late one, counts as infinite.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rtt: Option<Distribution>,
     /// `--measure`: by how much the delay from the sender changed from one datagram to the next that
