@@ -131,6 +131,7 @@ mod udp_rates;
 mod raw_ping;
 mod raw_ping_device;
 mod raw_ping_errors;
+mod raw_ping_local;
 mod raw_ping_network;
 mod raw_ping_observers;
 mod raw_ping_path;

@@ -80,6 +80,8 @@ pub(super) struct Book {
     pub(super) flights: Flights,
     /// The first whose time has not run out.
     pub(super) waits: u64,
+    /// The first that has not gone yet, while it is looked what came; else none.
+    pub(super) going_from: u64,
     /// How many have no end yet.
     open: u64,
     /// The first that still holds a place in flight, and how many do.
@@ -160,6 +162,7 @@ impl Book {
             opened: Instant::now(),
             flights: Flights::with_capacity(opening.expected.unwrap_or(0).min(ENOUGH)),
             waits: 0,
+            going_from: u64::MAX,
             open: 0,
             held_from: 0,
             held: 0,
@@ -301,6 +304,12 @@ impl Book {
 
     pub(super) fn flight(&self, number: u64) -> Option<Flight> {
         self.flights.get(number)
+    }
+
+    /// Returns a probe that something can have come of: that has gone. What this host's own firewall rejects is told of
+    /// by an ICMP error, or a RST, too.
+    pub(super) fn gone(&self, number: u64) -> Option<Flight> {
+        self.flight(number).filter(|flight| flight.state != State::NotSent && number < self.going_from)
     }
 
     /// Ends a probe, and returns what it was.

@@ -161,7 +161,7 @@ impl Book {
 
     /// Takes an answer to a probe.
     pub(super) fn answer(&mut self, number: u64, came: &Came<'_>, answer: Option<&'static str>) {
-        let Some(flight) = self.flight(number).filter(|flight| flight.state != State::NotSent) else { return };
+        let Some(flight) = self.gone(number) else { return };
         let trip = self.trip(number, &flight, came);
         if flight.state == State::Open && trip.took >= self.patience {
             // It came after its time, though nobody has looked since.
@@ -262,8 +262,7 @@ impl Book {
         if !icmp::ends(is_v6, kind) {
             return;
         }
-        let Some((number, flight)) = self.quoted(to, clue).and_then(|number| Some((number, self.flight(number)?)))
-        else {
+        let Some((number, flight)) = self.quoted(to, clue).and_then(|number| Some((number, self.gone(number)?))) else {
             return;
         };
         let trip = self.trip(number, &flight, came);

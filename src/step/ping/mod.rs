@@ -165,10 +165,15 @@ impl Pinger {
                         continue;
                     }
                 }
-                // It may have told of an ICMP error about an earlier one: then it is tried once more.
-                Refused::For(_) if !again => {
+                // It may have told of an ICMP error about an earlier one: then it is tried once more. EPERM is no such
+                // error's (icmp_err_convert in net/ipv4/icmp.c), but the word of a firewall of this host.
+                Refused::For(error) if !again && error.errno != Some(Errno::EPERM) => {
                     again = true;
-                    if lane.take(&mut self.book).is_ok() {
+                    // What is told of one that has not gone is of a packet that the firewall kept back.
+                    self.book.going_from = number;
+                    let taken = lane.take(&mut self.book);
+                    self.book.going_from = u64::MAX;
+                    if taken.is_ok() {
                         continue;
                     }
                 }

@@ -1,0 +1,65 @@
+//! What this host itself does to the probes of `raw-ping`: its firewall, its routes, its socket options; and what is
+//! told of that.
+
+use crate::harness::net::Net;
+use crate::harness::pinged::{Pinged, number};
+use crate::harness::{Sockeye, require};
+
+/// Returns a network of loopback alone whose firewall does this with what goes out.
+fn firewall(rules: &[&str]) -> Net {
+    require(&["nft"]);
+    let net = Net::isolated()
+        .with("ip -6 addr add fd00::8/128 dev lo nodad")
+        .with("echo 0 0 > /proc/sys/net/ipv4/ping_group_range")
+        .with("nft add table inet t")
+        .with("nft 'add chain inet t o { type filter hook output priority 0; }'");
+    rules.iter().fold(net, |net, rule| net.with(format!("nft add rule inet t o {rule}")))
+}
+
+fn run_behind(rules: &[&str], line: &str) -> Pinged {
+    Pinged::of(Sockeye::new(format!("raw-ping {line} --json")).under(firewall(rules).prefix()).run())
+}
+
+#[test]
+fn what_a_local_firewall_rejects_is_not_sent_and_nothing_else() {
+    // It was not sent, and refused or received besides: by the ICMP error that the firewall sent to us.
+    let rules = [
+        "ip daddr 127.0.0.8 reject",
+        "ip daddr 127.0.0.9 meta l4proto tcp reject with tcp reset",
+        "ip daddr 127.0.0.9 reject with icmp type admin-prohibited",
+        // Not what it says itself.
+        "ip6 daddr fd00::8 icmpv6 type echo-request reject",
+        "ip6 daddr fd00::8 meta l4proto != icmpv6 reject",
+    ];
+    for target in ["127.0.0.8", "127.0.0.9", "fd00::8"] {
+        for way in ["", "--socket dgram", "--with udp", "--with tcp-syn", "--trace --ttl 2", "--sweep"] {
+            // The kernel takes these, and says that they went (ping_v6_sendmsg in net/ipv6/ping.c).
+            if (target, way) == ("fd00::8", "--socket dgram") {
+                continue;
+            }
+            let times = if way == "--sweep" { "" } else { "--count 3 --interval 20ms" };
+            let run = run_behind(&rules, &format!("{target} {way} {times} --timeout 100ms"));
+            let what = format!("{target} {way}: {}", run.run.dump());
+            assert_eq!(run.run.code(), 4, "{what}");
+            let told = ["sent", "received", "lost", "late", "refused", "icmp_errors", "duplicates", "foreign"];
+            assert_eq!(told.map(|name| run.total(name)), [0; 8], "{what}");
+            let count = if way == "--sweep" { 1 } else { 3 * if way.contains("trace") { 2 } else { 1 } };
+            assert_eq!((run.total("not_sent"), run.all("not-sent").len()), (count, count as usize), "{what}");
+            assert!(run.all("hop").iter().all(|hop| number(hop, "received") == 0), "{what}");
+        }
+    }
+    let run = run_behind(&rules, "127.0.0.1 127.0.0.8 --count 2 --interval 20ms --timeout 100ms");
+    assert_eq!((run.run.code(), run.total("received"), run.total("not_sent")), (4, 2, 2), "{}", run.run.dump());
+}
+
+#[test]
+fn what_a_local_firewall_keeps_back_is_tried_once() {
+    // Each was tried twice, and what it counts was twice as much.
+    let count = "nft list ruleset | grep -o 'packets [0-9]*' >&2";
+    let net = firewall(&["ip daddr 127.0.0.8 counter drop"]).prefix();
+    let script = format!("\"$@\"; {count}");
+    let mut words = net;
+    words.extend(["sh", "-c", &script, "sh"].map(std::ffi::OsString::from));
+    let run = Sockeye::new("raw-ping 127.0.0.8 --count 3 --interval 20ms --timeout 100ms -q").under(words).run();
+    assert!(run.stderr().contains("packets 3\n"), "{}", run.dump());
+}
