@@ -109,6 +109,18 @@ fn each_row_of_losses_has_its_begin_and_its_length() {
 }
 
 #[test]
+fn a_loss_of_just_the_limit_is_none_beyond_it() {
+    // 1 of 100 was more than 1 %, by rounding.
+    let network = Network::new(|seen: &Seen| if seen.nth == 0 { vec![] } else { vec![reply()] });
+    for (limit, code) in [("1", 0), ("0.99", 1)] {
+        let target = host(Family::V4, if code == 0 { 1 } else { 2 });
+        let words = format!("{target} --count 100 --interval 1ms --timeout 100ms -q --max-loss {limit}");
+        let run = Pinged::of(ping(&network, &words).run().exits(code));
+        assert_eq!(run.total("lost"), 1, "{}", run.run.dump());
+    }
+}
+
+#[test]
 fn a_loss_beyond_the_limit_is_a_no_though_nobody_has_answered() {
     let network = Network::new(|_: &Seen| vec![]);
     let words = |rest: &str| format!("{} --count 2 --interval 20ms --timeout 100ms {rest}", host(Family::V4, 1));

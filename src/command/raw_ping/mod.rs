@@ -147,10 +147,10 @@ fn code(ping: &RawPing, pinger: &Pinger, door: &Door, result: Result<(), Failed>
         door.warn("max-rtt", &format!("--max-rtt {most} ms is exceeded: a round trip took {longest:.4} ms"));
     }
     if let (Some(most), Some((target, loss))) = (ping.max_loss, pinger.greatest_loss())
-        && loss * 100.0 > most
+        && loss > most
     {
         is_exceeded = true;
-        let (target, loss) = (pinger.targets().address(target), loss * 100.0);
+        let target = pinger.targets().address(target);
         door.warn("max-loss", &format!("--max-loss {most} % is exceeded: {target} did not answer {loss:.4} %"));
     }
     match results.code() {

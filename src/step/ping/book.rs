@@ -579,7 +579,7 @@ impl Book {
         self.longest
     }
 
-    /// Returns the target that lost the greatest share of its probes, from 0 to 1: of a trace, of those that
+    /// Returns the target that lost the greatest share of its probes, in percent: of a trace, of those that
     /// were to go as far as it is.
     pub(super) fn greatest_loss(&self) -> Option<(u32, f64)> {
         let is_of_target =
@@ -589,7 +589,9 @@ impl Book {
             .iter()
             .flatten()
             .filter(|((target, hops), (sent, _))| *sent > 0 && is_of_target((*target, *hops)));
-        let shares = losses.map(|((target, _), (sent, got))| (*target, 1.0 - *got as f64 / *sent as f64));
+        // Rounded once, as the decimal of a limit is: so a share of just that is not beyond it.
+        let shares =
+            losses.map(|((target, _), (sent, got))| (*target, sent.saturating_sub(*got) as f64 * 100.0 / *sent as f64));
         shares.max_by(|one, other| one.1.total_cmp(&other.1))
     }
 

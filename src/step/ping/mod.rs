@@ -344,7 +344,7 @@ impl Pinger {
         self.book.unsent
     }
 
-    /// Returns the target that lost the greatest share of its probes, from 0 to 1.
+    /// Returns the target that lost the greatest share of its probes, in percent.
     #[must_use]
     pub fn greatest_loss(&self) -> Option<(u32, f64)> {
         self.book.greatest_loss()
