@@ -1,9 +1,10 @@
 //! What this host itself does to the probes of `raw-ping`: its firewall, its routes, its socket options; and what is
 //! told of that.
 
-use crate::harness::net::Net;
-use crate::harness::pinged::{Pinged, number};
-use crate::harness::{Sockeye, require};
+use crate::harness::net::{Net, over_both_families};
+use crate::harness::pinged::{Pinged, number, ping};
+use crate::harness::tun::{DEVICE, Network, Seen, reply};
+use crate::harness::{Family, Sockeye, require};
 
 /// Returns a network of loopback alone whose firewall does this with what goes out.
 fn firewall(rules: &[&str]) -> Net {
@@ -62,4 +63,23 @@ fn what_a_local_firewall_keeps_back_is_tried_once() {
     words.extend(["sh", "-c", &script, "sh"].map(std::ffi::OsString::from));
     let run = Sockeye::new("raw-ping 127.0.0.8 --count 3 --interval 20ms --timeout 100ms -q").under(words).run();
     assert!(run.stderr().contains("packets 3\n"), "{}", run.dump());
+}
+
+over_both_families! {
+    fn a_group_is_reached_with_the_ttl_that_was_asked_for(family) {
+        // It was 1, though the event of the option said 9.
+        let group = if family == Family::V4 { "239.1.1.1" } else { "ff0e::1" };
+        for rest in ["", "--with udp"] {
+            let network = Network::new(|_: &Seen| vec![reply()]);
+            let line = format!("{group} --interface {DEVICE} --ttl 9 --count 1 --timeout 100ms {rest}");
+            let _run = ping(&network, &line).run();
+            let ttls: Vec<_> = network
+                .finish()
+                .iter()
+                .filter(|entry| entry.seen.packet.to.to_string() == group)
+                .map(|entry| entry.seen.packet.ttl)
+                .collect();
+            assert_eq!(ttls, [9], "{line}");
+        }
+    }
 }

@@ -289,6 +289,10 @@ fn prepared(door: &Door, made: Socket, kind: SocketKind, words: &PingWords, ends
     if words.broadcast && !kind.is_v6() {
         further.push(options::broadcast());
     }
+    if ends != Ends::Hears {
+        // Groups have a limit of their own, and it is 1.
+        further.extend(options::multicast(kind, words.options.ttl, None));
+    }
     if words.seeks_mtu && ends != Ends::Hears {
         further.push(options::probes_mtu(kind));
     }
