@@ -2,7 +2,7 @@
 //! told of that.
 
 use crate::harness::net::{Net, over_both_families};
-use crate::harness::pinged::{Pinged, number, ping};
+use crate::harness::pinged::{Pinged, ms, number, ping};
 use crate::harness::tun::{DEVICE, Network, Seen, reply};
 use crate::harness::{Family, Sockeye, require};
 
@@ -82,4 +82,30 @@ over_both_families! {
             assert_eq!(ttls, [9], "{line}");
         }
     }
+}
+
+#[test]
+fn a_run_that_is_cut_short_says_whom_it_has_not_asked() {
+    let run = |line: &str| {
+        Pinged::of(Sockeye::new(format!("raw-ping {line} --json -q")).under(Net::isolated().prefix()).run())
+    };
+    // They counted as no targets, and nothing said why the answer was no.
+    for (line, targets) in [
+        ("127.0.0.0/24 --sweep --rate 10/s --deadline 450ms", 254),
+        ("127.0.0.1 127.0.0.2 127.0.0.3 --rate 1/s --count 1 --deadline 500ms", 3),
+    ] {
+        let run = run(line);
+        let answered = run.total("targets_answered");
+        assert_eq!((run.total("targets"), run.run.code()), (targets, 1), "{line}: {}", run.run.dump());
+        assert_eq!((run.total("sent"), run.total("received")), (answered, answered), "{line}: {}", run.run.dump());
+        let warnings: Vec<_> = run.all("warning").iter().map(|it| [&it["name"], &it["message"]]).collect();
+        let message = format!("told to stop before {} of {targets} targets were probed", targets - answered);
+        assert_eq!(warnings, [["stopped", &message]], "{line}");
+    }
+    let at_once = run("127.0.0.1 --count 100 --deadline 1ns");
+    assert_eq!((at_once.run.code(), at_once.total("sent")), (8, 0), "{}", at_once.run.dump());
+    assert_eq!(at_once.all("warning")[0]["message"], "told to stop before anything was sent");
+    // Of a run that was not, nothing is said.
+    assert!(run("127.0.0.1 127.0.0.2 --count 1 --deadline 10s").all("warning").is_empty());
+    assert!(run("127.0.0.1 --count 0 --interval 10ms --deadline 100ms").run.elapsed() >= ms(100));
 }

@@ -229,7 +229,7 @@ pub struct Send<'a> {
     /// A probe: the number of its target among the others, and how many hops it is to go.
     #[serde(skip)]
     pub probe: Option<(u32, Option<u8>)>,
-    /// The name that was looked up for the target, with the first of its probes.
+    /// The name that was looked up for the target: told once, before its probes.
     #[serde(skip)]
     pub name: Option<&'a str>,
     /// How many times of a schedule passed unused before it.

@@ -1,7 +1,7 @@
 //! The fold of probes: what became of those to each target, and of all; hops, loss runs, ICMP errors by
 //! name.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
 
@@ -25,6 +25,10 @@ pub(super) struct Pings {
     rtt: Distribution,
     names: BTreeMap<&'static str, u64>,
     answers: BTreeMap<&'static str, u64>,
+    /// How many targets there are, as far as was told.
+    known: u64,
+    /// The names that were looked up for them.
+    looked_up: HashMap<u32, Box<str>>,
     /// Names that did not resolve.
     unresolved: u64,
     runs: u64,
@@ -85,8 +89,6 @@ struct Target {
     name: String,
     counts: Counts,
     rtt: Distribution,
-    /// The name that was looked up for it.
-    looked_up: Option<String>,
     names: BTreeMap<&'static str, u64>,
     answers: BTreeMap<&'static str, u64>,
     run: Run,
@@ -225,6 +227,10 @@ impl Pings {
     fn send(&mut self, elapsed: Duration, send: &event::Send<'_>) {
         let (Some((number, hops)), Some(address)) = (send.probe, send.peer) else { return };
         self.counts.slots_missed += send.missed;
+        self.known = self.known.max(u64::from(number) + 1);
+        if let Some(name) = send.name {
+            self.looked_up.insert(number, name.into());
+        }
         // It tells of no more than that.
         if send.datagrams == 0 {
             return;
@@ -238,11 +244,6 @@ impl Pings {
             }
         }
         self.see(number, false);
-        if let Some(name) = send.name
-            && let Some(target) = self.target(number, address)
-        {
-            target.looked_up = Some(name.to_owned());
-        }
         self.to(number, address, |counts| counts.sent += send.datagrams);
         if let Some(hops) = hops {
             self.hops.entry((number, hops)).or_default().sent += send.datagrams;
@@ -422,7 +423,6 @@ impl Pings {
                 name: address.to_string(),
                 counts: Counts::default(),
                 rtt: if index < FULL { Distribution::default() } else { Distribution::compact() },
-                looked_up: None,
                 names: BTreeMap::new(),
                 answers: BTreeMap::new(),
                 run: Run::default(),
@@ -453,7 +453,7 @@ impl Pings {
         // From an answer of one target to that of another the delay does not vary: it is another.
         let rtt = if probed > 1 { totals.rtt.map(event::Distribution::of_several) } else { totals.rtt };
         Totals {
-            targets: Some(probed + self.unresolved),
+            targets: Some(self.known + self.unresolved),
             targets_answered: Some(self.seen.iter().flatten().filter(|answered| **answered).count() as u64),
             kernel_drops: (!self.drops.is_empty()).then(|| self.drops.values().sum()),
             events_dropped: (self.dropped_events > 0).then_some(self.dropped_events),
@@ -484,7 +484,7 @@ impl Pings {
 
     /// Tells the totals of each target.
     pub(super) fn each_target(&self, mut tell: impl FnMut(&str, Option<&str>, Totals)) {
-        for target in self.targets.iter().flatten() {
+        for (number, target) in numbered(&self.targets) {
             let totals = target.counts.add_totals(&target.rtt, Totals::default());
             // Of one probe there is no share.
             let rtt = if target.counts.sent > 1 { totals.rtt } else { totals.rtt.map(event::Distribution::of_one) };
@@ -497,11 +497,15 @@ impl Pings {
                 rtt,
                 ..totals
             };
-            tell(&target.name, target.looked_up.as_deref(), totals);
+            tell(&target.name, self.looked_up(number), totals);
         }
-        for brief in self.briefs.iter().flatten() {
-            tell(&brief.address.to_string(), None, brief.totals());
+        for (number, brief) in numbered(&self.briefs) {
+            tell(&brief.address.to_string(), self.looked_up(number), brief.totals());
         }
+    }
+
+    fn looked_up(&self, number: u32) -> Option<&str> {
+        self.looked_up.get(&number).map(|name| &**name)
     }
 
     /// Tells each hop of each way, as far as it leads.
@@ -553,6 +557,11 @@ fn seems_limited((sent, received): (u64, u64), behind: impl Iterator<Item = (u64
     let per_probe = 1.0 / sent as f64 + 1.0 / others.0 as f64;
     let deviation = (both * (1.0 - both) * per_probe).sqrt();
     share(others) - own - per_probe / 2.0 > LIKELY * deviation
+}
+
+/// Returns what is kept of targets, each with its number.
+fn numbered<T>(all: &[Option<T>]) -> impl Iterator<Item = (u32, &T)> {
+    (0..).zip(all).filter_map(|(number, one)| Some((number, one.as_ref()?)))
 }
 
 /// Returns the names and how many there were of each; `None` where there are none.

@@ -80,6 +80,8 @@ pub(super) struct Book {
     pub(super) flights: Flights,
     /// The first whose time has not run out.
     pub(super) waits: u64,
+    /// How many targets a probe was to go to so far: they have their turns in the order of their numbers.
+    asked: u32,
     /// The first that has not gone yet, while it is looked what came; else none.
     pub(super) going_from: u64,
     /// How many have no end yet.
@@ -162,6 +164,7 @@ impl Book {
             opened: Instant::now(),
             flights: Flights::with_capacity(opening.expected.unwrap_or(0).min(ENOUGH)),
             waits: 0,
+            asked: 0,
             going_from: u64::MAX,
             open: 0,
             held_from: 0,
@@ -259,6 +262,7 @@ impl Book {
         });
         self.open += 1;
         self.held += 1;
+        self.asked = self.asked.max(due.target + 1);
         if due.size != self.size {
             self.sizes.insert(number, due.size);
         }
@@ -341,7 +345,6 @@ impl Book {
             peer: Some(&peer),
             sequence: Some(flight.sequence),
             probe: Some((flight.target, hops(flight.hops))),
-            name: self.targets.name(flight.target).filter(|_| flight.sequence == 0),
             lateness,
             missed,
             ..event::Send::on(None, packet.len(), packet)
@@ -366,14 +369,25 @@ impl Book {
     /// Reports that so many times of the schedule passed unused behind the last probe.
     pub(super) fn missed(&self, missed: u64) {
         let Some(flight) = self.flights.next().checked_sub(1).and_then(|last| self.flight(last)) else { return };
-        let peer = self.targets.address(flight.target);
-        self.door.count(event::Send {
-            peer: Some(&peer),
-            probe: Some((flight.target, hops(flight.hops))),
-            missed,
-            datagrams: 0,
-            ..event::Send::on(None, 0, &[])
-        });
+        self.count(flight.target, None, missed);
+    }
+
+    /// Reports how many targets there are, and the names that were looked up for them: some may never have a probe.
+    pub(super) fn announce(&self) {
+        for (number, name) in self.targets.names() {
+            self.count(number, Some(name), 0);
+        }
+        if let Some(last) = self.targets.len().checked_sub(1) {
+            self.count(last, None, 0);
+        }
+    }
+
+    /// Counts what is to be known of a target, and is no send.
+    fn count(&self, target: u32, name: Option<&str>, missed: u64) {
+        let peer = self.targets.address(target);
+        let probe = Some((target, None));
+        let none = event::Send::on(None, 0, &[]);
+        self.door.count(event::Send { peer: Some(&peer), probe, name, missed, datagrams: 0, ..none });
     }
 
     /// Reports that so many probes to one target went, where nobody sees an event for each.
@@ -393,7 +407,6 @@ impl Book {
             peer: Some(&peer),
             sequence: Some(due.sequence),
             probe: Some((due.target, due.hops)),
-            name: self.targets.name(due.target).filter(|_| due.sequence == 0),
             lateness,
             missed,
             bytes,
@@ -531,6 +544,11 @@ impl Book {
             self.held_from += 1;
         }
         self.held
+    }
+
+    /// Returns how many targets no probe was to go to so far.
+    pub(super) fn unasked(&self) -> u32 {
+        self.targets.len() - self.asked
     }
 
     /// Returns how many probes wait.

@@ -270,13 +270,23 @@ impl Pinger {
     }
 
     /// Ends the run: what waits is lost, unless its answer lies there already. Where the run was cut short
-    /// that is said, for nobody has waited long enough to know.
+    /// that is said, for nobody has waited long enough to know; and so is how many targets had no probe.
     pub fn give_up(&mut self, is_cut_short: bool) {
         let _reported = self.take_all();
-        let waiting = self.book.waiting();
-        if is_cut_short && waiting > 0 {
-            let message = format!("told to stop while answers to {waiting} probes were waited for: they count as lost");
-            self.door.warn_once("stopped", &message);
+        if is_cut_short {
+            let before = match (self.book.unasked(), self.book.targets.len()) {
+                (0, _) => None,
+                (unasked, all) if unasked == all => Some("before anything was sent".to_owned()),
+                (unasked, all) => Some(format!("before {unasked} of {all} targets were probed")),
+            };
+            let during = match self.book.waiting() {
+                0 => None,
+                waiting => Some(format!("while answers to {waiting} probes were waited for: they count as lost")),
+            };
+            let told: Vec<String> = before.into_iter().chain(during).collect();
+            if !told.is_empty() {
+                self.door.warn_once("stopped", &format!("told to stop {}", told.join(", and ")));
+            }
         }
         self.book.give_up(Instant::now());
         if self.missed > 0 {

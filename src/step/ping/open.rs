@@ -85,6 +85,7 @@ impl Pinger {
             seed: words.seed,
         };
         let book = Book::new(door, targets, opening);
+        book.announce();
         let mut lanes: Vec<Lane> = Vec::new();
         for family in [Family::V4, Family::V6] {
             if book.targets.has(family == Family::V6) {

@@ -54,9 +54,9 @@ impl Targets {
         self.push(address);
     }
 
-    /// Returns the name that was looked up for a target.
-    pub(super) fn name(&self, number: u32) -> Option<&str> {
-        self.names.get(&number).map(String::as_str)
+    /// Returns the names that were looked up, each with the number of its target.
+    pub(super) fn names(&self) -> impl Iterator<Item = (u32, &str)> {
+        self.names.iter().map(|(number, name)| (*number, name.as_str()))
     }
 
     /// Adds so many addresses from one on.
