@@ -1,7 +1,7 @@
 //! What this host itself does to the probes of `raw-ping`: its firewall, its routes, its socket options; and what is
 //! told of that.
 
-use crate::harness::net::{Net, over_both_families};
+use crate::harness::net::{Net, TempDir, over_both_families};
 use crate::harness::pinged::{Pinged, ms, number, ping};
 use crate::harness::tun::{DEVICE, Network, Seen, reply};
 use crate::harness::{Family, Sockeye, require};
@@ -81,6 +81,23 @@ over_both_families! {
                 .collect();
             assert_eq!(ttls, [9], "{line}");
         }
+    }
+}
+
+#[test]
+fn a_target_has_its_name_though_its_first_probe_did_not_go_and_in_a_sweep_too() {
+    let dir = TempDir::new();
+    let hosts = dir.path().join("hosts");
+    std::fs::write(&hosts, "127.0.0.7 seven.test\n127.0.0.8 eight.test\n").unwrap();
+    // The first packet alone is within the quota.
+    let net = || firewall(&["ip daddr 127.0.0.7 quota until 100 bytes drop"]).with_hosts(&hosts).prefix();
+    for (words, sent) in [("--count 3 --interval 20ms", 2), ("--sweep", 0)] {
+        let line = format!("raw-ping seven.test eight.test {words} --timeout 200ms --json");
+        let run = Pinged::of(Sockeye::new(line).under(net()).run());
+        let rows: Vec<_> =
+            run.all("target-summary").iter().map(|row| (row["name"].clone(), number(row, "sent"))).collect();
+        let eight = if words == "--sweep" { 1 } else { 3 };
+        assert_eq!(rows, [("seven.test".into(), sent), ("eight.test".into(), eight)], "{}", run.run.dump());
     }
 }
 
