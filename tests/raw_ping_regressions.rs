@@ -2,7 +2,7 @@
 
 use crate::harness::net::{Net, TempDir, over_both_families};
 use crate::harness::pinged::{Pinged, ms, number, ping};
-use crate::harness::tun::{Network, Seen, host, reply, router, ttl_exceeded};
+use crate::harness::tun::{Network, Seen, host, refuse, reply, router, ttl_exceeded};
 use crate::harness::{Family, Finished, Sockeye};
 
 /// Runs on a loopback interface of its own.
@@ -106,6 +106,39 @@ fn each_row_of_losses_has_its_begin_and_its_length() {
     assert_eq!(spans[1].duration_ns, 0);
     let begin = run.run.lines.first().map(|line| line.time.clone()).expect("it has begun");
     assert!(begin < spans[0].started && spans[0].started < spans[1].started, "{begin} {spans:?}");
+}
+
+#[test]
+fn a_row_of_losses_is_one_in_whatever_order_they_are_noted() {
+    // Half of the first eleven are refused and then answered late, which is known after those between them were lost.
+    let network = Network::new(|seen: &Seen| match seen.nth {
+        nth if nth > 10 => vec![reply()],
+        nth if nth % 2 == 0 => vec![refuse(3, 1), reply().after(ms(300))],
+        _ => vec![],
+    });
+    let words = format!("{} --count 30 --interval 20ms --timeout 150ms", host(Family::V4, 1));
+    let run = Pinged::of(ping(&network, &words).run().exits(0));
+    let told = ["received", "late", "lost", "refused", "loss_runs", "loss_run_max"].map(|name| run.total(name));
+    assert_eq!(told, [19, 6, 5, 0, 1, 11], "{}", run.run.dump());
+    let row = run.target(host(Family::V4, 1));
+    assert_eq!((number(row, "loss_runs"), number(row, "loss_run_max")), (1, 11), "{row}");
+    let spans = run.summary()["loss_run_spans"].as_array().unwrap();
+    let all: Vec<_> = spans.iter().map(|span| (number(span, "sequence"), number(span, "probes"))).collect();
+    assert_eq!(all, [(0, 11)], "{}", run.run.dump());
+    // From when the first of them was sent to when the last was.
+    assert!((180..240).contains(&(number(&spans[0], "duration_ns") / 1_000_000)), "{}", run.run.dump());
+}
+
+#[test]
+fn a_trace_has_no_rows_of_losses() {
+    // They were said to be none, though all was lost.
+    let network = Network::new(|_: &Seen| vec![]);
+    let words = format!("{} --trace --ttl 2 --count 2 --interval 20ms --timeout 100ms", host(Family::V4, 1));
+    let run = Pinged::of(ping(&network, &words).run().exits(8));
+    assert_eq!(run.total("lost"), 4);
+    for of in [run.summary(), run.all("target-summary")[0]] {
+        assert!(of["loss_runs"].is_null() && of["loss_run_max"].is_null(), "{of}");
+    }
 }
 
 #[test]

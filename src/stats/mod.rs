@@ -5,6 +5,7 @@
 
 mod datagrams;
 mod distribution;
+mod loss_runs;
 mod pings;
 mod rounds;
 mod sketch;
@@ -139,7 +140,10 @@ impl Stats {
             errors: 0,
             warnings: 0,
             datagrams: Datagrams::default(),
-            pings: Pings::new(if let Tally::Pinger { each, .. } = tally { each } else { Each::Nothing }),
+            pings: match tally {
+                Tally::Pinger { each, explores } => Pings::new(each, explores),
+                _ => Pings::new(Each::Nothing, false),
+            },
             rate_asked: None,
             queue: Queue::default(),
             checks: Checks::default(),

@@ -6,21 +6,26 @@ use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
 
 use super::Distribution;
+use super::loss_runs::{LossRuns, OwnRuns};
 use crate::address::Address;
 use crate::error::Step;
-use crate::event::{self, Arrival, Event, Hop, LossRun, Named, Reply, Stamp, Stray, Totals};
-
-/// How many loss runs are told one by one.
-const MOST_RUNS: usize = 1_000;
+use crate::event::{self, Arrival, Event, Hop, Named, Reply, Stamp, Stray, Totals};
 
 /// How many targets have percentiles to three digits: a histogram of each is large.
 const FULL: usize = 64;
+
+/// Of how many rows of losses it is known where they end, for those that are noted later: of these targets, and of each
+/// further one.
+const MANY_RUNS: usize = 1_024;
+const FEW_RUNS: usize = 16;
 
 /// What the probes of a run come to.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Pings {
     /// Whether each target has totals of its own.
     each: Each,
+    /// Whether probes are means to an end: of those there are no rows.
+    explores: bool,
     counts: Counts,
     rtt: Distribution,
     names: BTreeMap<&'static str, u64>,
@@ -31,9 +36,7 @@ pub(super) struct Pings {
     looked_up: HashMap<u32, Box<str>>,
     /// Names that did not resolve.
     unresolved: u64,
-    runs: u64,
-    longest_run: u64,
-    spans: Vec<LossRun>,
+    runs: LossRuns,
     /// The wall clock and the elapsed time at the begin.
     began: Option<(SystemTime, Duration)>,
     targets: Vec<Option<Box<Target>>>,
@@ -91,21 +94,8 @@ struct Target {
     rtt: Distribution,
     names: BTreeMap<&'static str, u64>,
     answers: BTreeMap<&'static str, u64>,
-    run: Run,
+    runs: OwnRuns,
     path_mtu: Option<u64>,
-}
-
-/// Rows of lost probes of one target.
-#[derive(Clone, Copy, Debug, Default)]
-struct Run {
-    /// The number after the last lost one.
-    next: u64,
-    /// How many there are in the row that it ends.
-    length: u64,
-    /// Where that is told.
-    place: Option<usize>,
-    runs: u64,
-    longest: u64,
 }
 
 /// One target of a sweep.
@@ -172,8 +162,8 @@ impl Counts {
 }
 
 impl Pings {
-    pub(super) fn new(each: Each) -> Self {
-        Self { each, ..Self::default() }
+    pub(super) fn new(each: Each, explores: bool) -> Self {
+        Self { each, explores, ..Self::default() }
     }
 
     /// Adds one event, where it is about probes.
@@ -295,50 +285,19 @@ impl Pings {
 
     /// Takes note that a probe was not answered in time, for the rows of those.
     fn miss(&mut self, elapsed: Duration, lost: &event::Lost<'_>) {
-        // The numbers of a trace go over all hops.
-        if !self.hops.is_empty() {
+        if self.explores {
             return;
         }
         // When it was sent: by the wall clock of the begin, so that no run begins before another for a clock
         // that was set.
         let sent = elapsed.saturating_sub(lost.after);
         let started = self.began.map_or(SystemTime::UNIX_EPOCH, |(time, at)| time + sent.saturating_sub(at));
-        let (mut spans, place) = (std::mem::take(&mut self.spans), self.spans_left());
-        let mut told = (0, 0);
+        let kept = if (lost.number as usize) < FULL { MANY_RUNS } else { FEW_RUNS };
+        let mut runs = std::mem::take(&mut self.runs);
         if let Some(target) = self.target(lost.number, lost.target) {
-            let run = &mut target.run;
-            if run.length > 0 && run.next == lost.sequence {
-                run.length += 1;
-                if let Some(span) = run.place.and_then(|place| spans.get_mut(place)) {
-                    span.probes = run.length;
-                    span.duration = started.duration_since(span.started).unwrap_or_default();
-                }
-            } else {
-                run.runs += 1;
-                run.length = 1;
-                run.place = (place > 0).then(|| {
-                    spans.push(LossRun {
-                        target: target.name.clone(),
-                        sequence: lost.sequence,
-                        probes: 1,
-                        started,
-                        duration: Duration::ZERO,
-                    });
-                    spans.len() - 1
-                });
-                told.0 = 1;
-            }
-            run.next = lost.sequence + 1;
-            run.longest = run.longest.max(run.length);
-            told.1 = run.longest;
+            runs.note(&mut target.runs, kept, &target.name, (lost.sequence, started));
         }
-        self.spans = spans;
-        self.runs += told.0;
-        self.longest_run = self.longest_run.max(told.1);
-    }
-
-    fn spans_left(&self) -> usize {
-        MOST_RUNS.saturating_sub(self.spans.len())
+        self.runs = runs;
     }
 
     fn refuse(&mut self, error: &event::IcmpError<'_>) {
@@ -425,7 +384,7 @@ impl Pings {
                 rtt: if index < FULL { Distribution::default() } else { Distribution::compact() },
                 names: BTreeMap::new(),
                 answers: BTreeMap::new(),
-                run: Run::default(),
+                runs: OwnRuns::default(),
                 path_mtu: None,
             })
         });
@@ -449,7 +408,8 @@ impl Pings {
             (self.counts.sent > 1 && seconds > 0.0).then(|| (self.counts.sent - 1) as f64 / seconds)
         });
         let probed = self.seen.iter().flatten().count() as u64;
-        let totals = self.with_runs(self.counts.add_totals(&self.rtt, every));
+        let totals = self.counts.add_totals(&self.rtt, every);
+        let totals = if self.has_runs() { self.runs.add_totals(totals) } else { totals };
         // From an answer of one target to that of another the delay does not vary: it is another.
         let rtt = if probed > 1 { totals.rtt.map(event::Distribution::of_several) } else { totals.rtt };
         Totals {
@@ -470,18 +430,6 @@ impl Pings {
         }
     }
 
-    fn with_runs(&self, totals: Totals) -> Totals {
-        if self.each != Each::Whole {
-            return totals;
-        }
-        Totals {
-            loss_runs: Some(self.runs),
-            loss_run_max: Some(self.longest_run),
-            loss_run_spans: (!self.spans.is_empty()).then(|| self.spans.clone()),
-            ..totals
-        }
-    }
-
     /// Tells the totals of each target.
     pub(super) fn each_target(&self, mut tell: impl FnMut(&str, Option<&str>, Totals)) {
         for (number, target) in numbered(&self.targets) {
@@ -489,19 +437,22 @@ impl Pings {
             // Of one probe there is no share.
             let rtt = if target.counts.sent > 1 { totals.rtt } else { totals.rtt.map(event::Distribution::of_one) };
             let totals = Totals {
-                loss_runs: Some(target.run.runs),
-                loss_run_max: Some(target.run.longest),
                 icmp_errors_by_name: named(&target.names),
                 answers_by_name: named(&target.answers),
                 path_mtu: target.path_mtu,
                 rtt,
                 ..totals
             };
+            let totals = if self.has_runs() { target.runs.add_totals(totals) } else { totals };
             tell(&target.name, self.looked_up(number), totals);
         }
         for (number, brief) in numbered(&self.briefs) {
             tell(&brief.address.to_string(), self.looked_up(number), brief.totals());
         }
+    }
+
+    fn has_runs(&self) -> bool {
+        self.each == Each::Whole && !self.explores
     }
 
     fn looked_up(&self, number: u32) -> Option<&str> {
