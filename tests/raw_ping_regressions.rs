@@ -3,7 +3,7 @@
 use crate::harness::net::{Net, TempDir, over_both_families};
 use crate::harness::pinged::{Pinged, ms, number, ping};
 use crate::harness::tun::{Network, Seen, host, refuse, reply, router, ttl_exceeded};
-use crate::harness::{Family, Finished, Sockeye};
+use crate::harness::{Family, Finished, Sockeye, udp};
 
 /// Runs on a loopback interface of its own.
 fn on_loopback(line: &str) -> Finished {
@@ -151,6 +151,39 @@ fn a_loss_of_just_the_limit_is_none_beyond_it() {
         let run = Pinged::of(ping(&network, &words).run().exits(code));
         assert_eq!(run.total("lost"), 1, "{}", run.run.dump());
     }
+}
+
+#[test]
+fn why_the_answer_is_no_is_told_to_whoever_wants_no_more() {
+    let network = Network::new(|seen: &Seen| if seen.host() == 1 { vec![reply()] } else { vec![] });
+    for (words, code, why) in [
+        ("10.9.0.1 --count 1 --max-rtt 1ns", 1, "--max-rtt"),
+        ("10.9.0.2 --count 1 --max-loss 1", 1, "--max-loss"),
+        ("10.9.0.2 --path-mtu", 8, "does not answer"),
+        ("10.9.0.1 10.9.0.2 --rate 1/s --count 1 --deadline 500ms", 1, "told to stop before 1 of 2"),
+    ] {
+        let line = format!("raw-ping {words} --timeout 100ms -q");
+        let run = Sockeye::new(line).under(network.prefix()).run().exits(code);
+        assert!(run.stderr().contains(why), "{words}: {}", run.dump());
+    }
+    // Where the answer is yes, nothing is told, though the run was cut short.
+    let line = "raw-ping 10.9.0.1 10.9.0.2 --flood --count 0 --until-reply --deadline 300ms -q";
+    let run = Sockeye::new(format!("{line} --timeout 10s")).under(network.prefix()).run().exits(1);
+    assert!(run.stderr().contains("told to stop while"), "{}", run.dump());
+    let last = Network::new(|seen: &Seen| if seen.nth == 0 { vec![reply()] } else { vec![] });
+    let line = "raw-ping 10.9.0.1 --interval 10ms --count 0 --deadline 200ms --timeout 10s -q";
+    let run = Sockeye::new(line).under(last.prefix()).run().exits(0);
+    assert_eq!(run.stderr(), "", "{}", run.dump());
+    // It said nothing at all.
+    let (_refusing, port) = udp::refusing_port(Family::V4);
+    let run = Sockeye::new(format!("udp-send 127.0.0.1:{port} a b --interval 20ms -q")).run().exits(7);
+    assert_eq!(run.stderr().matches("port-unreachable").count(), 1, "{}", run.dump());
+    assert!(run.stdout().is_empty());
+    let listener = Sockeye::new("udp-listen 127.0.0.1:0 --when a A --json").start();
+    let words = |messages: &str| format!("udp-send 127.0.0.1:{} {messages} --wait 200ms -q", udp::port_of(&listener));
+    let some = Sockeye::new(words("a b")).run().exits(1);
+    assert!(some.stderr().contains("sent 2 datagrams") && some.stderr().contains("received 1"), "{}", some.dump());
+    assert_eq!(Sockeye::new(words("a")).run().exits(0).stderr(), "");
 }
 
 #[test]

@@ -48,6 +48,8 @@ pub struct Text {
     table: Table,
     /// What held a client's transfer back, for the end of its summary.
     verdict: Option<String>,
+    /// Of a run of which only results are wanted: what is told where the answer is no, for it says why.
+    why: Vec<u8>,
     /// Whether an ICMP error was told: of a bulk all are as the first.
     has_told_icmp: bool,
     charts: Option<Charts>,
@@ -80,6 +82,7 @@ impl Text {
             dump: HexDump::default(),
             table: Table::default(),
             verdict: None,
+            why: Vec::new(),
             has_told_icmp: false,
             hops: Hops::default(),
             charts: settings.chart.map(|chart| Charts::new(chart, settings.stdout.color)),
@@ -129,7 +132,17 @@ impl Text {
         {
             self.verdict = close.tcp.as_ref().and_then(steps::verdict);
         }
-        if (self.tells(kind) || is_verdict(event)) && !self.is_idle(event) && !self.is_again(kind) {
+        if let Event::Summary(summary) = event
+            && summary.exit_code != 0
+            && !self.why.is_empty()
+        {
+            let why = std::mem::take(&mut self.why);
+            self.stderr().push(|buffer| buffer.extend(why));
+        }
+        if !self.tells(kind) && self.may_be_why(event) && !self.is_again(kind) {
+            let told = Told { stamp, event, offset, settings: &self.settings, table: &self.table };
+            told.append(&mut self.why);
+        } else if (self.tells(kind) || self.is_verdict(event)) && !self.is_idle(event) && !self.is_again(kind) {
             let told = Told { stamp, event, offset, settings: &self.settings, table: &self.table };
             let verdict = self.verdict.as_deref().filter(|_| kind == Kind::Summary);
             self.stderr().push(|buffer| {
@@ -275,14 +288,37 @@ impl Text {
         is_well && self.settings.steps != Steps::Verbose
     }
 
-    /// Returns whether a step of a bulk goes without saying: an ICMP error after the first, which the
-    /// totals count.
+    /// Returns whether a step of a bulk, or of a run of which only results are wanted, goes without saying: an ICMP
+    /// error after the first, which the totals count.
     fn is_again(&mut self, kind: Kind) -> bool {
         let Settings { steps, in_bulk, .. } = self.settings;
-        in_bulk
+        (in_bulk || steps == Steps::Hidden)
             && kind == Kind::IcmpError
             && steps != Steps::Verbose
             && std::mem::replace(&mut self.has_told_icmp, true)
+    }
+
+    /// Returns whether an event says why the answer of a run is no, or not whole: that is a result, and told with `-q`
+    /// too.
+    fn is_verdict(&self, event: &Event<'_>) -> bool {
+        const VERDICTS: [&str; 6] =
+            ["expect-unmet", "max-loss", "max-rtt", "min-days-unmet", "path-mtu-unknown", "stopped"];
+        match event {
+            Event::Warning(warning) => VERDICTS.contains(&warning.name),
+            // Some were answered, and some were not.
+            Event::Summary(summary) => self.is_of_messages() && summary.outcome == Outcome::Negative,
+            _ => false,
+        }
+    }
+
+    /// Returns whether an event is why the answer of a run is no, should it be.
+    fn may_be_why(&self, event: &Event<'_>) -> bool {
+        matches!(event, Event::IcmpError(_)) && self.is_of_messages()
+    }
+
+    /// Returns whether datagrams are sent whose answers are the results: no line of these says what became of the others.
+    fn is_of_messages(&self) -> bool {
+        self.settings.results == Results::Peer && matches!(self.settings.tally, Tally::Sender { .. })
     }
 
     /// Returns whether a result goes without saying: where only results are wanted, a check that is
@@ -323,12 +359,6 @@ impl Text {
     fn stderr(&self) -> &Output {
         self.stderr.as_ref().unwrap_or(&self.stdout)
     }
-}
-
-/// Returns whether a warning says why the answer of a run is no, or not whole: that is a result, and told with `-q`
-/// too.
-fn is_verdict(event: &Event<'_>) -> bool {
-    matches!(event, Event::Warning(warning) if matches!(warning.name, "min-days-unmet" | "expect-unmet" | "stopped"))
 }
 
 /// One event on its way to a stream.
