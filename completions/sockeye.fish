@@ -327,7 +327,7 @@ complete -c sockeye -n "__fish_sockeye_using_subcommand raw-ping" -l source -d '
 complete -c sockeye -n "__fish_sockeye_using_subcommand raw-ping" -s t -l ttl -d 'Time to live, or hop limit, of what is sent; with --trace the most hops that are looked at [default: the system\'s; with --trace 30]' -r
 complete -c sockeye -n "__fish_sockeye_using_subcommand raw-ping" -s I -l interface -d 'Keep to this interface (SO_BINDTODEVICE)' -r
 complete -c sockeye -n "__fish_sockeye_using_subcommand raw-ping" -s w -l deadline -d 'End the whole run after this long (5s, 200ms, 1m 30s; a bare number is seconds)' -r
-complete -c sockeye -n "__fish_sockeye_using_subcommand raw-ping" -s f -l flood -d 'Send as fast as answers come, 64 probes in flight'
+complete -c sockeye -n "__fish_sockeye_using_subcommand raw-ping" -s f -l flood -d 'Send as fast as answers come, 64 probes in flight; a line an answer only with --verbose'
 complete -c sockeye -n "__fish_sockeye_using_subcommand raw-ping" -s A -l adaptive -d 'Send the next probe to a target when the last was answered'
 complete -c sockeye -n "__fish_sockeye_using_subcommand raw-ping" -l sweep -d 'One probe to each target, as fast as answers come, 1,000 in flight'
 complete -c sockeye -n "__fish_sockeye_using_subcommand raw-ping" -l until-reply -d 'End with a target when it has answered once'

@@ -187,6 +187,15 @@ fn why_the_answer_is_no_is_told_to_whoever_wants_no_more() {
 }
 
 #[test]
+fn an_adaptive_run_tells_each_answer_and_a_flood_does_not() {
+    for (tempo, lines) in [("--adaptive", 3), ("--flood", 0), ("--interval 0", 0), ("--flood -v", 3)] {
+        let run = on_loopback(&format!("127.0.0.1 --count 3 {tempo}")).exits(0);
+        let told = String::from_utf8_lossy(run.stdout()).matches("reply from 127.0.0.1 seq=").count();
+        assert_eq!(told, lines, "{tempo}: {}", run.dump());
+    }
+}
+
+#[test]
 fn a_loss_beyond_the_limit_is_a_no_though_nobody_has_answered() {
     let network = Network::new(|_: &Seen| vec![]);
     let words = |rest: &str| format!("{} --count 2 --interval 20ms --timeout 100ms {rest}", host(Family::V4, 1));

@@ -148,7 +148,7 @@ pub struct RawPing {
     /// Send at this rate over all targets, like 500/s
     #[arg(long, value_name = "RATE", value_parser = value::rate, conflicts_with_all = ["flood", "adaptive"], help_heading = "Probes")]
     rate: Option<Rate>,
-    /// Send as fast as answers come, 64 probes in flight
+    /// Send as fast as answers come, 64 probes in flight; a line an answer only with --verbose
     #[arg(short, long, conflicts_with_all = ["adaptive", "sweep"], help_heading = "Probes")]
     flood: bool,
     /// Send the next probe to a target when the last was answered
@@ -346,8 +346,8 @@ impl RawPing {
     #[must_use]
     pub fn in_bulk(&self) -> bool {
         match self.tempo() {
-            Tempo::Flood | Tempo::Adaptive => true,
-            Tempo::Sweep { .. } => false,
+            Tempo::Flood => true,
+            Tempo::Adaptive | Tempo::Sweep { .. } => false,
             Tempo::Paced { .. } => self.quest() != Quest::Ping,
         }
     }
