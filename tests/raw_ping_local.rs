@@ -102,6 +102,29 @@ fn a_target_has_its_name_though_its_first_probe_did_not_go_and_in_a_sweep_too() 
 }
 
 #[test]
+fn a_route_that_leads_nowhere_has_its_hint() {
+    let net = || {
+        Net::isolated()
+            .with("ip addr add 192.0.2.1/32 dev lo && ip -6 addr add fd00::8/128 dev lo nodad")
+            .with("ip route add blackhole 198.51.100.3 && ip -6 route add blackhole 2001:db8::3")
+            .with("ip route add prohibit 198.51.100.1 && ip -6 route add prohibit 2001:db8::1")
+            .prefix()
+    };
+    for (target, code, hint) in [
+        ("198.51.100.3", 5, "blackhole"),
+        ("2001:db8::3", 5, "blackhole"),
+        ("198.51.100.1", 4, "--include-broadcast"),
+        ("2001:db8::1", 4, "prohibit"),
+    ] {
+        let run = Sockeye::new(format!("raw-ping {target} --count 1 --json")).under(net()).run().exits(code);
+        let run = Pinged::of(run);
+        let said = run.all("error")[0]["hint"].as_str().unwrap_or_default().to_owned();
+        assert!(said.contains(hint), "{target}: {}", run.run.dump());
+        assert!(target.contains('.') || !said.contains("broadcast"), "{said}");
+    }
+}
+
+#[test]
 fn a_run_that_is_cut_short_says_whom_it_has_not_asked() {
     let run = |line: &str| {
         Pinged::of(Sockeye::new(format!("raw-ping {line} --json -q")).under(Net::isolated().prefix()).run())

@@ -128,6 +128,10 @@ pub fn hint(error: &Error) -> Option<String> {
                 .to_owned()
         }
         (Step::Connect | Step::Bind, Errno::EINVAL) if is_link_local(error) => return Some(missing_zone()),
+        (Step::Connect, Errno::EINVAL) => {
+            "a route of type blackhole leads there, or --source does not; `ip route get ADDRESS` asks the kernel"
+                .to_owned()
+        }
         (Step::Connect, Errno::EPERM | Errno::EACCES) => {
             "a local firewall, a route of type prohibit, or the rights of a unix socket's file forbid it".to_owned()
         }

@@ -429,6 +429,10 @@ impl Book {
                 Some(Errno::EPERM) => {
                     made.with_hint("a local firewall drops it; `nft list ruleset` shows by which rule")
                 }
+                Some(Errno::EACCES) if self.targets.ip(flight.target).0.is_ipv6() => made.with_hint(format!(
+                    "a route prohibits it: `ip route get {}` shows which",
+                    self.targets.ip(flight.target).0
+                )),
                 Some(Errno::EACCES) => {
                     made.with_hint("a broadcast address needs --include-broadcast; else a route prohibits it")
                 }
@@ -440,6 +444,11 @@ impl Book {
                     .with_hint(
                         "a link-local address needs its interface: fe80::1%eth0, or --interface; `ip link` lists them",
                     ),
+                // What the kernel says of it (fib_props in net/ipv4/fib_semantics.c).
+                Some(Errno::EINVAL) => made.with_hint(format!(
+                    "a route of type blackhole leads there, or --source does not: `ip route get {}` asks the kernel",
+                    self.targets.ip(flight.target).0
+                )),
                 Some(Errno::EADDRNOTAVAIL) => made.with_hint("this machine has no address of that family to send from"),
                 Some(Errno::EMSGSIZE) => made
                     .with_exit_code(ExitCode::Local)
