@@ -265,6 +265,10 @@ fn what_is_no_network_or_range_is_refused_at_once() {
         "10.9.0.0/x",
         "10.9.0.2-10.9.0.1",
         "10.9.0.1-fd00:9::1",
+        // Interfaces have no ':' in their names.
+        "fe80::2%sim0-fe80::4%sim0",
+        "fe80::2%sim0-fe80::4",
+        "fe80::2-fe80::4%sim0",
         "10.9.0.1 --count -1",
         "10.9.0.1 --size 65508",
         "-6 10.9.0.1",

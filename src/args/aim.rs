@@ -49,6 +49,9 @@ impl Aim {
         if let Some((first, last)) = range(word) {
             return Self::between(first, last, word);
         }
+        if let Some(bare) = range_with_zone(word) {
+            return Err(format!("a range has no interface: write {bare}, and --interface to name it"));
+        }
         if !word.contains("://")
             && let Ok((host, Some(port))) = target::split(word)
         {
@@ -134,6 +137,15 @@ fn range(word: &str) -> Option<(IpAddr, IpAddr)> {
     Some((first.parse().ok()?, last.parse().ok()?))
 }
 
+/// Returns a range as it is to be written, where a word is one of IPv6 addresses with an interface: it is no address, for
+/// the name of an interface has no `:`.
+fn range_with_zone(word: &str) -> Option<String> {
+    let bare = |end: &str| -> Option<std::net::Ipv6Addr> { end.split('%').next()?.parse().ok() };
+    word.match_indices('-')
+        .find_map(|(at, _)| Some(format!("{}-{}", bare(&word[..at])?, bare(&word[at + 1..])?)))
+        .filter(|_| word.contains('%'))
+}
+
 fn too_many(word: &str) -> String {
     format!("'{word}' has more than {MOST} addresses")
 }
@@ -201,8 +213,16 @@ mod tests {
             "a b",
             "",
             "fd00::1::2",
+            "fe80::2%eth0-fe80::4%eth0",
+            "fe80::2%br-lan-fe80::4%br-lan",
+            "fe80::2-fe80::4%eth0",
         ] {
             assert!(Aim::parse_listed(word).is_err(), "{word}");
+        }
+        // An interface may have a `-`.
+        for zone in ["br-lan", "a-10.0.0.1", "a-b-c"] {
+            let host = Host::Ip("fe80::2".parse().unwrap(), Some(zone.to_owned()));
+            assert_eq!(listed(&format!("fe80::2%{zone}")), Aim::Host(host));
         }
         assert!(Aim::parse(OsStr::new("@")).is_err());
         assert_eq!(Aim::parse(OsStr::new("-")), Ok(Aim::Stdin));
