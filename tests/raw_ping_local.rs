@@ -1,6 +1,7 @@
 //! What this host itself does to the probes of `raw-ping`: its firewall, its routes, its socket options; and what is
 //! told of that.
 
+use crate::harness::events::Setsockopt;
 use crate::harness::net::{Net, TempDir, over_both_families};
 use crate::harness::pinged::{Pinged, ms, number, ping};
 use crate::harness::tun::{DEVICE, Network, Seen, reply};
@@ -98,6 +99,26 @@ fn a_target_has_its_name_though_its_first_probe_did_not_go_and_in_a_sweep_too() 
             run.all("target-summary").iter().map(|row| (row["name"].clone(), number(row, "sent"))).collect();
         let eight = if words == "--sweep" { 1 } else { 3 };
         assert_eq!(rows, [("seven.test".into(), sent), ("eight.test".into(), eight)], "{}", run.run.dump());
+    }
+}
+
+#[test]
+fn each_setsockopt_is_told_those_between_sends_too() {
+    require(&["strace"]);
+    let dir = TempDir::new();
+    let log = dir.path().join("log");
+    let strace = format!("strace -f -e trace=setsockopt -o {}", log.display());
+    let mut words = firewall(&["ip daddr 127.0.0.8 drop"]).prefix();
+    words.extend(strace.split(' ').map(std::ffi::OsString::from));
+    let run = Sockeye::new("raw-ping 127.0.0.8 --count 2 --interval 20ms --timeout 100ms -v --json").under(words).run();
+    let log = std::fs::read_to_string(log).unwrap();
+    let calls: Vec<&str> = log.lines().filter(|line| line.contains("setsockopt(")).collect();
+    let told = run.all::<Setsockopt>();
+    assert_eq!(calls.len(), told.len(), "{}\n{}", calls.join("\n"), run.dump());
+    for (call, event) in calls.iter().zip(told) {
+        // strace knows no name of an old number's.
+        let name = event.option.replace("SO_TIMESTAMPING", "SO_TIMESTAMPING_");
+        assert!([&event.option, &name].iter().any(|name| call.contains(name.as_str())), "{event:?} is {call}");
     }
 }
 

@@ -232,6 +232,14 @@ pub fn extras(kind: SocketKind, role: Role, wanted: Extras) -> Vec<Setting> {
     .collect()
 }
 
+/// Returns the calls that make the kernel number its stamps of what is sent from 0 again, on a socket that has these
+/// flags: it does so where the number is asked for anew.
+#[must_use]
+pub fn stamps_anew(flags: i32) -> [Setting; 2] {
+    let without = flags & !(libc::SOF_TIMESTAMPING_OPT_ID as i32);
+    [without, flags].map(|flags| Setting::int("SO_TIMESTAMPING", SOL_SOCKET, libc::SO_TIMESTAMPING, flags))
+}
+
 /// Returns the call that bounds how long a recv waits (SO_RCVTIMEO, socket(7)).
 #[must_use]
 pub fn recv_timeout(bound: Duration) -> Setting {

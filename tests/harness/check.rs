@@ -75,7 +75,7 @@ fn complaint(line: &Line) -> Option<String> {
         Event::Socket(fact) if fact.protocol.is_none() != (fact.family == "AF_UNIX") => {
             return Some("a protocol belongs to each family but AF_UNIX, which has only one".to_owned());
         }
-        Event::Setsockopt(fact) if fact.effective.is_none() && !is_of_groups(&fact.option) => {
+        Event::Setsockopt(fact) if fact.effective.is_none() && !is_given_back_never(&fact.option) => {
             return Some("what is in force is missing".to_owned());
         }
         Event::Close(fact) if contradicts_itself(fact) => {
@@ -111,8 +111,8 @@ fn complaint(line: &Line) -> Option<String> {
 }
 
 /// Returns whether an option is one that the kernel does not give back as it took it.
-fn is_of_groups(option: &str) -> bool {
-    option.starts_with("MCAST_JOIN") || option.ends_with("MULTICAST_IF")
+fn is_given_back_never(option: &str) -> bool {
+    option.starts_with("MCAST_JOIN") || option.ends_with("MULTICAST_IF") || option.ends_with("_FILTER")
 }
 
 /// Returns whether the fields of a close that say how it ended contradict one another.

@@ -20,7 +20,9 @@ use crate::packet::quote::{self, Quoted};
 use crate::packet::{self, echo, syn};
 use crate::socket;
 use crate::socket::icmp::{self, QUOTE};
+use crate::socket::options;
 use crate::step::drops::{Drops, Hearer};
+use crate::step::open::set;
 use crate::step::trip::Moment;
 use crate::step::udp::is_of_icmp;
 use crate::step::{Door, Failed};
@@ -263,13 +265,13 @@ impl Lane {
                 }
                 (count, None)
             }
-            Err(error) => (0, Some(self.refused(&error))),
+            Err(error) => (0, Some(self.refused(&book.door, &error))),
         }
     }
 
-    fn refused(&mut self, error: &io::Error) -> Refused {
+    fn refused(&mut self, door: &Door, error: &io::Error) -> Refused {
         // The kernel has numbered it or not: it begins anew, and so do we.
-        self.restart_stamps();
+        self.restart_stamps(door);
         match error.raw_os_error().map(Errno::from_raw) {
             Some(errno @ (Errno::EAGAIN | Errno::ENOBUFS)) => Refused::Full(errno),
             _ => Refused::For(Box::new(Error::of_io(Step::Send, error, ""))),
@@ -277,13 +279,11 @@ impl Lane {
     }
 
     /// Makes the kernel count its stamps from 0 again.
-    fn restart_stamps(&mut self) {
+    fn restart_stamps(&mut self, door: &Door) {
         let Some(stamps) = &mut self.stamps else { return };
-        let fd = self.sockets.sender.as_fd();
-        let (level, option) = (libc::SOL_SOCKET, libc::SO_TIMESTAMPING);
-        let Ok(flags) = sys::get_int(fd, level, option) else { return };
-        let without = flags & !(libc::SOF_TIMESTAMPING_OPT_ID as i32);
-        if sys::set_int(fd, level, option, without).and_then(|()| sys::set_int(fd, level, option, flags)).is_ok() {
+        let sender = &self.sockets.sender;
+        let Ok(flags) = sys::get_int(sender.as_fd(), libc::SOL_SOCKET, libc::SO_TIMESTAMPING) else { return };
+        if options::stamps_anew(flags).iter().all(|setting| set(door, sender, setting).is_ok()) {
             *stamps = Stamps::default();
         }
     }
