@@ -221,7 +221,8 @@ pub struct Totals {
     /// `udp-listen --measure`: senders' sessions.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sessions: Option<u64>,
-    /// Datagrams that this host's kernel dropped because the receive buffer was full (SO_MEMINFO).
+    /// Datagrams that this host's kernel dropped because the receive buffer was full (SO_MEMINFO). Of a raw socket it
+    /// counts before it filters: what is for others too, and on loopback our own requests.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kernel_drops: Option<u64>,
     /// The same where the kernel merges datagrams (UDP_GRO): buffers, of one datagram or of many.
