@@ -298,11 +298,9 @@ impl Text {
             && std::mem::replace(&mut self.has_told_icmp, true)
     }
 
-    /// Returns whether an event says why the answer of a run is no, or not whole: that is a result, and told with `-q`
-    /// too.
+    /// Returns whether an event says why the answer of a run is no: that is a result, and told with `-q` too.
     fn is_verdict(&self, event: &Event<'_>) -> bool {
-        const VERDICTS: [&str; 6] =
-            ["expect-unmet", "max-loss", "max-rtt", "min-days-unmet", "path-mtu-unknown", "stopped"];
+        const VERDICTS: [&str; 5] = ["expect-unmet", "max-loss", "max-rtt", "min-days-unmet", "path-mtu-unknown"];
         match event {
             Event::Warning(warning) => VERDICTS.contains(&warning.name),
             // Some were answered, and some were not.
@@ -313,7 +311,11 @@ impl Text {
 
     /// Returns whether an event is why the answer of a run is no, should it be.
     fn may_be_why(&self, event: &Event<'_>) -> bool {
-        matches!(event, Event::IcmpError(_)) && self.is_of_messages()
+        match event {
+            Event::Warning(warning) => warning.name == "stopped",
+            Event::IcmpError(_) => self.is_of_messages(),
+            _ => false,
+        }
     }
 
     /// Returns whether datagrams are sent whose answers are the results: no line of these says what became of the others.
