@@ -6,7 +6,8 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::harness::events::{
-    Accept, Close, Eof, Error, Listen, Reason, Recv, Send, Setsockopt, Shutdown as Shut, Step, Timeout, Value, Warning,
+    Accept, Close, Eof, Error, Listen, Reason, Recv, Send, Setsockopt, Shutdown as Shut, Side, Step, Timeout, Value,
+    Warning,
 };
 use crate::harness::net::{dial, over_both_families, reset};
 use crate::harness::peers::{A_WHILE, Peer};
@@ -45,7 +46,11 @@ except ConnectionResetError as error:
         let lingers: Vec<_> = run.all::<Setsockopt>().into_iter().filter(|set| set.option == "SO_LINGER").collect();
         assert_eq!(lingers.len(), 2);
         assert!(lingers.iter().all(|set| set.requested == Value::Number(0) && set.effective == Some(Value::Number(0))));
-        assert!(run.all::<Close>().iter().all(|close| close.reason == Reason::Local && close.bytes_sent == 0));
+        for close in run.all::<Close>() {
+            let told = (close.reason, close.closed_first, close.reset_by, close.clean, close.bytes_sent);
+            let ours = (Reason::Local, Some(Side::Local), Some(Side::Local), Some(false), 0);
+            assert_eq!(told, ours, "{}", run.dump());
+        }
         assert_eq!(run.summary().resets, Some(0), "none by a peer");
     }
 

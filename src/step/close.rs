@@ -29,6 +29,8 @@ pub(super) struct Ending {
     errno: AtomicU16,
     /// Whether a reset was told before records that had come earlier.
     has_early_reset: AtomicBool,
+    /// Whether our close resets it, whatever was read.
+    we_reset: AtomicBool,
 }
 
 impl Ending {
@@ -43,6 +45,11 @@ impl Ending {
         if self.first.load(Ordering::Relaxed) == NOBODY {
             self.note(if sys::hangup(socket.as_fd()).is_peer_closed { PEER } else { LOCAL });
         }
+    }
+
+    /// Notes that our close will be a reset.
+    pub(super) fn we_reset(&self) {
+        self.we_reset.store(true, Ordering::Relaxed);
     }
 
     /// Notes that a call on the connection failed; the first errno counts, unless it only says that
@@ -124,6 +131,7 @@ pub(super) fn audit(door: &Door, kind: SocketKind, socket: &Socket, ending: &End
         },
         is_peer_closed: hangup.is_peer_closed,
         is_unread: unread.unwrap_or(0) > 0 || has_empty_record,
+        we_reset: ending.we_reset.load(Ordering::Relaxed),
         unacknowledged: unacknowledged.unwrap_or(0),
         left,
     };
@@ -149,6 +157,8 @@ struct Seen {
     is_peer_closed: bool,
     /// Whether something was left unread.
     is_unread: bool,
+    /// Whether our close resets it, whatever was read.
+    we_reset: bool,
     unacknowledged: u64,
     /// Of TLS.
     left: Leavings,
@@ -164,7 +174,7 @@ impl Seen {
             Some(Errno::ECONNRESET | Errno::EPIPE) => Some(Side::Peer),
             // A connection that has broken off resets nobody any more.
             Some(_) => None,
-            None if self.is_unread => Some(Side::Local),
+            None if self.is_unread || self.we_reset => Some(Side::Local),
             None => None,
         }
     }
@@ -185,7 +195,8 @@ impl Seen {
     }
 
     fn clean(self) -> Option<bool> {
-        if self.failure.is_some() || self.is_unread || self.left.undelivered > 0 || self.left.is_cut {
+        let is_broken = self.failure.is_some() || self.we_reset;
+        if is_broken || self.is_unread || self.left.undelivered > 0 || self.left.is_cut {
             return Some(false);
         }
         (self.unacknowledged == 0).then_some(true)
@@ -284,6 +295,7 @@ mod tests {
         failure: None,
         is_peer_closed: false,
         is_unread: false,
+        we_reset: false,
         unacknowledged: 0,
         left: Leavings { undelivered: 0, is_cut: false },
     };
@@ -311,6 +323,7 @@ mod tests {
         assert_eq!(told(Seen { is_unread: true, ..reset }), (peer, peer, Some(false)));
         assert_eq!(told(Seen { is_unread: true, ..QUIET }), (local, local, Some(false)));
         assert_eq!(told(Seen { is_unread: true, is_peer_closed: true, ..QUIET }), (peer, local, Some(false)));
+        assert_eq!(told(Seen { we_reset: true, ..QUIET }), (local, local, Some(false)));
         let silent = Seen { failure: Some(Errno::ETIMEDOUT), is_peer_closed: true, ..QUIET };
         assert_eq!(told(silent), (None, None, Some(false)));
     }

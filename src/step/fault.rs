@@ -29,6 +29,7 @@ impl Stream {
     fn linger_not(&self) -> Result<Reason, Failed> {
         let Some(socket) = self.socket().map(AsyncFd::get_ref) else { return Ok(Reason::Local) };
         reset_at_close(self.door(), socket).map_err(|error| self.failed_io(Step::Setsockopt, &error))?;
+        self.ending.we_reset();
         Ok(Reason::Local)
     }
 

@@ -121,8 +121,11 @@ fn contradicts_itself(close: &Close) -> bool {
     let is_reset = close.reset_by.is_some();
     (close.clean == Some(true) && (is_reset || is_left(close.bytes_unread) || is_left(close.bytes_unacknowledged)))
         || (is_reset && (close.clean != Some(false) || close.closed_first.is_none()))
-        // Of a unix socket an empty record may be left, which has no bytes.
-        || (close.reset_by == Some(Side::Local) && !is_left(close.bytes_unread) && close.tcp.is_some())
+        // Of a unix socket an empty record may be left, which has no bytes, and --fault reset resets without any.
+        || (close.reset_by == Some(Side::Local)
+            && !is_left(close.bytes_unread)
+            && close.tcp.is_some()
+            && close.reason != Reason::Local)
         || (close.reason == Reason::Reset && close.reset_by != Some(Side::Peer))
 }
 
