@@ -619,3 +619,24 @@ fn a_full_accept_queue_is_waited_for_and_then_given_up() {
     client.finish();
     server.interrupt().exits(0);
 }
+
+#[test]
+fn a_peer_that_takes_no_more_has_reset_nothing() {
+    let dir = TempDir::new();
+    for kind in CONNECTED {
+        let path = dir.path().join(kind).display().to_string();
+        let server = Sockeye::new(format!("unix-serve {path} --type {kind} --source-bytes --count 1 --json")).start();
+        server.wait_for::<Listen>();
+        let script = format!(
+            "{TYPES}peer = make(sys.argv[1])\npeer.connect(sys.argv[2])\npeer.recv(1000)\n\
+                              peer.shutdown(socket.SHUT_RD)\nsay('shut')\ntold()"
+        );
+        let _peer = Peer::python(&script, &[kind, &path]);
+        let run = server.finish_by_itself().exits(0);
+        assert_eq!(run.one::<Error>().errno.as_deref(), Some("EPIPE"), "{}", run.dump());
+        let close = run.one::<Close>();
+        let told = (close.reason, close.closed_first, close.reset_by, close.clean);
+        assert_eq!(told, (Reason::Local, None, None, Some(false)), "{kind}: {}", run.dump());
+        assert_eq!(run.summary().resets, Some(0), "{}", run.dump());
+    }
+}

@@ -53,9 +53,9 @@ impl Ending {
     }
 
     /// Notes that a call on the connection failed; the first errno counts, unless it only says that
-    /// there is no connection any more.
+    /// there is no connection any more, or that a unix peer takes nothing: its reset may be there too.
     pub(super) fn broke(&self, error: &io::Error) {
-        const NONE_YET: [u16; 2] = [0, Errno::ENOTCONN as u16];
+        const NONE_YET: [u16; 3] = [0, Errno::ENOTCONN as u16, Errno::EPIPE as u16];
         if let Some(errno) = errno(error)
             && NONE_YET.contains(&self.errno.load(Ordering::Relaxed))
         {
@@ -129,6 +129,7 @@ pub(super) fn audit(door: &Door, kind: SocketKind, socket: &Socket, ending: &End
             0 => None,
             number => Some(Errno::from_raw(i32::from(number))),
         },
+        is_unix: kind.is_unix(),
         is_peer_closed: hangup.is_peer_closed,
         is_unread: unread.unwrap_or(0) > 0 || has_empty_record,
         we_reset: ending.we_reset.load(Ordering::Relaxed),
@@ -154,6 +155,7 @@ struct Seen {
     has_connections: bool,
     first: Option<Side>,
     failure: Option<Errno>,
+    is_unix: bool,
     is_peer_closed: bool,
     /// Whether something was left unread.
     is_unread: bool,
@@ -170,8 +172,10 @@ impl Seen {
             // A datagram socket tells the other's end by no message. All that it gets to know is that its peer keeps
             // to another now (unix_dgram_disconnected() in net/unix/af_unix.c).
             failure if !self.has_connections => (failure == Some(Errno::ECONNRESET)).then_some(Side::Peer),
-            // EPIPE is what a reset gives after the peer's end (tcp_reset() in net/ipv4/tcp_input.c).
-            Some(Errno::ECONNRESET | Errno::EPIPE) => Some(Side::Peer),
+            Some(Errno::ECONNRESET) => Some(Side::Peer),
+            // What a reset gives after the peer's end (tcp_reset() in net/ipv4/tcp_input.c). Of a unix socket the
+            // peer only takes nothing any more (unix(7)).
+            Some(Errno::EPIPE) if !self.is_unix => Some(Side::Peer),
             // A connection that has broken off resets nobody any more.
             Some(_) => None,
             None if self.is_unread || self.we_reset => Some(Side::Local),
@@ -187,9 +191,9 @@ impl Seen {
             return self.first;
         }
         match (self.failure, self.reset_by()) {
-            (Some(_), reset_by) => reset_by,
             // The peer's end may have come without having been read.
-            (None, _) if self.is_peer_closed => Some(Side::Peer),
+            (None | Some(Errno::EPIPE), _) if self.is_peer_closed => Some(Side::Peer),
+            (Some(_), reset_by) => reset_by,
             (None, _) => Some(Side::Local),
         }
     }
@@ -200,6 +204,17 @@ impl Seen {
             return Some(false);
         }
         (self.unacknowledged == 0).then_some(true)
+    }
+}
+
+impl Audit {
+    /// Returns why the connection ended, where this program thinks that it was for `reason`: a unix peer that takes
+    /// nothing any more has reset nothing, and may still send. It is we who end it then.
+    pub(super) fn reason(&self, kind: SocketKind, reason: Reason) -> Reason {
+        match reason {
+            Reason::Reset if kind.is_unix() && self.reset_by.is_none() => Reason::Local,
+            _ => reason,
+        }
     }
 }
 
@@ -293,6 +308,7 @@ mod tests {
         has_connections: true,
         first: None,
         failure: None,
+        is_unix: false,
         is_peer_closed: false,
         is_unread: false,
         we_reset: false,
@@ -326,6 +342,10 @@ mod tests {
         assert_eq!(told(Seen { we_reset: true, ..QUIET }), (local, local, Some(false)));
         let silent = Seen { failure: Some(Errno::ETIMEDOUT), is_peer_closed: true, ..QUIET };
         assert_eq!(told(silent), (None, None, Some(false)));
+        let deaf = Seen { failure: Some(Errno::EPIPE), ..QUIET };
+        assert_eq!(told(deaf), (peer, peer, Some(false)));
+        assert_eq!(told(Seen { is_unix: true, ..deaf }), (None, None, Some(false)));
+        assert_eq!(told(Seen { is_unix: true, is_peer_closed: true, ..deaf }), (peer, None, Some(false)));
     }
 
     #[test]

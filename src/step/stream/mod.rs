@@ -485,7 +485,7 @@ impl Stream {
         }
         let closing = Closing {
             conn: self.conn,
-            reason,
+            reason: audit.reason(self.kind, reason),
             bytes_received: open.received(),
             bytes_sent: open.sent(),
             duration: self.opened.elapsed(),
