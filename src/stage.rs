@@ -396,8 +396,8 @@ impl Stage {
                 if let OutputEvent::Failed(error) = told
                     && name != STDERR
                 {
-                    // A reader that has left is no failure; either way nobody is told any more.
-                    if error.kind() != ErrorKind::BrokenPipe {
+                    // A reader of stdout that has left is no failure; either way nobody is told any more.
+                    if error.kind() != ErrorKind::BrokenPipe || name == EVENTS {
                         *failure.lock().unwrap_or_else(PoisonError::into_inner) = Some((name, error));
                     }
                     stop.set(Cause::Output);
@@ -448,7 +448,7 @@ const STDOUT: &str = "stdout";
 const STDERR: &str = "stderr";
 const EVENTS: &str = "the events file";
 
-/// The first output that failed for another reason than that its reader left.
+/// The first output that failed, for another reason than that the reader of stdout has left.
 type Failure = Arc<Mutex<Option<(&'static str, io::Error)>>>;
 
 /// Who is told every event: first added up, then shown.

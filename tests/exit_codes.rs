@@ -1,10 +1,13 @@
 //! Each row of the table of exit codes that `serve` and `connect` can reach, and what is said then.
 
 use std::fs::File;
+use std::os::unix::fs::OpenOptionsExt;
 use std::time::Duration;
 
 use crate::harness::events::{Bind, Close, Connect, Error, IcmpError, Reason, Step, Timeout};
-use crate::harness::net::{Net, TempDir, likely_free_port, listener, over_both_families, refusing_port, silent_port};
+use crate::harness::net::{
+    Net, TempDir, dial, likely_free_port, listener, over_both_families, refusing_port, silent_port,
+};
 use crate::harness::sockeye::file_with;
 use crate::harness::{Family, Finished, Peer, Sockeye};
 
@@ -329,6 +332,22 @@ fn exit_6_a_file_for_events_that_cannot_be_made() {
     let run = connect(port, "--probe --events /nosuch/folder/events").run().exits(6);
     assert_error_without_hint(&run, Step::Open, "ENOENT");
     assert!(run.one::<Error>().message.contains("/nosuch/folder/events"), "{}", run.dump());
+}
+
+#[test]
+fn exit_6_a_file_for_events_that_nobody_reads_any_more() {
+    let dir = TempDir::new();
+    let path = dir.path().join("fifo");
+    nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let reader = File::options().read(true).custom_flags(libc::O_NONBLOCK).open(&path).unwrap();
+    let server = Sockeye::new("serve 127.0.0.1:0 --json --events").arg(&path).start();
+    let port = server.port();
+    drop(reader);
+    let _client = dial(Family::V4, port);
+    let run = server.finish_by_itself().exits(6);
+    let error = run.one::<Error>();
+    assert_eq!((error.step, error.errno.as_deref()), (Step::Write, Some("EPIPE")), "{}", run.dump());
+    assert!(error.message.contains("the events file"), "{}", run.dump());
 }
 
 #[track_caller]
