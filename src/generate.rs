@@ -213,10 +213,10 @@ fn in_words(field: &report::Field) -> String {
 fn surroundings(text: &mut Vec<u8>) -> std::io::Result<()> {
     const SIGNALS: [(&str, &str); 3] = [
         (
-            "SIGINT, SIGTERM, SIGHUP",
+            "SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2, SIGALRM and other signals that end a program",
             "End the run: open connections report their close, and the summary is the last \
-            line. SIGHUP that was ignored at the start (nohup) stays so. A run that is over and waits for the \
-            reader of its output ends at once by a SIGINT or SIGTERM that comes a second or more after its end.",
+            line. But for SIGINT and SIGTERM one that was ignored at the start (SIGHUP by nohup) stays so. A run that is over and waits for the \
+            reader of its output ends at once by one that comes a second or more after its end.",
         ),
         ("SIGQUIT (Ctrl-\\)", "Prints the totals so far, and the run goes on."),
         ("SIGPIPE", "Ignored: a reader that has left ends the run quietly."),

@@ -32,6 +32,7 @@ use args::Command;
 /// Runs a command line, program name first, on the given streams. Returns what to exit with.
 #[must_use]
 pub fn run(started: Instant, words: impl IntoIterator<Item = OsString>, streams: Streams) -> u8 {
+    sys::ignore_file_limit();
     let words: Vec<OsString> = words.into_iter().collect();
     // Scripts ask for the version most of all: as clap tells it, without clap.
     if let [_, word] = &*words

@@ -1,6 +1,7 @@
 //! The ways a run is ended from outside: signals, the deadline, a closed pipe. Each prints the
 //! summary last and exits by the results.
 
+use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
@@ -8,8 +9,8 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 
 use crate::harness::check;
-use crate::harness::events::{Accept, Bind, Close, Connect, Event, Interim, Reason, Recv};
-use crate::harness::net::dial;
+use crate::harness::events::{Accept, Bind, Close, Connect, Event, Interim, Listen, Reason, Recv};
+use crate::harness::net::{TempDir, dial};
 use crate::harness::{Family, Peer, Sockeye};
 
 fn deaf_server() -> Peer {
@@ -27,6 +28,43 @@ fn sigint_and_sigterm_end_a_server_with_its_summary_and_exit_0() {
         let run = server.finish().exits(0);
         assert_eq!(run.one::<Close>().reason, Reason::Signal, "{signal}");
         assert_eq!(run.summary().bytes_received, Some(5));
+    }
+}
+
+#[test]
+fn every_other_signal_that_ends_a_program_ends_a_run_with_its_summary() {
+    let dir = TempDir::new();
+    let path = dir.path().join("socket");
+    for signal in [
+        Signal::SIGHUP,
+        Signal::SIGUSR1,
+        Signal::SIGUSR2,
+        Signal::SIGALRM,
+        Signal::SIGVTALRM,
+        Signal::SIGPROF,
+        Signal::SIGXCPU,
+        Signal::SIGIO,
+        Signal::SIGPWR,
+        Signal::SIGSTKFLT,
+    ] {
+        let server = Sockeye::new("unix-serve --json").arg(&path).start();
+        server.wait_for::<Listen>();
+        server.signal(signal);
+        let run = server.finish().exits(0);
+        assert_eq!(run.summary().connections, Some(0), "{signal}");
+        assert!(!path.exists(), "{signal}");
+    }
+}
+
+#[test]
+fn a_limit_of_the_size_of_files_is_an_error_and_kills_nobody() {
+    let dir = TempDir::new();
+    let path = dir.path().join("socket");
+    let full = ["sh", "-c", "ulimit -f 0; exec \"$@\"", "sh"];
+    for line in [format!("unix-serve {} --json --deadline 10s", path.display()), "schema".to_owned()] {
+        let file = File::create(dir.path().join("file")).unwrap();
+        Sockeye::new(line).under(full).stdout_to(file).run().exits(6);
+        assert!(!path.exists());
     }
 }
 

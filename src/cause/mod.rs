@@ -144,6 +144,9 @@ pub fn hint(error: &Error) -> Option<String> {
             "the peer, or something on the way, ended the connection by a reset".to_owned()
         }
         (Step::Write, Errno::ENOSPC) => "the disk is full".to_owned(),
+        (Step::Write, Errno::EFBIG) => {
+            "no file may grow so large: by the limit of this process (ulimit -f), or on this file system".to_owned()
+        }
         _ => return None,
     };
     Some(words)

@@ -1,11 +1,14 @@
 //! Until when: signals, the deadline, and an output that is gone end a run of any kind alike.
 
+use std::future::poll_fn;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
+use nix::sys::signal::Signal;
 use tokio::io::Interest;
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::signal::unix::{Signal as Watched, SignalKind, signal};
 use tokio::sync::watch;
 
 use super::{Door, now};
@@ -15,7 +18,7 @@ use crate::sys;
 /// What ended a run early.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cause {
-    /// SIGINT, SIGTERM or SIGHUP.
+    /// SIGINT, SIGTERM, or another one that ends a program.
     Signal,
     /// `--deadline`.
     Deadline,
@@ -70,7 +73,7 @@ impl Stop {
     pub fn watch(&self, door: &Arc<Door>, deadline: Option<Duration>) -> std::io::Result<()> {
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut terminate = signal(SignalKind::terminate())?;
-        let mut hang_up = hang_up()?;
+        let mut others = others()?;
         let mut quit = signal(SignalKind::quit())?;
         let (stop, door) = (self.clone(), Arc::clone(door));
         tokio::spawn(async move {
@@ -78,7 +81,7 @@ impl Stop {
                 tokio::select! {
                     _ = interrupt.recv() => stop.set(Cause::Signal),
                     _ = terminate.recv() => stop.set(Cause::Signal),
-                    () = received(&mut hang_up) => stop.set(Cause::Signal),
+                    _ = any(&mut others) => stop.set(Cause::Signal),
                     _ = quit.recv() => door.interim(),
                 }
             }
@@ -111,8 +114,8 @@ impl Stop {
     pub async fn impatience() -> u8 {
         const PATIENCE: Duration = Duration::from_secs(1);
         let began = now();
-        let (Ok(mut interrupt), Ok(mut terminate), Ok(mut hang_up)) =
-            (signal(SignalKind::interrupt()), signal(SignalKind::terminate()), hang_up())
+        let (Ok(mut interrupt), Ok(mut terminate), Ok(mut others)) =
+            (signal(SignalKind::interrupt()), signal(SignalKind::terminate()), others())
         else {
             return std::future::pending().await;
         };
@@ -120,7 +123,7 @@ impl Stop {
             let number = tokio::select! {
                 _ = interrupt.recv() => 2,
                 _ = terminate.recv() => 15,
-                () = received(&mut hang_up) => 1,
+                number = any(&mut others) => number,
             };
             if began.elapsed() >= PATIENCE {
                 // As a shell tells it: 128 and the number of the signal.
@@ -130,21 +133,33 @@ impl Stop {
     }
 }
 
-/// Begins to watch SIGHUP, unless it is ignored: nohup(1) starts its children so, and a handler
-/// would undo that.
-fn hang_up() -> std::io::Result<Option<Signal>> {
-    match sys::is_ignored(nix::sys::signal::Signal::SIGHUP as i32) {
-        true => Ok(None),
-        false => signal(SignalKind::hangup()).map(Some),
-    }
+/// The signals that end a program beside SIGINT, SIGTERM and SIGQUIT, and that it may answer (signal(7)), but for those
+/// that tell of a fault of its own: whatever ends a run, it leaves its totals, and no file of a unix socket.
+const OTHERS: [Signal; 10] = [
+    Signal::SIGHUP,
+    Signal::SIGUSR1,
+    Signal::SIGUSR2,
+    Signal::SIGALRM,
+    Signal::SIGVTALRM,
+    Signal::SIGPROF,
+    Signal::SIGXCPU,
+    Signal::SIGIO,
+    Signal::SIGPWR,
+    Signal::SIGSTKFLT,
+];
+
+/// Begins to watch these, each with its number, unless they are ignored: nohup(1) starts its children so, and a
+/// handler would undo that.
+fn others() -> std::io::Result<Vec<(u8, Watched)>> {
+    let watch = |other: Signal| Ok((other as u8, signal(SignalKind::from_raw(other as i32))?));
+    OTHERS.into_iter().filter(|other| !sys::is_ignored(*other as i32)).map(watch).collect()
 }
 
-/// Waits for a signal that may not be watched.
-async fn received(watched: &mut Option<Signal>) {
-    match watched {
-        Some(signal) => {
-            signal.recv().await;
-        }
-        None => std::future::pending().await,
-    }
+/// Waits for one of them, and returns its number.
+async fn any(watched: &mut [(u8, Watched)]) -> u8 {
+    poll_fn(|context| {
+        let came = watched.iter_mut().find_map(|(number, each)| each.poll_recv(context).is_ready().then_some(*number));
+        came.map_or(Poll::Pending, Poll::Ready)
+    })
+    .await
 }

@@ -285,6 +285,12 @@ pub fn is_ignored(signal: i32) -> bool {
     result == 0 && unsafe { action.assume_init() }.sa_sigaction == libc::SIG_IGN
 }
 
+/// Ignores SIGXFSZ: a write beyond the limit of the size of files (setrlimit(2)) then fails, and kills nobody.
+pub fn ignore_file_limit() {
+    // SAFETY: ignoring a signal runs no code of ours. It cannot fail: the signal is known.
+    unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
+}
+
 /// Makes the kernel's timers of this thread exact: by default it may put those within 50 µs together
 /// (PR_SET_TIMERSLACK, prctl(2)).
 pub fn exact_timers() {
