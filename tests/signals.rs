@@ -9,7 +9,7 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 
 use crate::harness::check;
-use crate::harness::events::{Accept, Bind, Close, Connect, Event, Interim, Listen, Reason, Recv};
+use crate::harness::events::{Accept, Bind, Close, Connect, Event, Interim, Listen, Reason, Recv, Side, Warning};
 use crate::harness::net::{TempDir, dial};
 use crate::harness::{Family, Peer, Sockeye};
 
@@ -88,6 +88,22 @@ fn a_deadline_ends_a_server_with_exit_0_in_time() {
     assert_eq!(run.one::<Close>().reason, Reason::Signal);
     let took = run.elapsed_of("summary");
     assert!((Duration::from_millis(500)..Duration::from_millis(1500)).contains(&took), "{took:?}");
+}
+
+#[test]
+fn what_the_end_of_a_run_leaves_unread_is_told() {
+    for deadline in ["", "--deadline 1s"] {
+        let server = Sockeye::new(format!("serve 127.0.0.1:0 --fault hang --json {deadline}")).start();
+        let mut client = dial(Family::V4, server.port());
+        server.wait_for::<Accept>();
+        client.write_all(b"hello").unwrap();
+        let run = if deadline.is_empty() { server.interrupt() } else { server.finish_by_itself() }.exits(0);
+        let close = run.one::<Close>();
+        let told = (close.reason, close.reset_by, close.bytes_unread);
+        assert_eq!(told, (Reason::Signal, Some(Side::Local), Some(5)), "{}", run.dump());
+        let warning = run.one::<Warning>();
+        assert_eq!((warning.name.as_str(), warning.conn), ("unread-at-close", Some(1)), "{}", run.dump());
+    }
 }
 
 #[test]

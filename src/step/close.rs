@@ -235,7 +235,7 @@ pub(super) fn report(door: &Door, closing: &Closing, audit: Audit) {
         Some(unread @ 2..) => Some(format!("{unread} bytes")),
         _ => audit.has_empty_record.then(|| "an empty record".to_owned()),
     };
-    if let Some(what) = what.filter(|_| reason != Reason::Signal) {
+    if let Some(what) = what {
         let seen = if audit.reset_by == Some(Side::Local) { ": the peer sees a reset" } else { "" };
         let message = format!("connection {conn} was closed with {what} unread{seen}");
         door.emit(event::Warning { conn: Some(conn), ..event::Warning::of("unread-at-close", &message) });
