@@ -3,9 +3,12 @@
 
 use nix::sys::signal::Signal;
 
-use crate::harness::events::{Accept, Close, Eof, HeldBack, Reason, Recv, Side, TcpFigures, Warning};
-use crate::harness::net::{TempDir, dial, over_both_families, reset};
-use crate::harness::{Family, Finished, Peer, Sockeye};
+use crate::harness::events::{
+    Accept, Close, Connect, Eof, Error, HeldBack, Reason, Recv, Side, TcpFigures, Timeout, Warning,
+};
+use crate::harness::net::{Net, TempDir, dial, inside, over_both_families, reset};
+use crate::harness::process::Stdin;
+use crate::harness::{Family, Finished, Peer, Sockeye, require};
 
 /// A server that accepts one connection and goes on as `script` says.
 fn server(family: Family, script: &str) -> Peer {
@@ -232,4 +235,33 @@ fn the_summary_of_a_client_says_what_held_it_back() {
     let text = run.stderr();
     let last = text.lines().last().unwrap();
     assert!(last.starts_with("the transfer was held back by the peer's window for "), "{text}");
+}
+
+#[test]
+fn a_connection_that_the_network_breaks_was_waited_for_in_vain() {
+    require(&["nft"]);
+    for (icmp, errno) in [("host-unreachable", "EHOSTUNREACH"), ("port-unreachable", "ECONNREFUSED")] {
+        let net = Net::isolated()
+            .with("nft add table ip t")
+            .with("nft 'add chain ip t i { type filter hook input priority 0; }'");
+        let server = Sockeye::new("serve 127.0.0.1:9100 --json").under(net.prefix()).start();
+        server.port();
+        let words = "connect 127.0.0.1:9100 --user-timeout 1s --json";
+        let mut client = Sockeye::new(words).under(inside(server.pid())).stdin_piped().start();
+        client.wait_for::<Connect>();
+        let rule = format!("nft add rule ip t i tcp dport 9100 reject with icmp {icmp}");
+        let mut nft: Vec<String> = inside(server.pid()).into_iter().map(|word| word.into_string().unwrap()).collect();
+        nft.extend(rule.split(' ').map(str::to_owned));
+        let words: Vec<&str> = nft[1..].iter().map(String::as_str).collect();
+        assert!(Peer::program(&nft[0], &words, Stdin::Null, None).finish().status.success());
+        client.send(b"hello");
+        client.wait_for::<Error>();
+        let run = client.finish().exits(9);
+        let error = run.one::<Error>();
+        assert_eq!(error.errno.as_deref(), Some(errno), "{}", run.dump());
+        assert!(error.hint.as_deref().is_some_and(|hint| hint.contains("ICMP")), "{}", run.dump());
+        assert_eq!(run.one::<Close>().reason, Reason::Timeout, "{}", run.dump());
+        assert!((1_000_000_000..60_000_000_000).contains(&run.one::<Timeout>().after_ns), "{}", run.dump());
+        assert_eq!(ending(&run), (None, None, Some(false)), "{}", run.dump());
+    }
 }

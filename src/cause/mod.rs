@@ -140,6 +140,18 @@ pub fn hint(error: &Error) -> Option<String> {
                 .to_owned()
         }
         (Step::Send, Errno::EPIPE) => "the peer has closed the connection and takes nothing any more".to_owned(),
+        (Step::Recv | Step::Send, Errno::ECONNREFUSED | Errno::EHOSTUNREACH | Errno::ENETUNREACH)
+            if error.conn.is_some() && matches!(error.peer, Some(Address::Inet(_))) =>
+        {
+            "the connection stood, then nothing was acknowledged for too long, and an ICMP error said why: the way was \
+             lost, or a firewall rejects it now"
+                .to_owned()
+        }
+        (Step::Recv | Step::Send, Errno::ETIMEDOUT) => {
+            "the connection stood, then nothing was acknowledged for too long (--user-timeout, --keepalive, \
+             net.ipv4.tcp_retries2): the peer is gone, or a silent drop on the way"
+                .to_owned()
+        }
         (Step::Recv | Step::Send, Errno::ECONNRESET) => {
             "the peer, or something on the way, ended the connection by a reset".to_owned()
         }

@@ -423,7 +423,7 @@ pub struct Timeout {
     pub conn: Option<u64>,
     /// What was waited for.
     pub step: Step,
-    /// How long the wait lasted.
+    /// How long the wait lasted; where the kernel has given a connection up, how long nothing was heard of the peer.
     #[serde(rename = "after_ns", serialize_with = "nanoseconds")]
     #[schemars(schema_with = "duration")]
     pub after: Duration,

@@ -32,6 +32,9 @@ impl Failed {
         match self.code {
             ExitCode::NoAnswer => Reason::Timeout,
             ExitCode::Reset => Reason::Reset,
+            // An ICMP error breaks no connection that stands (RFC 5461): the kernel gives up when the peer has been
+            // silent for too long, and then says what it has heard meanwhile (tcp_write_err() in net/ipv4/tcp_timer.c).
+            ExitCode::Unreachable if self.errno.is_some() => Reason::Timeout,
             _ => Reason::Local,
         }
     }

@@ -24,6 +24,8 @@ pub struct TcpInfo {
     pub snd_mss: u32,
     /// Congestion window, in segments.
     pub snd_cwnd: u32,
+    /// How long ago the peer was last heard of, in whole milliseconds.
+    pub last_ack_recv: Duration,
     /// Path MTU, in bytes.
     pub pmtu: u32,
     /// On a listener: connections in the accept queue. Elsewhere: segments not acknowledged.
@@ -70,6 +72,7 @@ mod at {
     pub(super) const BITS: usize = 7;
     pub(super) const UNACKED: usize = 24;
     pub(super) const SACKED: usize = 28;
+    pub(super) const LAST_ACK_RECV: usize = 56;
     pub(super) const PMTU: usize = 60;
     pub(super) const RTT: usize = 68;
     pub(super) const RTTVAR: usize = 72;
@@ -118,6 +121,7 @@ fn parse(bytes: &[u8]) -> Option<TcpInfo> {
         total_retrans: int(at::TOTAL_RETRANS)?,
         snd_mss: int(at::SND_MSS)?,
         snd_cwnd: int(at::SND_CWND)?,
+        last_ack_recv: Duration::from_millis(int(at::LAST_ACK_RECV)?.into()),
         pmtu: int(at::PMTU)?,
         unacked: int(at::UNACKED)?,
         sacked: int(at::SACKED)?,
@@ -178,6 +182,7 @@ mod tests {
         use libc::tcp_info as Kernel;
         use std::mem::offset_of;
         assert_eq!(at::RTT, offset_of!(Kernel, tcpi_rtt));
+        assert_eq!(at::LAST_ACK_RECV, offset_of!(Kernel, tcpi_last_ack_recv));
         assert_eq!(at::PMTU, offset_of!(Kernel, tcpi_pmtu));
         assert_eq!(at::SND_MSS, offset_of!(Kernel, tcpi_snd_mss));
         assert_eq!(at::SND_CWND, offset_of!(Kernel, tcpi_snd_cwnd));

@@ -2,6 +2,7 @@
 
 use std::io::{self, IoSlice, Read};
 use std::net::Shutdown;
+use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
@@ -12,7 +13,7 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 use super::close::{self, Closing, End, Ending};
-use super::fail::on_connection;
+use super::fail::{errno, on_connection};
 use super::series::Open;
 use super::tls::{Leavings, Session};
 use super::{Door, Failed};
@@ -20,6 +21,7 @@ use crate::address::Address;
 use crate::error::{Error, ExitCode, Step};
 use crate::event::{self, How, Kind, Reason};
 use crate::socket::SocketKind;
+use crate::sys;
 
 mod unix;
 mod wait;
@@ -204,13 +206,22 @@ impl Stream {
         self.door.fail(&self.of_io(step, error))
     }
 
-    /// Makes an error of what a failed call on this connection gave, and keeps that for its close.
+    /// Makes an error of what a failed call on this connection gave, and keeps that for its close. That the kernel has
+    /// given it up is the end of a wait, and reported as that.
     pub(super) fn of_io(&self, step: Step, error: &io::Error) -> Error {
         if matches!(step, Step::Recv | Step::Proxy | Step::ProxyProtocol) {
             self.at_eof.store(true, Ordering::Relaxed);
         }
         self.ending.broke(error);
-        self.about(on_connection(step, error, self.conn, &self.peer))
+        let made = on_connection(step, error, self.conn, &self.peer);
+        // Who refuses a connection that stands is not whom it was made with: something on the way rejects it.
+        let is_rejected = self.kind.is_tcp() && errno(error) == Some(Errno::ECONNREFUSED);
+        let made = self.about(if is_rejected { made.with_exit_code(ExitCode::Unreachable) } else { made });
+        let is_given_up = matches!(made.exit_code(), ExitCode::NoAnswer | ExitCode::Unreachable);
+        if is_given_up && let Some(info) = self.socket().and_then(|made| sys::tcp_info(made.get_ref().as_fd()).ok()) {
+            self.timeout(step, info.last_ack_recv);
+        }
+        made
     }
 
     /// Returns the number of the connection.
