@@ -411,3 +411,19 @@ fn what_haproxy_sends_to_a_unix_socket_is_read() {
         assert_eq!(read.proxied_local, Some(Family::V4.at(proxy.port).to_string()), "{}", run.dump());
     }
 }
+
+#[test]
+fn an_address_that_stands_for_another_is_told_as_that() {
+    // Of IPv6 they were, with an end of IPv4: v1 UNKNOWN; and whom the kernel connects to instead of the wildcard
+    // was not said.
+    for (to, family) in [("[::ffff:127.0.0.1]", Family::V4), ("0.0.0.0", Family::V4), ("[::]", Family::V6)] {
+        let recorder = Peer::python_server(RECORDER, &[&family.host()]);
+        let run = Sockeye::new(format!("connect --json --proxy-protocol v1 {to}:{} x", recorder.port)).run().exits(0);
+        let told = run.one::<ProxyProtocol>();
+        assert_eq!(told.command, "proxy", "{}", run.dump());
+        assert_eq!(told.proxied_local, Some(family.at(recorder.port).to_string()), "{}", run.dump());
+        let connect = run.one::<Connect>();
+        assert_eq!(connect.peer, family.at(recorder.port).to_string(), "{}", run.dump());
+        assert_eq!(told.proxied_peer, connect.local, "{}", run.dump());
+    }
+}

@@ -485,3 +485,15 @@ for _ in range(5):
         }
     }
 }
+
+#[test]
+fn an_ipv4_address_that_is_written_as_one_of_ipv6_is_bound_as_what_it_is() {
+    let server = Sockeye::new("serve [::ffff:127.0.0.1]:0 --json").start();
+    let port = server.port();
+    drop(dial(Family::V4, port));
+    server.wait_for::<Close>();
+    let run = server.interrupt().exits(0);
+    assert_eq!(run.one::<Bind>().local, format!("127.0.0.1:{port}"));
+    let run = Sockeye::new("serve [::ffff:127.0.0.1]:0 -6").run().exits(2);
+    assert!(run.stderr().contains("127.0.0.1"), "{}", run.dump());
+}

@@ -80,7 +80,11 @@ fn ipv6(text: &str) -> Option<Host> {
         Some((address, zone)) => (address, Some(zone.to_owned())),
         None => (text, None),
     };
-    Some(Host::Ip(IpAddr::V6(address.parse::<Ipv6Addr>().ok()?), zone))
+    // One that stands for an address of IPv4 (RFC 4291, 2.5.5.2) is that.
+    Some(match IpAddr::V6(address.parse::<Ipv6Addr>().ok()?).to_canonical() {
+        v4 @ IpAddr::V4(_) => Host::Ip(v4, None),
+        v6 @ IpAddr::V6(_) => Host::Ip(v6, zone),
+    })
 }
 
 /// Somewhere to connect to.
@@ -236,6 +240,7 @@ mod tests {
             ("fe80::1:80", ip("fe80::1:80"), None),
             ("[fe80::1%lo]:80", Host::Ip("fe80::1".parse().unwrap(), Some("lo".into())), Some("80")),
             ("fe80::1%lo", Host::Ip("fe80::1".parse().unwrap(), Some("lo".into())), None),
+            ("[::ffff:192.0.2.1]:80", ip("192.0.2.1"), Some("80")),
         ] {
             assert_eq!(split(word), Ok((host, port)), "{word}");
         }

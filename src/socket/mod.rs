@@ -260,7 +260,13 @@ pub fn local(socket: &Socket) -> Address {
 #[must_use]
 pub fn is_own_peer(socket: &Socket, local: &Address) -> bool {
     // Not what was asked for: 0.0.0.0 is this host, whose address the connection then has.
-    socket.peer_addr().is_ok_and(|peer| address(&peer) == *local)
+    peer(socket).is_some_and(|peer| peer == *local)
+}
+
+/// Returns whom a socket is connected to, where the kernel tells.
+#[must_use]
+pub fn peer(socket: &Socket) -> Option<Address> {
+    socket.peer_addr().ok().map(|peer| address(&peer))
 }
 
 /// Returns the index of an interface, by its name or by its number.

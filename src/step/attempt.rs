@@ -165,10 +165,13 @@ impl Attempt {
         if kind.is_tcp() && socket::is_own_peer(made.get_ref(), &local) {
             return Err(self.met_itself(made.get_ref(), local, began));
         }
+        // Instead of the wildcard the kernel connects to an address of this host.
+        let is_wildcard = self.peer.ip().is_some_and(|ip| ip.is_unspecified());
+        let peer = is_wildcard.then(|| socket::peer(made.get_ref())).flatten().unwrap_or(self.peer);
         Ok(Won {
             socket: made,
             kind,
-            peer: self.peer,
+            peer,
             local,
             attempt: self.number,
             duration: opened - began,
