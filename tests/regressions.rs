@@ -226,6 +226,7 @@ fn a_peer_that_never_stops_sending_does_not_outlast_the_timeout() {
     assert!(run.elapsed_of("summary") < Duration::from_secs(8), "{:?}", run.elapsed_of("summary"));
     assert!(run.all::<Recv>().len() > 1, "{}", run.dump());
     assert!(run.all::<Warning>().iter().any(|warning| warning.name == "expect-unmet"), "{}", run.dump());
+    assert_eq!((run.all::<Timeout>().len(), run.one::<Close>().reason), (1, Reason::Timeout), "{}", run.dump());
     peer.lines();
 }
 

@@ -27,9 +27,9 @@ pub(super) async fn run(stream: Stream, connect: &Connect, run: &Run) -> Result<
         cause = run.stop.reached() => Err(cause),
     };
     let was_answered = ended.is_err() && talk.ends_wait();
-    let Talk { matched, answered, at_eof, .. } = talk;
+    let Talk { matched, answered, end, .. } = talk;
     match ended {
-        Ok(result) => close(stream, connect, matched, at_eof, result),
+        Ok(result) => close(stream, connect, matched, end, result),
         // An answer that does not match is one, whatever is left to be sent.
         Err(cause) if answered == connect.messages.len() || (was_answered && !matched) => {
             let code = verdict(&stream, connect, matched);
@@ -48,8 +48,8 @@ pub(super) async fn run(stream: Stream, connect: &Connect, run: &Run) -> Result<
 pub(super) async fn whole(stream: Stream, connect: &Connect) -> Result<ExitCode, Failed> {
     let mut talk = Talk::new(&stream, connect);
     let result = talk.messages().await;
-    let Talk { matched, at_eof, .. } = talk;
-    close(stream, connect, matched, at_eof, result)
+    let Talk { matched, end, .. } = talk;
+    close(stream, connect, matched, end, result)
 }
 
 /// Closes the connection of a talk that has ended by itself, and returns what it came to.
@@ -57,14 +57,13 @@ fn close(
     stream: Stream,
     connect: &Connect,
     matched: bool,
-    at_eof: bool,
+    end: Reason,
     result: Result<(), Failed>,
 ) -> Result<ExitCode, Failed> {
     let result = result.map(|()| verdict(&stream, connect, matched));
     stream.close(match &result {
-        Ok(_) if at_eof => Reason::Eof,
-        Ok(_) => Reason::Local,
-        Err(failed) if at_eof && failed.errno.is_none() => Reason::Eof,
+        Ok(_) => end,
+        Err(failed) if end == Reason::Eof && failed.errno.is_none() => Reason::Eof,
         Err(failed) => failed.reason(),
     });
     result
@@ -89,7 +88,8 @@ struct Talk<'a> {
     /// Whether something has come in the wait that goes on, and what is looked for in it.
     came: bool,
     expectation: Expectation<'a>,
-    at_eof: bool,
+    /// Why the connection ends, where no step fails.
+    end: Reason,
     buffer: Vec<u8>,
 }
 
@@ -103,7 +103,7 @@ impl<'a> Talk<'a> {
             answered: 0,
             came: false,
             expectation,
-            at_eof: false,
+            end: Reason::Local,
             buffer: Vec::new(),
         }
     }
@@ -130,7 +130,8 @@ impl<'a> Talk<'a> {
             self.answered += 1;
             self.came = false;
             match answer {
-                Answer::Whole | Answer::Unmatched => {}
+                Answer::Whole => self.end = Reason::Local,
+                Answer::Unmatched => self.end = Reason::Timeout,
                 // An answer that the peer's end cuts off counts where it is the last one.
                 Answer::Eof { came: true } if self.answered == self.connect.messages.len() => return Ok(()),
                 Answer::Eof { .. } => return Err(self.stream.cut_short("the peer closed before an answer")),
@@ -152,7 +153,7 @@ impl<'a> Talk<'a> {
                 Some(true) => {
                     // One recv makes a fact of it.
                     if self.stream.recv(&mut self.buffer)? == Recvd::Eof {
-                        self.at_eof = true;
+                        self.end = Reason::Eof;
                         return Err(self.stream.cut_short("the peer closed before the message was sent"));
                     }
                 }
@@ -180,7 +181,7 @@ impl<'a> Talk<'a> {
             match received {
                 Ok(Recvd::Nothing) => {}
                 Ok(Recvd::Eof) => {
-                    self.at_eof = true;
+                    self.end = Reason::Eof;
                     self.matched |= self.came && self.expectation.is_open() && self.expectation.is_met();
                     return Ok(Answer::Eof { came: self.came });
                 }
@@ -210,7 +211,7 @@ impl<'a> Talk<'a> {
         loop {
             match self.recv(self.connect.patience.answer()).await? {
                 Ok(Recvd::Eof) => {
-                    self.at_eof = true;
+                    self.end = Reason::Eof;
                     return Ok(());
                 }
                 Ok(_) => {}
