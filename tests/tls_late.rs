@@ -1,9 +1,11 @@
 //! TLS after the handshake, and over many rounds: what came before a session broke, a server that
 //! judges the client late, certificates that change while they are watched.
 
+use nix::sys::signal::Signal;
 use rcgen::ExtendedKeyUsagePurpose;
 
-use crate::harness::events::{Close, Error, Recv, Round, Step, Tls, Warning};
+use crate::harness::events::{Close, Eof, Error, Reason, Recv, Round, Step, Tls, Warning};
+use crate::harness::net::TempDir;
 use crate::harness::tls::{Authority, BY_HAND, NOW, Pair, Terms, python_server};
 use crate::harness::{Finished, Peer, Sockeye};
 
@@ -275,4 +277,54 @@ fn a_probe_of_a_session_that_broke_with_the_handshake_is_none() {
         let run = probe(&by_hand(&pair, &script), "--json");
         assert_eq!((name(&run), run.one::<Error>().step), (Some("bad-message"), Step::Tls), "{}", run.dump());
     }
+}
+
+#[test]
+fn an_end_that_came_with_the_answer_is_read_though_the_peer_takes_no_close_notify() {
+    // The peer is gone by then, and the kernel answers ours with a reset.
+    let authority = Authority::new();
+    let (pair, ca) = (authority.issue("server", &["localhost"], NOW), authority.cert());
+    for version in ["TLSv1_2", "TLSv1_3"] {
+        let script = format!(
+            "tls, peer = serving('{version}')\nstep(peer, lambda: tls.read(65536))\ntls.write(sys.argv[3].encode())\n\
+             peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 1)\npeer.sendall(goes.read())\npeer.close()"
+        );
+        let server = by_hand(&pair, &script);
+        let line = format!("connect localhost {} ask --until-eof --tls --ca {} --json", server.port, ca.display());
+        let run = Sockeye::new(line).run().exits(0);
+        assert_eq!(run.one::<Recv>().data.as_deref(), Some(WORD), "{}", run.dump());
+        assert_eq!(run.one::<Warning>().name, "tls-truncated", "{}", run.dump());
+        let close = run.one::<Close>();
+        assert_eq!(
+            (run.all::<Eof>().len(), close.reason, close.clean),
+            (1, Reason::Eof, Some(false)),
+            "{}",
+            run.dump()
+        );
+    }
+}
+
+#[test]
+fn an_end_of_a_unix_peer_is_read_though_it_takes_no_close_notify() {
+    let (authority, dir) = (Authority::new(), TempDir::new());
+    let (pair, ca) = (authority.issue("server", &["localhost"], NOW), authority.cert());
+    let path = dir.path().join("socket").display().to_string();
+    let script = format!(
+        "server = socket.socket(socket.AF_UNIX)\nserver.bind('{path}')\nserver.listen()\nsay(1)\n\
+         def listen(host): return server\ntls, peer = serving()\nstep(peer, lambda: tls.read(65536))\nsay('got')\n\
+         told()\ntls.write(sys.argv[3].encode())\npeer.sendall(goes.read())\npeer.close()\nsay('gone')"
+    );
+    let mut server = by_hand(&pair, &script);
+    let line = format!("connect unix:{path} ask --until-eof --tls --sni localhost --ca {} --json", ca.display());
+    let client = Sockeye::new(line).start();
+    server.wait_for("got");
+    // So that the answer and the end are both there when it looks.
+    client.signal(Signal::SIGSTOP);
+    server.send(b"go\n");
+    server.wait_for("gone");
+    client.signal(Signal::SIGCONT);
+    let run = client.finish().exits(0);
+    assert_eq!(run.one::<Recv>().data.as_deref(), Some(WORD), "{}", run.dump());
+    assert_eq!(run.one::<Warning>().name, "tls-truncated", "{}", run.dump());
+    assert_eq!((run.all::<Eof>().len(), run.one::<Close>().reason), (1, Reason::Eof), "{}", run.dump());
 }

@@ -142,6 +142,11 @@ pub(super) fn audit(door: &Door, kind: SocketKind, socket: &Socket, ending: &End
     Audit { closed_first, reset_by, clean, unread, has_empty_record, unacknowledged, tcp }
 }
 
+/// Returns whether the peer has acknowledged all that was sent, on a connection that is not broken.
+pub(super) fn is_acknowledged(socket: &Socket) -> bool {
+    !sys::hangup(socket.as_fd()).has_error && sys::unacknowledged(socket.as_fd()).is_ok_and(|bytes| bytes == 0)
+}
+
 /// Returns whether the next that is to be received is a record without bytes. Only records are marked with a
 /// time (`socket::options::mark_records`), and only where they have connections.
 fn has_empty_record(socket: &Socket) -> bool {

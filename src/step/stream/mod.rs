@@ -460,16 +460,22 @@ impl Stream {
     /// As shutdown(2), reported.
     pub async fn shutdown(&self) -> Result<(), Failed> {
         let Some(socket) = self.socket() else { return Ok(()) };
+        let (mut has_arrived, mut ended) = (false, Ok(()));
         if let Some(session) = self.tls() {
+            has_arrived = close::is_acknowledged(socket.get_ref());
             // Boxed, for most connections have none.
-            Box::pin(self.end_secured(session, socket.get_ref())).await?;
+            ended = Box::pin(self.end_secured(session, socket.get_ref())).await;
         }
         self.ending.we_end(socket.get_ref());
-        match socket.get_ref().shutdown(Shutdown::Write) {
+        match ended.and_then(|()| socket.get_ref().shutdown(Shutdown::Write)) {
             Ok(()) => {
                 self.door.emit(event::Shutdown { conn: self.conn, how: How::Write });
                 Ok(())
             }
+            // A peer that has closed by a FIN alone refuses our close_notify, by a reset where it is one of TCP, and
+            // that was all: what came before, its end too, is there to be read.
+            Err(error) if has_arrived && errno(&error) == Some(Errno::ENOTCONN) => Ok(()),
+            Err(error) if has_arrived && errno(&error) == Some(Errno::EPIPE) && self.kind.is_unix() => Ok(()),
             Err(error) => Err(self.failed_io(Step::Shutdown, &error)),
         }
     }

@@ -1,6 +1,7 @@
 //! A build without TLS: the same names, of which there are no values. `args` refuses the words.
 
 use std::convert::Infallible;
+use std::io;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -149,7 +150,7 @@ impl Stream {
     }
 
     #[expect(clippy::unused_async, reason = "its like in a build with TLS waits")]
-    pub(super) async fn end_secured(&self, session: &Session, _socket: &Socket) -> Result<(), Failed> {
+    pub(super) async fn end_secured(&self, session: &Session, _socket: &Socket) -> io::Result<()> {
         match session.0 {}
     }
 

@@ -142,7 +142,7 @@ impl Stream {
     }
 
     /// Says that we send no more (close_notify): each side ends by itself (RFC 8446, 6.1).
-    pub(in crate::step) async fn end_secured(&self, session: &Session, socket: &Socket) -> Result<(), Failed> {
+    pub(in crate::step) async fn end_secured(&self, session: &Session, socket: &Socket) -> io::Result<()> {
         loop {
             let flushed = {
                 let mut state = session.lock();
@@ -168,7 +168,7 @@ impl Stream {
             match flushed {
                 Ok(()) => return Ok(()),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.writable().await,
-                Err(error) => return Err(self.failed_io(Step::Shutdown, &error)),
+                Err(error) => return Err(error),
             }
         }
     }
