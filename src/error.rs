@@ -5,6 +5,7 @@
 
 use std::fmt;
 use std::io;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -345,7 +346,19 @@ impl Error {
     /// Returns the exit code of a run that this error ended.
     #[must_use]
     pub fn exit_code(&self) -> ExitCode {
-        self.code.unwrap_or_else(|| exit_code(self.step, self.errno))
+        self.code.unwrap_or_else(|| match self.met_blackhole() {
+            true => ExitCode::Unreachable,
+            false => exit_code(self.step, self.errno),
+        })
+    }
+
+    /// Returns whether a connect met a route of type blackhole: it gives EINVAL (ip-route(8)), as a link-local address
+    /// without its zone does.
+    #[must_use]
+    pub fn met_blackhole(&self) -> bool {
+        let is_whole = |ip| !matches!(ip, IpAddr::V6(v6) if v6.is_unicast_link_local());
+        (self.step, self.errno) == (Step::Connect, Some(Errno::EINVAL))
+            && self.peer.as_ref().and_then(Address::ip).is_some_and(is_whole)
     }
 }
 

@@ -350,6 +350,17 @@ fn exit_6_a_file_for_events_that_nobody_reads_any_more() {
     assert!(error.message.contains("the events file"), "{}", run.dump());
 }
 
+#[test]
+fn exit_9_a_route_of_type_blackhole() {
+    let net = || Net::isolated().with("ip route add blackhole 192.0.2.0/24 && ip -6 route add blackhole 2001:db8::/32");
+    for target in ["192.0.2.1:80", "[2001:db8::1]:80"] {
+        let run = Sockeye::new(format!("connect --probe {target} --json")).under(net().prefix()).run().exits(9);
+        let error = run.one::<Error>();
+        assert_eq!((error.step, error.errno.as_deref()), (Step::Connect, Some("EINVAL")), "{}", run.dump());
+        assert!(error.hint.as_deref().is_some_and(|hint| hint.contains("blackhole")), "{}", run.dump());
+    }
+}
+
 #[track_caller]
 fn assert_error_without_hint(run: &Finished, step: Step, errno: &str) {
     let error = run.one::<Error>();
