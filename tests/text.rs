@@ -174,16 +174,22 @@ server = listen("127.0.0.1")
 for _ in range(2):
     peer, _ = server.accept()
     peer.recv(100)
-    peer.sendall(b"\x1b]0;title\x07red \x1b[31m\x9b31m \x00\x7f caf\xc3\xa9")
+    peer.sendall(b"\x1b]0;title\x07red \x1b[31m\x9b31m \x00\x7f caf\xc3\xa9 \xe2\x80\xaegnp.exe \xe2\x81\xa6")
     peer.close()
 "#;
     let peer = Peer::python_server(script, &[]);
     let shown = shown_on_a_terminal(peer.port, "hello --color never");
     assert!(!shown.contains(|letter: char| letter.is_control() && !"\r\n\t".contains(letter)), "{shown:?}");
     assert!(shown.contains("title") && shown.contains("café"), "{shown:?}");
+    let turns = |text: &str| text.contains(['\u{202e}', '\u{2066}']);
+    assert!(!turns(&shown), "what follows would be shown from right to left: {shown:?}");
     // The same bytes go into a pipe as they are.
     let run = Sockeye::new(format!("connect 127.0.0.1 {} hello", peer.port)).run().exits(0);
-    assert_eq!(run.stdout(), b"\x1b]0;title\x07red \x1b[31m\x9b31m \x00\x7f caf\xc3\xa9");
+    assert_eq!(
+        run.stdout(),
+        b"\x1b]0;title\x07red \x1b[31m\x9b31m \x00\x7f caf\xc3\xa9 \xe2\x80\xaegnp.exe \xe2\x81\xa6"
+    );
+    assert!(!turns(&run.stderr()), "nor stderr: {:?}", run.stderr());
     assert!(
         !run.stderr().contains(|letter: char| letter.is_control() && letter != '\n'),
         "nor stderr: {:?}",

@@ -1,7 +1,8 @@
 //! Bytes that came from outside, made fit for a terminal: what it would obey is shown as `\x1b`.
 //!
 //! Escaped are the control characters of ASCII, DEL, C1 (U+0080 to U+009F, which some terminals
-//! obey as they obey ESC) and whatever is not UTF-8, byte by byte.
+//! obey as they obey ESC), what turns the direction of text or is not seen, and whatever is not UTF-8,
+//! byte by byte.
 
 use std::fmt;
 
@@ -67,13 +68,30 @@ fn escape_text(buffer: &mut Vec<u8>, text: &str, special: impl Fn(char, &str) ->
             buffer.extend_from_slice(&text.as_bytes()[plain..at]);
             buffer.extend_from_slice(replacement.as_bytes());
             plain = after;
-        } else if character.is_control() {
+        } else if character.is_control() || deceives(character) {
             buffer.extend_from_slice(&text.as_bytes()[plain..at]);
             append_escaped(buffer, &text.as_bytes()[at..after]);
             plain = after;
         }
     }
     buffer.extend_from_slice(&text.as_bytes()[plain..]);
+}
+
+/// Returns whether a character makes other text look like what it is not: the controls of its direction (UAX 9),
+/// further ends of lines, and what has no width of its own. Those that join letters (U+200C, U+200D) are part of words.
+fn deceives(character: char) -> bool {
+    matches!(
+        character,
+        '\u{61c}'
+            | '\u{200b}'
+            | '\u{200e}'
+            | '\u{200f}'
+            | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}'
+            | '\u{feff}'
+            | '\u{fff9}'..='\u{fffb}'
+            | '\u{e0000}'..='\u{e007f}'
+    )
 }
 
 /// Appends each byte as `\x1b`.
@@ -108,6 +126,14 @@ mod tests {
         let name = "\r é\x7f";
         write!(Line(&mut buffer), "a\x1b[2J\u{9b}K\n{name}").unwrap();
         assert_eq!(String::from_utf8(buffer).unwrap(), "a\\x1b[2J\\xc2\\x9bK\\x0a\\x0d é\\x7f");
+    }
+
+    #[test]
+    fn what_turns_or_hides_text_is_shown() {
+        let mut buffer = Vec::new();
+        write!(Line(&mut buffer), "a\u{202e}gnp.exe\u{2066}\u{200f}\u{feff} \u{645}\u{200c}\u{647}").unwrap();
+        let shown = r"a\xe2\x80\xaegnp.exe\xe2\x81\xa6\xe2\x80\x8f\xef\xbb\xbf ";
+        assert_eq!(String::from_utf8(buffer).unwrap(), format!("{shown}\u{645}\u{200c}\u{647}"));
     }
 
     #[test]
