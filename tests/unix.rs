@@ -282,6 +282,7 @@ say(peer.recvmsg(9)[0], peer.recvmsg(9)[0])
     let whole = |bytes| (bytes, Some(false), Some(bytes));
     assert_eq!(got, [(10, Some(true), Some(100)), whole(0), whole(5), whole(0), whole(0)]);
     assert_eq!((run.all::<Eof>().len(), run.one::<Close>().reason), (1, Reason::Eof));
+    assert_eq!(run.one::<Close>().clean, Some(false), "the rest of a record was lost: {}", run.dump());
     assert_eq!(run.all::<Send>().len(), 5);
 }
 

@@ -491,8 +491,8 @@ pub struct Close {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reset_by: Option<Side>,
     /// Whether each end got all that the other sent, as far as this end knows: false after a reset,
-    /// a failure of the connection, or with bytes unread; absent where it is not known, because the
-    /// kernel still has bytes that the peer has not acknowledged, and goes on with them.
+    /// a failure of the connection, a truncated record, or with bytes unread; absent where it is not
+    /// known, because the kernel still has bytes that the peer has not acknowledged, and goes on with them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub clean: Option<bool>,
     /// Bytes that recv gave, in total.

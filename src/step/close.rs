@@ -31,6 +31,8 @@ pub(super) struct Ending {
     has_early_reset: AtomicBool,
     /// Whether our close resets it, whatever was read.
     we_reset: AtomicBool,
+    /// Whether the rest of a record was lost, for there was no room for it.
+    has_truncated: AtomicBool,
 }
 
 impl Ending {
@@ -50,6 +52,11 @@ impl Ending {
     /// Notes that our close will be a reset.
     pub(super) fn we_reset(&self) {
         self.we_reset.store(true, Ordering::Relaxed);
+    }
+
+    /// Notes that the rest of a record was lost.
+    pub(super) fn truncated(&self) {
+        self.has_truncated.store(true, Ordering::Relaxed);
     }
 
     /// Notes that a call on the connection failed; the first errno counts, unless it only says that
@@ -133,6 +140,7 @@ pub(super) fn audit(door: &Door, kind: SocketKind, socket: &Socket, ending: &End
         is_peer_closed: hangup.is_peer_closed,
         is_unread: unread.unwrap_or(0) > 0 || has_empty_record,
         we_reset: ending.we_reset.load(Ordering::Relaxed),
+        has_truncated: ending.has_truncated.load(Ordering::Relaxed),
         unacknowledged: unacknowledged.unwrap_or(0),
         left,
     };
@@ -166,6 +174,8 @@ struct Seen {
     is_unread: bool,
     /// Whether our close resets it, whatever was read.
     we_reset: bool,
+    /// Whether the rest of a record was lost.
+    has_truncated: bool,
     unacknowledged: u64,
     /// Of TLS.
     left: Leavings,
@@ -205,7 +215,8 @@ impl Seen {
 
     fn clean(self) -> Option<bool> {
         let is_broken = self.failure.is_some() || self.we_reset;
-        if is_broken || self.is_unread || self.left.undelivered > 0 || self.left.is_cut {
+        let is_lost = self.is_unread || self.has_truncated || self.left.undelivered > 0 || self.left.is_cut;
+        if is_broken || is_lost {
             return Some(false);
         }
         (self.unacknowledged == 0).then_some(true)
@@ -317,6 +328,7 @@ mod tests {
         is_peer_closed: false,
         is_unread: false,
         we_reset: false,
+        has_truncated: false,
         unacknowledged: 0,
         left: Leavings { undelivered: 0, is_cut: false },
     };
@@ -333,6 +345,7 @@ mod tests {
         assert_eq!(told(Seen { first: local, is_peer_closed: true, ..QUIET }), (local, None, Some(true)));
         assert_eq!(told(Seen { first: peer, ..QUIET }), (peer, None, Some(true)));
         assert_eq!(told(Seen { unacknowledged: 1, ..QUIET }), (local, None, None));
+        assert_eq!(told(Seen { has_truncated: true, ..QUIET }), (local, None, Some(false)));
     }
 
     #[test]

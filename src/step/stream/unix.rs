@@ -59,6 +59,9 @@ impl Stream {
             return Ok(Taken { bytes, is_end, is_all: false });
         }
         self.count_received(bytes);
+        if message.true_bytes > bytes && has_records {
+            self.ending.truncated();
+        }
         let descriptors = described(&message.descriptors);
         // Of datagrams each tells whom it came to and whose it is.
         let is_datagram = !self.kind.has_connections();
