@@ -3,12 +3,13 @@
 use std::fs::{File, OpenOptions};
 use std::future::Future;
 use std::io::{self, ErrorKind, IsTerminal, Write};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use tokio::sync::Notify;
 
@@ -24,6 +25,7 @@ use crate::report::{
 };
 use crate::stats::{Each, Stats, Tally};
 use crate::step::{Cause, Door, Privileged, Stdin, Stop, give_up_rights};
+use crate::sys::is_stdout_closed;
 
 /// The three standard streams. They are used as they are: a copy of a descriptor would be one
 /// more, which counts where they have run out.
@@ -96,11 +98,15 @@ impl Streams {
     }
 }
 
-/// A stream that is written to as it is, past the buffer that the standard library has for it.
+/// A stream that is written to as it is, past the buffer that the standard library has for it. What stands in the place
+/// of a stdout that was closed is none.
 struct Unbuffered<T>(T);
 
 impl<T: AsFd> Write for Unbuffered<T> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.0.as_fd().as_raw_fd() == libc::STDOUT_FILENO && is_stdout_closed() {
+            return Err(Errno::EBADF.into());
+        }
         Ok(nix::unistd::write(&self.0, bytes)?)
     }
 
@@ -371,6 +377,7 @@ impl Stage {
             && self.steps != Steps::Verbose
             && !self.hex_dump
             && !stdout.is_terminal()
+            && !is_stdout_closed()
     }
 
     /// Makes the report, and the error of an events file that cannot be written.

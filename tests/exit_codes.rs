@@ -351,6 +351,34 @@ fn exit_6_a_file_for_events_that_nobody_reads_any_more() {
 }
 
 #[test]
+fn exit_6_a_stdout_that_is_closed() {
+    let peer = server(
+        "peer.recv(9)\npeer.sendall(b'answer')\nall_of(peer)\npeer, _ = server.accept()\npeer.recv(9)\n\
+                       peer.sendall(b'answer')\npeer.close()",
+    );
+    for line in [
+        "schema".to_owned(),
+        "man".to_owned(),
+        "--version".to_owned(),
+        format!("connect 127.0.0.1:{} hello", peer.port),
+        format!("connect 127.0.0.1:{}", peer.port),
+    ] {
+        // What was opened to be written is written, /dev/null too, whatever else it was opened for.
+        for (redirection, code) in [(">&-", 6), ("1<>/dev/null", 0)] {
+            if code == 0 && line.starts_with("connect") {
+                continue;
+            }
+            let run = Sockeye::new(&line)
+                .under(["sh", "-c", &format!("exec \"$@\" {redirection}"), "sh"])
+                .stdin("hello")
+                .run()
+                .exits(code);
+            assert_eq!(run.stderr().contains("write stdout: bad file number"), code == 6, "{line}: {}", run.dump());
+        }
+    }
+}
+
+#[test]
 fn exit_9_a_route_of_type_blackhole() {
     let net = || Net::isolated().with("ip route add blackhole 192.0.2.0/24 && ip -6 route add blackhole 2001:db8::/32");
     for target in ["192.0.2.1:80", "[2001:db8::1]:80"] {

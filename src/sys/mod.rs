@@ -13,10 +13,12 @@ use tokio::io::unix::{AsyncFd, AsyncFdRegisterError};
 
 mod datagram;
 mod message;
+mod started;
 mod tcp_info;
 
 pub use datagram::{ArrivedAt, Outgoing, Queued, Received, RecvBatch, SendBatch, join, recv_queued};
 pub use message::{Credentials, Message, Wanted, recv_message};
+pub use started::is_stdout_closed;
 pub use tcp_info::{Busy, TcpInfo, tcp_info};
 
 /// Accepts one connection as accept4(2) does, non-blocking and closed on exec, with its address.
