@@ -3,16 +3,12 @@
 use std::io;
 use std::os::fd::AsFd;
 use std::sync::Arc;
-use std::time::Duration;
 
 use nix::sys::termios::{LocalFlags, SetArg, Termios, tcgetattr, tcsetattr};
 
 use tokio::task::JoinHandle;
 
-use super::{Cause, Door, Stdin, Stop};
-
-/// How often the screen is drawn.
-const TICK: Duration = Duration::from_millis(100);
+use super::{Cause, Door, Stdin, Stop, tick};
 
 /// The screen is drawn again and again, and keys are read one by one; dropped, the terminal is as it was.
 pub struct Keys {
@@ -26,14 +22,7 @@ impl Keys {
     /// # Errors
     /// No thread can be made.
     pub fn watch(stdin: Stdin, door: &Arc<Door>, stop: &Stop) -> io::Result<Self> {
-        let door = Arc::clone(door);
-        let ticks = tokio::spawn(async move {
-            let mut ticks = tokio::time::interval(TICK);
-            loop {
-                ticks.tick().await;
-                door.tick();
-            }
-        });
+        let ticks = tick(door);
         let before = tcgetattr(&stdin.stream).ok();
         if let Some(before) = &before {
             let mut one_by_one = before.clone();

@@ -47,6 +47,7 @@ mod stdin;
 mod stop;
 mod stream;
 mod thread;
+mod tick;
 #[cfg(feature = "tls")]
 mod tls;
 #[cfg(not(feature = "tls"))]
@@ -87,6 +88,7 @@ pub use stdin::{Chunks, Stdin};
 pub use stop::{Cause, Stop};
 pub use stream::{Recvd, Sent, Stream};
 pub use thread::{ExactWait, Halt, MOST_SPIN, Woken, on_privileged, on_thread, processor_time};
+pub use tick::tick;
 pub use tls::{ClientTls, ServerTls, system_roots};
 pub use udp::{
     Drained, Fate, Joining, Ready, Receiver, Reflector, Sending, Udp, UdpWords, Whole, udp_receiver, udp_sender,
