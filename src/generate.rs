@@ -228,7 +228,7 @@ fn surroundings(text: &mut Vec<u8>) -> std::io::Result<()> {
             user, the password alone is enough.",
         ),
         ("NO_COLOR", "Not empty: no colour, unless --color always."),
-        ("TERM", "dumb: no colour, unless --color always."),
+        ("TERM", "dumb: no colour, unless --color always; no bar."),
     ];
     let mut roff = Roff::new();
     for (title, entries) in [("SIGNALS", &SIGNALS[..]), ("ENVIRONMENT", &ENVIRONMENT[..])] {

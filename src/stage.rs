@@ -11,6 +11,8 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
+use nix::sys::stat::{SFlag, fstat};
+use nix::unistd::{Whence, getpgrp, lseek, tcgetpgrp};
 use tokio::sync::Notify;
 
 use crate::args::{
@@ -23,7 +25,7 @@ use crate::event::{self, Audience, Event, Kind, SCHEMA, Stamp, Totals};
 use crate::report::{
     self, Canvas, Chart, Detail, Format, Glyphs, OutputEvent, Probing, Report, Results, Screen, Settings, Steps,
 };
-use crate::stats::{Each, Stats, Tally};
+use crate::stats::{Each, Extent, Stats, Tally};
 use crate::step::{Cause, Door, Privileged, Stdin, Stop, give_up_rights};
 use crate::sys::is_stdout_closed;
 
@@ -121,15 +123,18 @@ fn has_color(wanted: args::Color, is_terminal: bool) -> bool {
         args::Color::Always => true,
         args::Color::Never => false,
         // https://no-color.org
-        args::Color::Auto => {
-            is_terminal && !is_set("NO_COLOR") && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
-        }
+        args::Color::Auto => is_terminal && !is_set("NO_COLOR") && !is_dumb(),
     }
 }
 
+/// Returns whether the terminal, if there is one, knows no control sequences.
+fn is_dumb() -> bool {
+    std::env::var_os("TERM").is_some_and(|term| term == "dumb")
+}
+
 /// Returns the room that there is to draw in: that of the terminal, else what fits anywhere.
-fn canvas(stdout: &io::Stdout) -> Canvas {
-    let size = terminal_size::terminal_size_of(stdout);
+fn canvas(stream: impl AsFd) -> Canvas {
+    let size = terminal_size::terminal_size_of(stream);
     let (columns, rows) = size.map_or((80, 24), |(width, height)| (width.0.into(), height.0.into()));
     let locale = ["LC_ALL", "LC_CTYPE", "LANG"]
         .into_iter()
@@ -146,10 +151,23 @@ fn events_file(path: &Path) -> io::Result<File> {
 
 /// Returns whether stdout and stderr are one terminal.
 fn is_same_terminal(streams: &Streams) -> bool {
-    let device = |stream: BorrowedFd<'_>| nix::sys::stat::fstat(stream).map(|stat| (stat.st_dev, stat.st_rdev)).ok();
+    let device = |stream: BorrowedFd<'_>| fstat(stream).map(|stat| (stat.st_dev, stat.st_rdev)).ok();
     streams.stdout.is_terminal()
         && streams.stderr.is_terminal()
         && device(streams.stdout.as_fd()) == device(streams.stderr.as_fd())
+}
+
+/// Returns whether another job has the terminal that a stream is, as far as it is that of our own jobs.
+fn is_in_background(stream: impl AsFd) -> bool {
+    tcgetpgrp(stream).is_ok_and(|foreground| foreground != getpgrp())
+}
+
+/// Returns how many bytes of a file are still to be read, where stdin is one.
+fn rest_of_file(stdin: &io::Stdin) -> Option<u64> {
+    let stat =
+        fstat(stdin).ok().filter(|stat| SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT == SFlag::S_IFREG)?;
+    let read = lseek(stdin, 0, Whence::SeekCur).ok()?;
+    u64::try_from(stat.st_size - read).ok()
 }
 
 /// What a run needs around its walk.
@@ -165,6 +183,8 @@ pub(crate) struct Stage {
     rate_asked: Option<f64>,
     hex_dump: bool,
     report_every: Option<Duration>,
+    /// How far the run goes, where that is known; of a relay stdin says it.
+    extent: Option<Extent>,
     /// What is drawn.
     draws: Option<fn(Canvas) -> Chart>,
     /// Whether the walk opens sockets that need rights: one thread has them then, and no other.
@@ -204,8 +224,15 @@ pub(crate) fn of_connect(connect: &Connect) -> Stage {
     // Of many targets the table on stdout tells enough.
     let is_table = connect.probe && connect.targets.len() > 1;
     let steps = if is_table && stage.steps == Steps::Shown { Steps::Hidden } else { stage.steps };
+    let targets = connect.targets.len() as u64;
+    let extent = match connect.repeat.count {
+        Some(0) => None,
+        Some(count) => Some(Extent::Count(count.saturating_mul(targets))),
+        None => (connect.probe && targets > 1).then_some(Extent::Count(targets)),
+    };
     Stage {
         steps,
+        extent,
         is_relay: connect.is_relay(),
         answers: !connect.messages.is_empty(),
         hex_dump: connect.hex_dump,
@@ -224,6 +251,7 @@ pub(crate) fn of_udp_send(send: &UdpSend) -> Stage {
     let pacing = send.pacing();
     Stage {
         is_relay: send.is_relay(),
+        extent: send.count().map(Extent::Count),
         answers: matches!(send.load, Load::Messages(_)),
         in_bulk: !matches!(pacing, Pacing::Interval(_)),
         rate_asked: match pacing {
@@ -263,6 +291,8 @@ pub(crate) fn of_raw_ping(ping: &RawPing) -> Stage {
         in_bulk: ping.in_bulk(),
         rate_asked: ping.rate_asked(),
         report_every: ping.series.report_every,
+        // Names and lists may be any number of targets.
+        extent: (is_sweep || ping.probes_each().is_some()).then_some(Extent::Count(0)),
         is_privileged: true,
         reads_stdin: ping.reads_stdin() || ping.live,
         draws,
@@ -296,6 +326,7 @@ impl Stage {
             rate_asked: None,
             hex_dump: false,
             report_every: None,
+            extent: None,
             draws: None,
             is_privileged: false,
             reads_stdin: false,
@@ -303,10 +334,14 @@ impl Stage {
     }
 
     /// Walks, and reports the walk from its `start` to its `summary`.
-    pub(crate) fn run<W>(self, started: Instant, streams: Streams, walk: impl FnOnce(Run) -> W) -> u8
+    pub(crate) fn run<W>(mut self, started: Instant, streams: Streams, walk: impl FnOnce(Run) -> W) -> u8
     where
         W: Future<Output = ExitCode>,
     {
+        if self.is_relay {
+            self.extent = rest_of_file(&streams.stdin).filter(|_| self.extent.is_none()).map(Extent::Bytes);
+        }
+        let has_bar = self.has_bar(&streams);
         let stop = Stop::default();
         let drained = Arc::new(Notify::new());
         let failure = Arc::new(Mutex::new(None));
@@ -323,8 +358,8 @@ impl Stage {
             Err(error) => return streams.without_threads(&error).number(),
         };
         let is_probe = matches!(self.results, Results::Probe(_)) && self.tally == Tally::Client;
-        let stats = Stats::new(self.tally).asking(self.rate_asked).probing(is_probe);
-        let wiring = Wiring { stats, report: Some(report), failure };
+        let stats = Stats::new(self.tally).asking(self.rate_asked).probing(is_probe).reaching(self.extent);
+        let wiring = Wiring { stats, report: Some(report), has_bar, failure };
         let door = Door::new(started, Box::new(wiring), drained);
         let door = Arc::new(if self.report_every.is_some() { door.watching() } else { door });
         door.emit(event::Start { schema: SCHEMA, version: env!("CARGO_PKG_VERSION"), command: self.command });
@@ -337,6 +372,9 @@ impl Stage {
                 Ok(()) => {
                     if let Some(every) = self.report_every {
                         crate::step::report_every(&door, every);
+                    }
+                    if has_bar {
+                        crate::step::tick(&door);
                     }
                     if let Ok(stdout) = streams.stdout.as_fd().try_clone_to_owned() {
                         stop.watch_reader(stdout);
@@ -367,6 +405,19 @@ impl Stage {
                 door.finish(door.fail(&error).code).number()
             }
         }
+    }
+
+    /// Returns whether a bar is drawn where an end is known: on the terminal that stderr is, if nobody else writes
+    /// there.
+    fn has_bar(&self, streams: &Streams) -> bool {
+        let is_typed = (self.is_relay || self.reads_stdin) && streams.stdin.is_terminal();
+        let is_shared = self.results == Results::Peer && !self.answers && is_same_terminal(streams);
+        let is_screen = self.draws.is_some_and(|draws| matches!(draws(canvas(&streams.stdout)), Chart::Live(_)));
+        (self.extent.is_some() || self.output.deadline.is_some())
+            && self.output.format() == args::Format::Text
+            && !self.output.quiet
+            && streams.stderr.is_terminal()
+            && !(is_typed || is_shared || is_screen || is_dumb())
     }
 
     /// Returns whether what a relay receives is wanted on stdout alone, byte by byte.
@@ -432,6 +483,7 @@ impl Stage {
             answers: self.answers,
             hex_dump: self.hex_dump,
             chart: self.draws.map(|draws| draws(canvas(&streams.stdout))),
+            deadline: self.output.deadline,
             stdout: screen(streams.stdout.is_terminal()),
             stderr: screen(streams.stderr.is_terminal()),
         };
@@ -462,6 +514,8 @@ type Failure = Arc<Mutex<Option<(&'static str, io::Error)>>>;
 struct Wiring {
     stats: Stats,
     report: Option<Report>,
+    /// What a tick draws is a bar, and no screen.
+    has_bar: bool,
     failure: Failure,
 }
 
@@ -510,10 +564,17 @@ impl Audience for Wiring {
     }
 
     fn tick(&mut self, stamp: Stamp) {
-        if let Some(report) = &mut self.report {
-            // The terminal may have another size by now.
-            report.tick(stamp, canvas(&io::stdout()));
+        let Some(report) = &mut self.report else { return };
+        // The terminal may have another size by now, or be another program's.
+        match self.has_bar {
+            true if is_in_background(io::stderr()) => report.end_progress(),
+            true => report.show_progress(stamp, canvas(io::stderr()).columns, self.stats.progress()),
+            false => report.tick(stamp, canvas(io::stdout())),
         }
+    }
+
+    fn expect(&mut self, count: u64) {
+        self.stats.expect(count);
     }
 
     fn interim(&mut self, stamp: Stamp) {
@@ -527,6 +588,7 @@ impl Audience for Wiring {
 
     fn finish(&mut self, stamp: Stamp, code: ExitCode) -> ExitCode {
         let Some(report) = &mut self.report else { return code };
+        report.end_progress();
         // Only what was written has succeeded: a result that nobody could store is none.
         report.settle();
         let mut code = code;

@@ -146,7 +146,8 @@ mod udp_regressions;
 // Defects that were found and fixed.
 mod regressions;
 
-// Whole runs as people see them.
+// Whole runs as people see them, and how far they have come.
+mod progress;
 mod text;
 
 // Examples that work.

@@ -64,7 +64,8 @@ pub use unix_serve::UnixServe;
 /// sockeye builds a socket of any family and type, walks it through its life (resolve, socket,
 /// bind, listen, accept or connect, send, recv, close) and reports every step: to a person as
 /// text, to a script as JSON (--json). Steps, warnings and errors go to stderr; what peers sent,
-/// statistics and tables go to stdout.
+/// statistics and tables go to stdout. Where stderr is a terminal, a run that takes longer than a
+/// second and whose end is known has a bar there: how much is done, and how long the rest takes.
 #[derive(Debug, Parser)]
 #[command(
     name = "sockeye",

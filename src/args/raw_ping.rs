@@ -257,6 +257,17 @@ impl RawPing {
         Some(self.count.unwrap_or(default)).filter(|count| *count > 0)
     }
 
+    /// Returns how many probes each target gets, where that is known: what is not answered decides it of a sweep, and
+    /// what is found of a search.
+    #[must_use]
+    pub fn probes_each(&self) -> Option<u64> {
+        match self.tempo() {
+            Tempo::Sweep { .. } => None,
+            _ if self.until_reply || self.quest() != Quest::Ping => None,
+            _ => self.count(),
+        }
+    }
+
     /// Returns what is looked for.
     #[must_use]
     pub fn quest(&self) -> Quest {

@@ -68,6 +68,8 @@ pub trait Audience: std::marker::Send {
     fn add(&mut self, stamp: Stamp, event: &Event<'_>, was_wanted: bool);
     /// Returns whether more waits to be written than should: whoever can wait, waits for room.
     fn is_full(&self) -> bool;
+    /// Takes note of how many things the run is made of, where its walk alone knows that.
+    fn expect(&mut self, _count: u64) {}
     /// Shows what is due by now, where something is shown by time.
     fn tick(&mut self, _stamp: Stamp) {}
     /// Reports the totals so far.

@@ -8,6 +8,7 @@ pub mod live;
 mod output;
 mod people;
 mod plot;
+mod progress;
 mod schema;
 mod text;
 
@@ -18,9 +19,10 @@ pub use schema::{EventFields, Field, fields, schema};
 pub use text::{Canvas, Chart, Text};
 
 use std::io;
+use std::time::Duration;
 
 use crate::event::{Event, Kind, Stamp};
-use crate::stats::Tally;
+use crate::stats::{Progress, Tally};
 
 use json::Json;
 
@@ -47,6 +49,8 @@ pub struct Settings {
     pub hex_dump: bool,
     /// What the text view draws.
     pub chart: Option<Chart>,
+    /// When the run ends in any case: its bar says so.
+    pub deadline: Option<Duration>,
     /// What stdout is.
     pub stdout: Screen,
     /// What stderr is.
@@ -233,6 +237,20 @@ impl Report {
     pub fn tick(&mut self, stamp: Stamp, canvas: Canvas) {
         if let View::Text(text) = &mut self.view {
             text.tick(stamp, canvas);
+        }
+    }
+
+    /// Draws a bar on the terminal that stderr is, for a run that has come so far, in so many columns.
+    pub fn show_progress(&mut self, stamp: Stamp, columns: usize, progress: Option<Progress>) {
+        if let View::Text(text) = &mut self.view {
+            text.show_progress(stamp, columns, progress);
+        }
+    }
+
+    /// Takes the bar away, where there is one.
+    pub fn end_progress(&mut self) {
+        if let View::Text(text) = &mut self.view {
+            text.end_progress();
         }
     }
 

@@ -11,6 +11,8 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use super::progress::Footer;
+
 /// Above this many bytes that wait, an output is full.
 const BOUND: usize = 1 << 20;
 
@@ -55,6 +57,8 @@ struct Shared {
 #[derive(Default)]
 struct Queue {
     buffer: Vec<u8>,
+    /// News of the line below all that is written.
+    footer: Option<Option<String>>,
     /// The writer waits to be notified.
     is_asleep: bool,
     /// All that was pushed is written.
@@ -100,14 +104,18 @@ impl Output {
             return;
         }
         fill(&mut queue.buffer);
-        queue.is_settled = false;
         if queue.buffer.len() > BOUND {
             self.shared.is_full.store(true, Ordering::Release);
         }
-        let is_asleep = mem::take(&mut queue.is_asleep);
-        drop(queue);
-        if is_asleep {
-            self.shared.wake.notify_one();
+        self.shared.rouse(queue);
+    }
+
+    /// Sets the line that stays below all that is written, for a terminal; `None` takes it away.
+    pub fn set_footer(&self, line: Option<String>) {
+        let mut queue = self.shared.lock();
+        if !queue.is_dead {
+            queue.footer = Some(line);
+            self.shared.rouse(queue);
         }
     }
 
@@ -162,6 +170,16 @@ impl Shared {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Sees to it that what was just queued is written.
+    fn rouse(&self, mut queue: MutexGuard<'_, Queue>) {
+        queue.is_settled = false;
+        let is_asleep = mem::take(&mut queue.is_asleep);
+        drop(queue);
+        if is_asleep {
+            self.wake.notify_one();
+        }
+    }
+
     /// Writes all that comes until it is closed or a write fails: the thread's work.
     fn write_all(&self, mut writer: Box<dyn Write + Send>, told: impl Fn(OutputEvent)) -> io::Result<()> {
         let result = self.write_batches(&mut *writer, told);
@@ -173,9 +191,9 @@ impl Shared {
 
     /// Writes batch after batch until it is closed or a write fails.
     fn write_batches(&self, writer: &mut dyn Write, told: impl Fn(OutputEvent)) -> io::Result<()> {
-        let mut batch = Vec::new();
+        let (mut batch, mut footer, began) = (Vec::new(), Footer::default(), Instant::now());
         let mut written = None;
-        while let Some(mut was_full) = self.take(&mut batch) {
+        while let Some((mut was_full, news)) = self.take(&mut batch) {
             if written.is_some_and(|written: Instant| written.elapsed() < GATHER) {
                 // Whoever settles or ends the run is not kept waiting for that.
                 was_full |= self.gather(&mut batch);
@@ -183,6 +201,7 @@ impl Shared {
             if was_full {
                 told(OutputEvent::Drained);
             }
+            footer.around(&mut batch, news, began.elapsed());
             if let Err(error) = write(writer, &batch) {
                 self.die();
                 told(OutputEvent::Failed(copy(&error)));
@@ -209,13 +228,14 @@ impl Shared {
     }
 
     /// Waits for something to write, takes all of it and returns whether it was more than should
-    /// wait; `None` when nothing more will come.
-    fn take(&self, batch: &mut Vec<u8>) -> Option<bool> {
+    /// wait, and the news of the line below it; `None` when nothing more will come.
+    fn take(&self, batch: &mut Vec<u8>) -> Option<(bool, Option<Option<String>>)> {
         let mut queue = self.lock();
         loop {
-            if !queue.buffer.is_empty() {
+            let news = queue.footer.take();
+            if !queue.buffer.is_empty() || news.is_some() {
                 mem::swap(&mut queue.buffer, batch);
-                return Some(self.is_full.swap(false, Ordering::AcqRel));
+                return Some((self.is_full.swap(false, Ordering::AcqRel), news));
             }
             queue.is_settled = true;
             // A notification is a system call, heard or not.
@@ -344,6 +364,24 @@ mod tests {
         drop(leave);
         output.finish().unwrap();
         assert_eq!(got.iter().map(|bytes| bytes.len()).sum::<usize>(), 1 + BOUND + 1, "nothing is lost");
+    }
+
+    #[test]
+    fn a_line_stays_below_what_is_written_until_it_is_taken_away() {
+        let Bench { mut output, leave, got, told: _told } = bench();
+        let next = |expected: &str| {
+            leave.send(Ok(usize::MAX)).unwrap();
+            assert_eq!(String::from_utf8(got.recv().unwrap()).unwrap(), expected);
+        };
+        output.set_footer(Some("[#-]".to_owned()));
+        next("[#-]\r");
+        output.set_footer(Some("[##]".to_owned()));
+        next("\r\x1b[K[##]\r");
+        drop(leave);
+        output.set_footer(None);
+        output.push(|buffer| buffer.extend_from_slice(b"end\n"));
+        output.finish().unwrap();
+        assert_eq!(got.iter().collect::<Vec<_>>().concat(), b"\r\x1b[Kend\n");
     }
 
     #[test]

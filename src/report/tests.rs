@@ -49,6 +49,7 @@ pub(crate) fn settings() -> Settings {
         answers: false,
         hex_dump: false,
         chart: None,
+        deadline: None,
         stdout: Screen::default(),
         stderr: Screen::default(),
     }

@@ -157,6 +157,13 @@ impl Datagrams {
         }
     }
 
+    /// Returns how many datagrams that we send have their end, those that never went among them. Where each is to
+    /// be answered, that is an answer, or that there is none.
+    pub(super) fn ended(&self, are_answered: bool) -> u64 {
+        let gone = if are_answered { self.answered + self.late + self.lost + self.refused } else { self.sent };
+        gone + self.not_sent
+    }
+
     /// Counts events that nobody was told of.
     pub(super) fn unheard(&mut self, event: &Event<'_>) {
         self.dropped_events += match event {

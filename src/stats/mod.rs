@@ -68,6 +68,24 @@ impl Tally {
     }
 }
 
+/// How far a run goes, where that is known before its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Extent {
+    /// So many rounds, targets, probes or datagrams: what the run is made of; 0 while that is not known yet.
+    Count(u64),
+    /// So many bytes that we send.
+    Bytes(u64),
+}
+
+/// How far a run has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// Of what the extent is of: how much.
+    pub done: u64,
+    /// How far it goes.
+    pub extent: Extent,
+}
+
 /// What a run adds up to so far.
 #[derive(Clone, Debug)]
 pub struct Stats {
@@ -91,6 +109,9 @@ pub struct Stats {
     pings: Pings,
     /// The rate that was asked for, in datagrams a second.
     rate_asked: Option<f64>,
+    extent: Option<Extent>,
+    /// Of the bytes sent, those of dialogues before TLS.
+    bytes_asking: u64,
     queue: Queue,
     checks: Checks,
     resolve: Distribution,
@@ -145,6 +166,8 @@ impl Stats {
                 _ => Pings::new(Each::Nothing, false),
             },
             rate_asked: None,
+            extent: None,
+            bytes_asking: 0,
             queue: Queue::default(),
             checks: Checks::default(),
             resolve: Distribution::default(),
@@ -169,6 +192,32 @@ impl Stats {
     pub fn probing(mut self, is_probe: bool) -> Self {
         self.probed = is_probe.then_some((0, 0));
         self
+    }
+
+    /// Takes note of how far the run goes, where that is known.
+    #[must_use]
+    pub fn reaching(mut self, extent: Option<Extent>) -> Self {
+        self.extent = extent;
+        self
+    }
+
+    /// Takes note of how many things the run is made of, where its walk alone knew that.
+    pub fn expect(&mut self, count: u64) {
+        self.extent = Some(Extent::Count(count));
+    }
+
+    /// Returns how far the run has come on the way to an end that is known; of bytes once some went.
+    #[must_use]
+    pub fn progress(&self) -> Option<Progress> {
+        let extent = self.extent.filter(|extent| !matches!(extent, Extent::Count(0) | Extent::Bytes(0)))?;
+        let done = match (extent, self.tally) {
+            (Extent::Bytes(_), _) => Some(self.bytes_sent - self.bytes_asking).filter(|bytes| *bytes > 0)?,
+            (Extent::Count(_), Tally::Sender { measures, reflects }) => self.datagrams.ended(measures && reflects),
+            (Extent::Count(_), Tally::Pinger { .. }) => self.pings.ended(),
+            (Extent::Count(_), Tally::Rounds) => self.rounds.ended(),
+            (Extent::Count(_), _) => self.probed?.0,
+        };
+        Some(Progress { done, extent })
     }
 
     /// Returns whether no figure needs more than the bytes of all events of this kind together, nor when they came or
@@ -217,7 +266,10 @@ impl Stats {
                     *since = stamp.elapsed;
                 }
             }
-            Event::Send(send) => self.bytes_sent += send.bytes,
+            Event::Send(send) => {
+                self.bytes_sent += send.bytes;
+                self.bytes_asking += if send.layer.is_some() { send.bytes } else { 0 };
+            }
             Event::Reply(reply) | Event::Late(event::Late(reply)) | Event::Duplicate(event::Duplicate(reply)) => {
                 self.bytes_received += reply.bytes;
             }

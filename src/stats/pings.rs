@@ -209,6 +209,12 @@ impl Pings {
         }
     }
 
+    /// Returns how many probes have their end, those that never went among them.
+    pub(super) fn ended(&self) -> u64 {
+        let Counts { received, late, lost, refused, not_sent, .. } = self.counts;
+        received + late + lost + refused + not_sent
+    }
+
     /// Counts events that nobody was told of.
     pub(super) fn unheard(&mut self) {
         self.dropped_events += 1;

@@ -34,6 +34,11 @@ struct Ongoing {
 }
 
 impl Rounds {
+    /// Returns how many have ended.
+    pub(super) fn ended(&self) -> u64 {
+        self.ended
+    }
+
     /// Adds a round.
     pub(super) fn record(&mut self, stamp: Stamp, round: &Round<'_>) {
         self.ended += 1;

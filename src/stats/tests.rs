@@ -353,3 +353,41 @@ fn what_was_refused_and_answered_late_is_in_the_rows_of_losses() {
     let totals = stats.totals();
     assert_eq!((totals.late, totals.loss_runs, totals.loss_run_max), (Some(3), Some(2), Some(2)));
 }
+
+#[test]
+fn how_far_a_run_has_come_is_told_where_its_end_is_known() {
+    let done = |stats: &Stats| stats.progress().map(|progress| progress.done);
+    let (peer, gone) = (address(), event::Send::on(None, 10, &[]));
+    // Datagrams: what went, and what did not.
+    let sender = Tally::Sender { measures: false, reflects: false };
+    let mut stats = Stats::new(sender).reaching(Some(Extent::Count(10)));
+    assert_eq!(stats.progress(), Some(Progress { done: 0, extent: Extent::Count(10) }));
+    let not = event::NotSent { target: &peer, sequence: None, errno: "ENOBUFS", datagrams: 3, number: 0 };
+    for event in [event::Send { datagrams: 5, ..gone.clone() }.into(), not.into()] {
+        stats.record(stamp(1), &event);
+    }
+    assert_eq!(done(&stats), Some(8));
+    // Where each is to be answered: what has its end.
+    let measures = Tally::Sender { measures: true, reflects: true };
+    let mut stats = Stats::new(measures).reaching(Some(Extent::Count(10)));
+    let lost = event::Lost { target: &peer, sequence: 0, after: Duration::ZERO, number: 0 };
+    for event in [event::Send { datagrams: 5, ..gone }.into(), lost.into()] {
+        stats.record(stamp(1), &event);
+    }
+    assert_eq!(done(&stats), Some(1));
+    // How many probes there are is known later.
+    let pinger = Tally::Pinger { each: Each::Nothing, explores: false };
+    let mut stats = Stats::new(pinger).reaching(Some(Extent::Count(0)));
+    assert_eq!(stats.progress(), None);
+    stats.expect(7);
+    stats.record(stamp(1), &event::Lost { target: &peer, sequence: 0, after: Duration::ZERO, number: 0 }.into());
+    assert_eq!(stats.progress(), Some(Progress { done: 1, extent: Extent::Count(7) }));
+    // Bytes: from the first on, and none of the dialogue before TLS.
+    let mut stats = Stats::new(Tally::Client).reaching(Some(Extent::Bytes(100)));
+    let asked = event::Send { layer: Some("starttls"), ..event::Send::on(1, 8, b"STARTTLS") };
+    stats.record(stamp(1), &asked.into());
+    assert_eq!(done(&stats), None);
+    stats.record(stamp(2), &send(1, b"hello"));
+    assert_eq!(done(&stats), Some(5));
+    assert_eq!(done(&Stats::new(Tally::Client)), None);
+}

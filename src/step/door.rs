@@ -250,8 +250,16 @@ impl Door {
         self.conns.fetch_add(1, Ordering::Relaxed) + 1
     }
 
+    /// Lets whoever is told know how many things the run is made of, at most: probes.
+    pub(super) fn expect(&self, count: u64) {
+        if let Some(audience) = &mut self.lock().audience {
+            audience.expect(count);
+        }
+    }
+
     /// Lets whoever is told show what is due by now.
-    pub fn tick(&self) {
+    pub(super) fn tick(&self) {
+        self.add_up_merged();
         let mut inner = self.lock();
         let stamp = self.stamp(&mut inner);
         if let Some(audience) = &mut inner.audience {

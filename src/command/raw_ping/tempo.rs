@@ -25,20 +25,28 @@ const LOOK: Duration = Duration::from_millis(1);
 
 /// Sends as the words say; what waits for an answer then is waited for elsewhere.
 pub(super) fn walk(ping: &RawPing, pinger: &mut Pinger, halt: &Halt) -> Result<(), Failed> {
+    let targets = pinger.targets().len();
+    if let Some(each) = ping.probes_each() {
+        pinger.expect(each.saturating_mul(targets.into()));
+    }
     match ping.tempo() {
         Tempo::Paced { interval, rate } => paced(ping, pinger, halt, interval, rate),
         Tempo::Flood => flood(ping, pinger, halt),
         Tempo::Adaptive => adaptive(ping, pinger, halt),
         Tempo::Sweep { retries, backoff, rate } => {
-            let mut round = 0;
+            let (mut round, mut asked) = (0, 0);
             loop {
+                // Whoever is silent is asked again: so many at most.
+                let silent = (0..targets).filter(|target| pinger.is_silent(*target)).count() as u64;
+                pinger.expect(asked + silent * u64::from(retries - round + 1));
+                asked += silent;
                 pinger.set_patience(backed_off(ping.timeout, backoff, round));
                 match rate {
                     Some(rate) => paced_round(ping, pinger, halt, rate, round)?,
                     None => sweep(pinger, halt, round)?,
                 }
                 linger(pinger, halt)?;
-                if round >= retries || halt.is_set() || pinger.answered() == pinger.targets().len() {
+                if round >= retries || halt.is_set() || pinger.answered() == targets {
                     return Ok(());
                 }
                 round += 1;

@@ -19,7 +19,8 @@ use anstyle::{AnsiColor, Style};
 use super::{Detail, Output, Probing, Results, Screen, Settings, Steps};
 use crate::event::{CheckOutcome, Error, Event, Kind, Outcome, Stamp};
 use crate::report::people::duration;
-use crate::stats::Tally;
+use crate::report::progress::Bar;
+use crate::stats::{Progress, Tally};
 
 use charts::Charts;
 pub use charts::{Canvas, Chart};
@@ -54,6 +55,8 @@ pub struct Text {
     has_told_icmp: bool,
     charts: Option<Charts>,
     hops: Hops,
+    bar: Bar,
+    has_bar: bool,
 }
 
 /// What a word on a line means, and so its colour.
@@ -85,6 +88,8 @@ impl Text {
             why: Vec::new(),
             has_told_icmp: false,
             hops: Hops::default(),
+            bar: Bar::new(settings.deadline),
+            has_bar: false,
             charts: settings.chart.map(|chart| Charts::new(chart, settings.stdout.color)),
         }
     }
@@ -203,6 +208,22 @@ impl Text {
     pub fn tick(&mut self, stamp: Stamp, canvas: Canvas) {
         if let Some(screen) = self.charts.as_mut().and_then(|charts| charts.screen(stamp, canvas)) {
             self.stdout.push(|buffer| buffer.extend_from_slice(screen.as_bytes()));
+        }
+    }
+
+    /// Draws the bar of a run that has come so far, in so many columns, below all that is on its terminal.
+    pub fn show_progress(&mut self, stamp: Stamp, columns: usize, progress: Option<Progress>) {
+        let line = self.bar.line(stamp.elapsed, columns, progress);
+        if line.is_some() || self.has_bar {
+            self.has_bar = line.is_some();
+            self.stderr().set_footer(line);
+        }
+    }
+
+    /// Takes the bar away, where there is one.
+    pub fn end_progress(&mut self) {
+        if std::mem::take(&mut self.has_bar) {
+            self.stderr().set_footer(None);
         }
     }
 

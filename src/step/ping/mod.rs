@@ -78,6 +78,11 @@ impl Pinger {
         self.book.size()
     }
 
+    /// Lets whoever is told know how many probes there are, at most.
+    pub fn expect(&self, probes: u64) {
+        self.door.expect(probes);
+    }
+
     /// Sets how long answers are waited for from now on.
     pub fn set_patience(&mut self, patience: Duration) {
         self.book.set_patience(patience);
