@@ -10,7 +10,7 @@ use crate::harness::events::{Bind, Error, Interim, Recv, Send, Setsockopt, Socke
 use crate::harness::net::{Net, over_both_families, random_bytes};
 use crate::harness::process::PATIENCE;
 use crate::harness::udp::{ask, client, connect, dial, hear, port_of, wait_for_port};
-use crate::harness::{Family, Running, Sockeye, Tool, udp};
+use crate::harness::{Family, Peer, Running, Sockeye, Tool, udp};
 
 /// Starts a receiver on a free port of loopback.
 fn listen(family: Family, rest: &str) -> Running {
@@ -198,12 +198,17 @@ say(peer.getsockname()[1], before, time.time_ns())
     }
 
     fn a_port_in_use_names_who_holds_it(family) {
-        let (_held, port) = udp::socket(family);
+        // Another process: of this one there may be a copy for a moment, where another test has just forked.
+        let script = "family = socket.AF_INET6 if ':' in sys.argv[1] else socket.AF_INET\n\
+                      held = socket.socket(family, socket.SOCK_DGRAM)\nheld.bind((sys.argv[1], 0))\n\
+                      say(held.getsockname()[1])\nsys.stdin.read()";
+        let holder = Peer::python_server(script, &[&family.host()]);
+        let port = holder.port;
         let run = Sockeye::new(format!("udp-listen {} --json", family.at(port))).run().exits(5);
         let error = run.one::<Error>();
         assert_eq!((error.step, error.errno.as_deref()), (Step::Bind, Some("EADDRINUSE")));
         assert_eq!(error.local, Some(family.at(port).to_string()));
-        assert!(error.hint.as_ref().unwrap().contains(&std::process::id().to_string()), "{error:?}");
+        assert!(error.hint.as_ref().unwrap().contains(&holder.pid().to_string()), "{error:?}");
         assert!(run.all::<Bind>().is_empty());
     }
 
@@ -270,7 +275,7 @@ fn an_answer_comes_from_the_address_that_was_asked() {
     let words: Vec<String> = net.prefix().into_iter().map(|word| word.into_string().unwrap()).collect();
     let mut args: Vec<&str> = words[1..].iter().map(String::as_str).collect();
     args.extend([crate::harness::peers::python(), "-I", "-S", "-c", &script, env!("CARGO_BIN_EXE_sockeye")]);
-    let peer = crate::harness::Peer::program("unshare", &args, crate::harness::process::Stdin::Null, None);
+    let peer = Peer::program("unshare", &args, crate::harness::process::Stdin::Null, None);
     assert_eq!(peer.lines(), ["b'who?'", "b'who?'"]);
 }
 
