@@ -137,8 +137,8 @@ fn range(word: &str) -> Option<(IpAddr, IpAddr)> {
     Some((first.parse().ok()?, last.parse().ok()?))
 }
 
-/// Returns a range as it is to be written, where a word is one of IPv6 addresses with an interface: it is no address, for
-/// the name of an interface has no `:`.
+/// Returns a range as it is to be written, where a word is one of IPv6 addresses with an interface: it is no
+/// address, for the name of an interface has no `:`.
 fn range_with_zone(word: &str) -> Option<String> {
     let bare = |end: &str| -> Option<std::net::Ipv6Addr> { end.split('%').next()?.parse().ok() };
     word.match_indices('-')

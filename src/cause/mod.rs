@@ -127,10 +127,6 @@ pub fn hint(error: &Error) -> Option<String> {
             "a router or the host's own network said that it cannot be reached, or nobody answered for it (ARP, ND)"
                 .to_owned()
         }
-        _ if error.met_blackhole() => {
-            "a route of type blackhole takes what goes there; `ip route get ADDRESS` says so by the same errno"
-                .to_owned()
-        }
         (Step::Connect | Step::Bind, Errno::EINVAL) if is_link_local(error) => return Some(missing_zone()),
         (Step::Connect, Errno::EINVAL) => {
             "a route of type blackhole leads there, or --source does not; `ip route get ADDRESS` asks the kernel"

@@ -50,8 +50,8 @@ impl LastTry {
     }
 }
 
-/// Connects to one target, by its place among them; again and again, as long as `--retry-for` allows. Names are looked up
-/// for each try, save that the first may use what is already in `resolved`.
+/// Connects to one target, by its place among them; again and again, as long as `--retry-for` allows. Names are
+/// looked up for each try, save that the first may use what is already in `resolved`.
 ///
 /// # Errors
 /// That of the last try, reported.

@@ -57,6 +57,8 @@ struct Aside {
     writer: OnceLock<AsyncFd<Socket>>,
     /// Its TLS, once the handshake is done.
     tls: Option<Session>,
+    /// Our own name, asked for where each datagram tells it.
+    local: OnceLock<Address>,
     /// What it was made for, as typed; on a way through proxies what the last was asked for.
     target: Option<String>,
 }
@@ -513,8 +515,8 @@ impl Stream {
     }
 }
 
-/// Adds to the bytes of one way. Each way is one task's, so this need be no atomic addition, which costs as much
-/// as the rest of a small recv's account.
+/// Adds to the bytes of one way. All connections are one thread's, that of the runtime, so this need be no atomic
+/// addition; others only read.
 fn add(counted: &AtomicU64, bytes: usize) {
     counted.store(counted.load(Ordering::Relaxed) + bytes as u64, Ordering::Relaxed);
 }

@@ -65,11 +65,11 @@ impl Stream {
         let descriptors = described(&message.descriptors);
         // Of datagrams each tells whom it came to and whose it is.
         let is_datagram = !self.kind.has_connections();
-        let local = (is_datagram && self.door.wants(Kind::Recv)).then(|| socket::local(socket));
+        let local = (is_datagram && self.door.wants(Kind::Recv)).then(|| self.local(socket));
         self.door.recvd(bytes, || {
             let recv = event::Recv {
                 peer: is_datagram.then_some(&self.peer),
-                local: local.as_ref(),
+                local,
                 truncated: has_records.then_some(message.true_bytes > bytes),
                 datagram_bytes: has_records.then_some(message.true_bytes as u64),
                 descriptors: &descriptors,
@@ -82,11 +82,16 @@ impl Stream {
         Ok(Taken { bytes, is_end, is_all })
     }
 
+    /// Returns our own name, which a socket of datagrams has before its first.
+    fn local(&self, socket: &Socket) -> &Address {
+        self.aside.get_or_init(Box::default).local.get_or_init(|| socket::local(socket))
+    }
+
     /// Reports a datagram that somebody else had sent before we kept to our peer.
     fn foreign(&self, socket: &Socket, message: &Message, from: &Address, data: &[u8]) {
         let recv = event::Recv {
             peer: Some(from),
-            local: Some(&socket::local(socket)),
+            local: Some(self.local(socket)),
             truncated: Some(message.true_bytes > message.bytes),
             datagram_bytes: Some(message.true_bytes as u64),
             denied: true,
