@@ -86,9 +86,9 @@ impl Streams {
         self.fail(&Error::of_io(Step::Write, error, "stdout"))
     }
 
-    /// Tells that nothing can be told, for each output needs a thread.
+    /// Tells that nothing can be probed without a thread that has the rights to.
     fn without_threads(&self, error: &io::Error) -> ExitCode {
-        let error = Error::of_io(Step::Write, error, "stdout: no thread can be made").with_exit_code(BROKEN);
+        let error = Error::of_io(Step::Socket, error, "no thread can be made").with_exit_code(BROKEN);
         self.fail(&error.with_hint("this user may have no more: raise the limit with `ulimit -u` or prlimit(1)"))
     }
 
@@ -353,10 +353,7 @@ impl Stage {
         if privileged.is_some() {
             give_up_rights();
         }
-        let (report, trouble) = match self.report(&streams, events, &stop, &drained, &failure) {
-            Ok(opened) => opened,
-            Err(error) => return streams.without_threads(&error).number(),
-        };
+        let (report, trouble) = self.report(&streams, events, &stop, &drained, &failure);
         let is_probe = matches!(self.results, Results::Probe(_)) && self.tally == Tally::Client;
         let stats = Stats::new(self.tally).asking(self.rate_asked).probing(is_probe).reaching(self.extent);
         let wiring = Wiring { stats, report: Some(report), has_bar, failure };
@@ -432,9 +429,6 @@ impl Stage {
     }
 
     /// Makes the report, and the error of an events file that cannot be written.
-    ///
-    /// # Errors
-    /// No thread can be made for an output.
     fn report(
         &self,
         streams: &Streams,
@@ -442,15 +436,15 @@ impl Stage {
         stop: &Stop,
         drained: &Arc<Notify>,
         failure: &Failure,
-    ) -> io::Result<(Report, Option<Error>)> {
+    ) -> (Report, Option<Error>) {
         let (events, trouble) = match opened {
             Some((_, Ok(file))) => (Some(file), None),
             Some((path, Err(error))) => (None, Some(Error::of_io(Step::Open, &error, &path.display().to_string()))),
             None => (None, None),
         };
-        let start = |name: &'static str, writer: Box<dyn Write + Send>| {
+        let output = |name: &'static str, writer: Box<dyn Write + Send>| {
             let (stop, drained, failure) = (stop.clone(), Arc::clone(drained), Arc::clone(failure));
-            report::Output::start(name, writer, move |told| {
+            report::Output::new(name, writer, move |told| {
                 if let OutputEvent::Failed(error) = told
                     && name != STDERR
                 {
@@ -488,15 +482,13 @@ impl Stage {
             stderr: screen(streams.stderr.is_terminal()),
         };
         let outputs = report::Outputs {
-            stdout: start(STDOUT, Box::new(Unbuffered(io::stdout())))?,
+            stdout: output(STDOUT, Box::new(Unbuffered(io::stdout()))),
             // On one terminal one writer keeps the order of both.
-            stderr: match format == Format::Text && !is_same_terminal(streams) {
-                true => Some(start(STDERR, Box::new(Unbuffered(io::stderr())))?),
-                false => None,
-            },
-            events: events.map(|file| start(EVENTS, Box::new(file))).transpose()?,
+            stderr: (format == Format::Text && !is_same_terminal(streams))
+                .then(|| output(STDERR, Box::new(Unbuffered(io::stderr())))),
+            events: events.map(|file| output(EVENTS, Box::new(file))),
         };
-        Ok((Report::new(settings, outputs), trouble))
+        (Report::new(settings, outputs), trouble)
     }
 }
 

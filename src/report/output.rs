@@ -1,7 +1,9 @@
 //! One place that bytes go to: a bounded buffer, and a thread that writes it out.
 //!
 //! Whoever pushes never waits for the writer and, while the writer is busy, makes no system call.
-//! Two buffers change places: one is filled while the other is written.
+//! Two buffers change places: one is filled while the other is written. The thread begins with the
+//! first byte: while there is but one thread, every system call on a descriptor costs less
+//! (fdget(), fs/file.c), and a run of which nothing is told has no other.
 
 use std::fmt;
 use std::io::{self, ErrorKind, Write};
@@ -26,7 +28,7 @@ const PAUSE: Duration = Duration::from_millis(1);
 /// cost as much as the work that it tells of; a line that comes alone is written at once.
 const GATHER: Duration = Duration::from_micros(300);
 
-/// What an output tells, from its own thread.
+/// What an output tells, from its own thread as a rule.
 #[derive(Debug)]
 pub enum OutputEvent {
     /// It was full and is so no more.
@@ -39,7 +41,6 @@ pub enum OutputEvent {
 pub struct Output {
     name: &'static str,
     shared: Arc<Shared>,
-    thread: Option<JoinHandle<io::Result<()>>>,
 }
 
 /// What both threads see.
@@ -53,44 +54,49 @@ struct Shared {
     is_full: AtomicBool,
 }
 
+/// What the writer has.
+struct Work {
+    writer: Box<dyn Write + Send>,
+    told: Box<dyn Fn(OutputEvent) + Send>,
+    footer: Footer,
+    began: Instant,
+}
+
 /// What waits to be written.
 #[derive(Default)]
 struct Queue {
     buffer: Vec<u8>,
+    /// What the thread takes when it begins.
+    work: Option<Work>,
+    thread: Option<JoinHandle<()>>,
     /// News of the line below all that is written.
     footer: Option<Option<String>>,
     /// The writer waits to be notified.
     is_asleep: bool,
-    /// All that was pushed is written.
-    is_settled: bool,
+    /// Something that was pushed is not written yet.
+    is_unsettled: bool,
     /// Someone waits for that.
     is_awaited: bool,
     /// Nothing more will come.
     is_closed: bool,
     /// Nothing is taken any more: a write failed, or all is written and the thread ends.
     is_dead: bool,
-    /// The thread has told all that it had to tell.
+    /// The writer has told all that it had to tell.
     is_over: bool,
+    /// The error that it ended with.
+    error: Option<io::Error>,
 }
 
 impl Output {
-    /// Starts a thread that writes to `writer` and tells `told` how it goes.
-    ///
-    /// # Errors
-    ///
-    /// No thread could be started.
-    pub fn start(
-        name: &'static str,
-        writer: Box<dyn Write + Send>,
-        told: impl Fn(OutputEvent) + Send + 'static,
-    ) -> io::Result<Self> {
+    /// Makes an output that writes to `writer` and tells `told` how it goes.
+    pub fn new(name: &'static str, writer: Box<dyn Write + Send>, told: impl Fn(OutputEvent) + Send + 'static) -> Self {
+        let work = Work { writer, told: Box::new(told), footer: Footer::default(), began: Instant::now() };
         let shared = Arc::new(Shared::default());
-        let theirs = Arc::clone(&shared);
-        let thread = thread::Builder::new().name(name.to_owned()).spawn(move || theirs.write_all(writer, told))?;
-        Ok(Self { name, shared, thread: Some(thread) })
+        shared.lock().work = Some(work);
+        Self { name, shared }
     }
 
-    /// Returns the name that it was started with.
+    /// Returns the name that it was made with.
     #[must_use]
     pub fn name(&self) -> &'static str {
         self.name
@@ -107,7 +113,7 @@ impl Output {
         if queue.buffer.len() > BOUND {
             self.shared.is_full.store(true, Ordering::Release);
         }
-        self.shared.rouse(queue);
+        self.rouse(queue);
     }
 
     /// Sets the line that stays below all that is written, for a terminal; `None` takes it away.
@@ -115,7 +121,7 @@ impl Output {
         let mut queue = self.shared.lock();
         if !queue.is_dead {
             queue.footer = Some(line);
-            self.shared.rouse(queue);
+            self.rouse(queue);
         }
     }
 
@@ -129,7 +135,7 @@ impl Output {
     /// Blocks until all that was pushed is written, or a write has failed and was told.
     pub fn settle(&self) {
         let mut queue = self.shared.lock();
-        while !queue.is_settled && !queue.is_over {
+        while queue.is_unsettled && !queue.is_over {
             queue.is_awaited = true;
             self.shared.wake.notify_one();
             queue = self.shared.settled.wait(queue).unwrap_or_else(PoisonError::into_inner);
@@ -142,12 +148,41 @@ impl Output {
     ///
     /// A write failed, now or earlier.
     pub fn finish(&mut self) -> io::Result<()> {
-        let Some(thread) = self.thread.take() else {
-            return Ok(());
-        };
-        self.shared.lock().is_closed = true;
-        self.shared.wake.notify_one();
-        thread.join().unwrap_or_else(|_| Err(io::Error::other("the writing thread panicked")))
+        let mut queue = self.shared.lock();
+        queue.is_closed = true;
+        if let Some(thread) = queue.thread.take() {
+            drop(queue);
+            self.shared.wake.notify_one();
+            thread.join().map_err(|_| io::Error::other("the writing thread panicked"))?;
+            queue = self.shared.lock();
+        }
+        queue.is_dead = true;
+        queue.error.take().map_or(Ok(()), Err)
+    }
+
+    /// Sees to it that what was just queued is written.
+    fn rouse(&self, mut queue: MutexGuard<'_, Queue>) {
+        if queue.buffer.is_empty() && queue.footer.is_none() {
+            return;
+        }
+        queue.is_unsettled = true;
+        if queue.thread.is_none() {
+            return self.begin(queue);
+        }
+        let is_asleep = mem::take(&mut queue.is_asleep);
+        drop(queue);
+        if is_asleep {
+            self.shared.wake.notify_one();
+        }
+    }
+
+    /// Begins to write, on a thread. Where none can be made, whoever pushes waits for the write itself.
+    fn begin(&self, mut queue: MutexGuard<'_, Queue>) {
+        let theirs = Arc::clone(&self.shared);
+        match thread::Builder::new().name(self.name.to_owned()).spawn(move || theirs.write_all()) {
+            Ok(thread) => queue.thread = Some(thread),
+            Err(_) => self.shared.write_here(&mut queue),
+        }
     }
 }
 
@@ -170,41 +205,50 @@ impl Shared {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Sees to it that what was just queued is written.
-    fn rouse(&self, mut queue: MutexGuard<'_, Queue>) {
-        queue.is_settled = false;
-        let is_asleep = mem::take(&mut queue.is_asleep);
-        drop(queue);
-        if is_asleep {
-            self.wake.notify_one();
+    /// Writes all that comes until it is closed or a write fails: the thread's work.
+    fn write_all(&self) {
+        let Some(mut work) = self.lock().work.take() else { return };
+        let result = self.write_batches(&mut work);
+        self.end(&mut self.lock(), result);
+    }
+
+    /// Writes what waits, without a thread.
+    fn write_here(&self, queue: &mut Queue) {
+        let Some(mut work) = queue.work.take() else { return };
+        let (mut batch, news) = (mem::take(&mut queue.buffer), queue.footer.take());
+        self.is_full.store(false, Ordering::Release);
+        queue.is_unsettled = false;
+        match work.write(&mut batch, news) {
+            Ok(()) => queue.work = Some(work),
+            Err(error) => {
+                (work.told)(OutputEvent::Failed(copy(&error)));
+                self.end(queue, Err(error));
+            }
         }
     }
 
-    /// Writes all that comes until it is closed or a write fails: the thread's work.
-    fn write_all(&self, mut writer: Box<dyn Write + Send>, told: impl Fn(OutputEvent)) -> io::Result<()> {
-        let result = self.write_batches(&mut *writer, told);
-        self.die();
-        self.lock().is_over = true;
+    /// Notes what writing has ended with.
+    fn end(&self, queue: &mut Queue, result: io::Result<()>) {
+        self.die(queue);
+        queue.is_over = true;
+        queue.error = result.err();
         self.settled.notify_all();
-        result
     }
 
     /// Writes batch after batch until it is closed or a write fails.
-    fn write_batches(&self, writer: &mut dyn Write, told: impl Fn(OutputEvent)) -> io::Result<()> {
-        let (mut batch, mut footer, began) = (Vec::new(), Footer::default(), Instant::now());
-        let mut written = None;
+    fn write_batches(&self, work: &mut Work) -> io::Result<()> {
+        let (mut batch, mut written) = (Vec::new(), None);
         while let Some((mut was_full, news)) = self.take(&mut batch) {
             if written.is_some_and(|written: Instant| written.elapsed() < GATHER) {
                 // Whoever settles or ends the run is not kept waiting for that.
                 was_full |= self.gather(&mut batch);
             }
             if was_full {
-                told(OutputEvent::Drained);
+                (work.told)(OutputEvent::Drained);
             }
-            footer.around(&mut batch, news, began.elapsed());
-            if let Err(error) = write(writer, &batch) {
-                self.die();
-                told(OutputEvent::Failed(copy(&error)));
+            if let Err(error) = work.write(&mut batch, news) {
+                self.die(&mut self.lock());
+                (work.told)(OutputEvent::Failed(copy(&error)));
                 return Err(error);
             }
             written = Some(Instant::now());
@@ -237,7 +281,7 @@ impl Shared {
                 mem::swap(&mut queue.buffer, batch);
                 return Some((self.is_full.swap(false, Ordering::AcqRel), news));
             }
-            queue.is_settled = true;
+            queue.is_unsettled = false;
             // A notification is a system call, heard or not.
             if mem::take(&mut queue.is_awaited) {
                 self.settled.notify_all();
@@ -252,11 +296,18 @@ impl Shared {
     }
 
     /// Throws away what waits, and from now on everything.
-    fn die(&self) {
-        let mut queue = self.lock();
+    fn die(&self, queue: &mut Queue) {
         queue.is_dead = true;
         queue.buffer = Vec::new();
         self.is_full.store(false, Ordering::Release);
+    }
+}
+
+impl Work {
+    /// Writes a batch, and sees to the line below it.
+    fn write(&mut self, batch: &mut Vec<u8>, news: Option<Option<String>>) -> io::Result<()> {
+        self.footer.around(batch, news, self.began.elapsed());
+        write(&mut *self.writer, batch)
     }
 }
 
@@ -318,7 +369,7 @@ mod tests {
     fn bench() -> Bench {
         let ((leave, asked), (give, got), (tell, told)) = (mpsc::channel(), mpsc::channel(), mpsc::channel());
         let slow = Slow { leave: asked, got: give };
-        let output = Output::start("test", Box::new(slow), move |event| tell.send(event).unwrap()).unwrap();
+        let output = Output::new("test", Box::new(slow), move |event| tell.send(event).unwrap());
         Bench { output, leave, got, told }
     }
 
@@ -413,7 +464,7 @@ mod tests {
 
     #[test]
     fn a_burst_does_not_keep_its_memory() {
-        let mut output = Output::start("test", Box::new(io::sink()), |_| {}).unwrap();
+        let mut output = Output::new("test", Box::new(io::sink()), |_| {});
         for _ in 0..4 {
             output.push(|buffer| buffer.resize(3 * KEEP, 0));
             while !output.shared.lock().is_asleep {

@@ -24,7 +24,7 @@ impl Write for Kept {
 
 impl Kept {
     pub(crate) fn output(&self) -> Output {
-        Output::start("test", Box::new(self.clone()), |_| {}).unwrap()
+        Output::new("test", Box::new(self.clone()), |_| {})
     }
 
     pub(crate) fn bytes(&self) -> Vec<u8> {
