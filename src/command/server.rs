@@ -1,16 +1,14 @@
 //! The server of connections, whatever it listens on: accept, and answer every peer until told to
 //! stop.
 
-use std::sync::Arc;
 use std::time::Duration;
-
-use tokio::task::{JoinError, JoinSet};
 
 use super::Run;
 use super::relay::{self, Relay};
-use super::session::{self, Rules};
+use super::session::Rules;
+use super::sessions::Sessions;
 use crate::args::{Fault, Service};
-use crate::error::{Error, ExitCode, Step};
+use crate::error::ExitCode;
 use crate::event::Reason;
 use crate::step::{self, Accepted, Connection, Failed, Listener, ServerTls, Stdin};
 
@@ -41,7 +39,7 @@ pub(super) async fn run(
     if let Some(stdin) = stdin {
         return relay_one(service, header, stdin, listening, admits, run).await.unwrap_or_else(|failed| failed.code);
     }
-    let mut open = JoinSet::new();
+    let mut open = None;
     let served = tokio::select! {
         served = walk(service, header, listening, admits, run, &mut open) => served,
         cause = run.stop.reached() => {
@@ -50,7 +48,9 @@ pub(super) async fn run(
         }
     };
     // Each connection that is still open reports its close, before the summary.
-    open.shutdown().await;
+    if let Some(mut open) = open {
+        open.shutdown().await;
+    }
     super::code(served)
 }
 
@@ -60,7 +60,7 @@ async fn walk(
     listening: impl Future<Output = Result<Listener, Failed>>,
     admits: impl Fn(&Connection) -> bool,
     run: &Run,
-    open: &mut JoinSet<()>,
+    open: &mut Option<Sessions>,
 ) -> Result<(), Failed> {
     step::raise_descriptors();
     let tls = tls(service, run).await?;
@@ -68,49 +68,48 @@ async fn walk(
     if service.fault == Some(Fault::NeverAccept) {
         return never_accept(&listener, run).await;
     }
-    let rules = Arc::new(Rules::new(service, tls, &run.door));
+    let open = open.insert(Sessions::new(Rules::new(service, tls, &run.door), header, &run.door));
     let mut accepted = 0;
     let mut has_warned = false;
     while service.count.is_none_or(|count| accepted < count.get()) {
-        while let Some(end) = open.try_join_next() {
-            ended(run, Some(end));
-        }
         if service.max_connections.is_some_and(|most| open.len() >= most.get()) {
             if !has_warned {
                 let message = format!("--max-connections {} is reached: further ones wait in the backlog", open.len());
                 run.door.warn("max-connections", &message);
                 has_warned = true;
             }
-            ended(run, open.join_next().await);
+            open.ended().await;
             continue;
         }
         tokio::select! {
-            biased;
-            next = listener.accept() => match next? {
+            next = next(&listener, run) => match next? {
                 Accepted::Connection(connection) => {
                     let is_admitted = admits(&connection);
                     accepted += u64::from(is_admitted);
-                    if !is_admitted {
-                        connection.close(Reason::Denied);
-                    } else if rules.messages == Some(0) {
-                        connection.close(Reason::Limit);
-                    } else if let Ok(stream) = connection.open() {
-                        session::start(open, stream, header, &rules);
+                    match is_admitted {
+                        true => open.start(connection),
+                        false => connection.close(Reason::Denied),
                     }
-                    run.door.room().await;
                 }
                 Accepted::Lost => {}
-                Accepted::Exhausted(_) => exhausted(run, open).await,
+                // A descriptor may be free again when one of ours ends, or somebody else's.
+                Accepted::Exhausted(_) => drop(step::within(Some(EXHAUSTED), open.ended()).await),
             },
-            Some(end) = open.join_next() => ended(run, Some(end)),
+            _ = open.turn() => {}
         }
     }
     // No more come in: whoever tries is refused, not left waiting in a queue that nobody serves.
     drop::<Listener>(listener);
-    while let Some(end) = open.join_next().await {
-        ended(run, Some(end));
+    while open.len() > 0 {
+        open.ended().await;
     }
     Ok(())
+}
+
+/// Waits for the next connection, once a slow reader of the events has made room for what is to be told of it.
+async fn next(listener: &Listener, run: &Run) -> Result<Accepted, Failed> {
+    run.door.room().await;
+    listener.accept().await
 }
 
 /// Reads what TLS is spoken with, where it is; a bad file is known before anybody listens.
@@ -184,29 +183,5 @@ async fn first(
             Accepted::Lost => {}
             Accepted::Exhausted(_) => step::sleep(EXHAUSTED).await,
         }
-    }
-}
-
-/// Waits until a descriptor may be free again: one of ours, or somebody else's.
-async fn exhausted(run: &Run, open: &mut JoinSet<()>) {
-    if let Some(Some(end)) = step::within(Some(EXHAUSTED), async {
-        match open.join_next().await {
-            Some(end) => Some(end),
-            None => std::future::pending().await,
-        }
-    })
-    .await
-    {
-        ended(run, Some(end));
-    }
-}
-
-/// Reports a session that did not come to its own end.
-fn ended(run: &Run, end: Option<Result<(), JoinError>>) {
-    if let Some(Err(error)) = end
-        && error.is_panic()
-    {
-        let message = "recv: a session failed on a fault of sockeye's own; the server goes on".to_owned();
-        let _reported = run.door.fail(&Error::of_kind(Step::Recv, ExitCode::Local, message));
     }
 }

@@ -10,6 +10,7 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 
 use super::broker::{self, Hub};
+use super::hall::Leaver;
 use super::server::Header;
 use super::{fault, source};
 use crate::args::{Answer, Fault, Service};
@@ -45,6 +46,16 @@ impl Rules {
             hub: Hub::default(),
             tls,
         }
+    }
+
+    /// Returns whether a peer that has had so many answers gets no more.
+    pub(super) fn is_limit(&self, answers: u64) -> bool {
+        self.messages.is_some_and(|most| answers >= most)
+    }
+
+    /// Returns whether connections are only answered, each at once, so that they need no task of their own.
+    pub(super) fn is_plain(&self) -> bool {
+        self.tls.is_none() && self.fault.is_none() && !matches!(self.answer, Answer::Source { .. } | Answer::Broker)
     }
 }
 
@@ -148,37 +159,45 @@ enum Turn {
 }
 
 /// Answers a peer until it ends, or a limit does. A failure is this connection's own.
-#[expect(clippy::manual_async_fn, reason = "an async fn holds its arguments twice, and ten thousand may wait")]
 fn answer(stream: Stream, rules: Arc<Rules>) -> impl Future<Output = ()> + Send {
+    go_on(stream, rules, 0)
+}
+
+/// Goes on with a peer that has had so many answers.
+#[expect(clippy::manual_async_fn, reason = "an async fn holds its arguments twice, and ten thousand may wait")]
+fn go_on(stream: Stream, rules: Arc<Rules>, mut answers: u64) -> impl Future<Output = ()> + Send {
     async move {
-        let reason = match until_end(&stream, &rules).await {
-            Ok(reason) => reason,
-            Err(failed) => failed.reason(),
+        let reason = loop {
+            if let Err(after) = stream.readable_within(rules.timeout).await {
+                stream.timeout(Step::Recv, after);
+                break Reason::Timeout;
+            }
+            let answered = match turn(&stream, &rules) {
+                Ok(Taken::Nothing) => continue,
+                Ok(Taken::Eof) => break Reason::Eof,
+                Ok(Taken::Data(Turn::Done { answered })) => answered,
+                Ok(Taken::Data(Turn::Unsent(rest))) => match Box::pin(stream.send_all(&rest, rules.timeout)).await {
+                    Ok(()) => true,
+                    Err(failed) => break failed.reason(),
+                },
+                Err(failed) => break failed.reason(),
+            };
+            answers += u64::from(answered);
+            if rules.is_limit(answers) {
+                break Reason::Limit;
+            }
         };
         stream.close(reason);
     }
 }
 
-async fn until_end(stream: &Stream, rules: &Rules) -> Result<Reason, Failed> {
-    let mut answers = 0;
-    loop {
-        if let Err(after) = stream.readable_within(rules.timeout).await {
-            stream.timeout(Step::Recv, after);
-            return Ok(Reason::Timeout);
-        }
-        let answered = match turn(stream, rules)? {
-            Taken::Nothing => continue,
-            Taken::Eof => return Ok(Reason::Eof),
-            Taken::Data(Turn::Done { answered }) => answered,
-            Taken::Data(Turn::Unsent(rest)) => {
-                Box::pin(stream.send_all(&rest, rules.timeout)).await?;
-                true
-            }
-        };
-        answers += u64::from(answered);
-        if rules.messages.is_some_and(|most| answers >= most) {
-            return Ok(Reason::Limit);
-        }
+/// Goes on with a peer that leaves the hall, when it has taken the rest of an answer.
+pub(super) async fn finish(leaver: Leaver, rules: Arc<Rules>) {
+    let Leaver { stream, answers, rest } = leaver;
+    match stream.send_all(&rest, rules.timeout).await {
+        Ok(()) if rules.is_limit(answers + 1) => stream.close(Reason::Limit),
+        Ok(()) => go_on(stream, rules, answers + 1).await,
+        Err(failed) => stream.close(failed.reason()),
     }
 }
 

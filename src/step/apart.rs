@@ -5,15 +5,13 @@
 use std::future::poll_fn;
 use std::io::{self, Read};
 
-use socket2::Socket;
-use tokio::io::unix::AsyncFd;
-
 use super::Stream;
+use super::watch::Watch;
 use crate::socket;
 
 /// What goes over a connection apart from its data.
 pub(super) struct Apart<'a> {
-    socket: &'a AsyncFd<Socket>,
+    socket: &'a Watch,
     buffer: Vec<u8>,
     pub(super) sent: u64,
     pub(super) received: u64,
@@ -50,7 +48,7 @@ impl<'a> Apart<'a> {
     pub(super) async fn next<T>(&mut self, take: impl FnOnce(&[u8]) -> (usize, T)) -> io::Result<Option<T>> {
         loop {
             let mut guard = poll_fn(|context| self.socket.poll_read_ready(context)).await?;
-            let mut socket = guard.get_inner();
+            let mut socket = self.socket.get_ref();
             match socket::peek(socket, &mut self.buffer) {
                 Ok(0) => return Ok(None),
                 Ok(there) => {

@@ -6,18 +6,18 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use socket2::Socket;
-use tokio::io::unix::AsyncFd;
 use tokio::time::{Instant as Deadline, timeout_at};
 
 use super::open::{reset_at_close, set, try_bind, try_open, try_set, try_set_options};
 use super::stream::Made;
+use super::watch::Watch;
 use super::{Door, Failed, Stream, fast_open, now};
 use crate::address::Address;
 use crate::args::{Family, SocketOptions, UnixType};
 use crate::error::{Error, ExitCode, Step};
 use crate::event::{self, Kind};
 use crate::packet;
-use crate::socket::options::{Role, fast_open_connect, icmp_errors_off, mark_records, pass_credentials};
+use crate::socket::options::{Role, fast_open_connect, icmp_errors_off, pass_credentials};
 use crate::socket::{self, Connecting, SocketKind};
 use crate::sys;
 
@@ -90,7 +90,7 @@ pub(super) struct Attempt {
 
 /// An attempt that came through.
 pub(super) struct Won {
-    socket: AsyncFd<Socket>,
+    socket: Watch,
     kind: SocketKind,
     peer: Address,
     local: Address,
@@ -152,11 +152,10 @@ impl Attempt {
             });
         }
         let made = match connecting {
-            Ok(_) => {
-                sys::watch_socket(made, sys::BOTH_WAYS).map_err(|(made, error)| self.failed(&error, &made, began))?
-            }
+            Ok(_) => Watch::new(made, sys::BOTH_WAYS),
             Err(error) => return Err(self.failed(&error, &made, began)),
         };
+        made.register().map_err(|error| self.failed(&error, made.get_ref(), began))?;
         if connecting.is_ok_and(|connecting| connecting == Connecting::InProgress) {
             self.wait(&made, began).await?;
         }
@@ -202,7 +201,7 @@ impl Attempt {
     }
 
     /// Waits for a connect that goes on to end.
-    async fn wait(&self, made: &AsyncFd<Socket>, began: Instant) -> Result<(), Lost> {
+    async fn wait(&self, made: &Watch, began: Instant) -> Result<(), Lost> {
         let mut told = 0;
         loop {
             let look = self.deadline.min(Deadline::now() + LOOK);
@@ -338,9 +337,6 @@ impl Won {
         if let Some(setting) = icmp_errors_off(self.kind) {
             set(door, self.socket.get_ref(), &setting)?;
         }
-        if self.kind.has_records() && self.kind.has_connections() {
-            set(door, self.socket.get_ref(), &mark_records())?;
-        }
         let made = Made {
             kind: self.kind,
             conn,
@@ -350,6 +346,7 @@ impl Won {
             tells_of_room: true,
         };
         let mut stream = Stream::new(Arc::clone(door), self.socket, made);
+        stream.tell_ends()?;
         if let Some(target) = &self.reach.target {
             stream.leads_to(target);
         }

@@ -8,10 +8,10 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use socket2::{SockAddr, Socket};
-use tokio::io::unix::AsyncFd;
 
 use super::stream::{Made, described, from_whom, warn_of_dropped};
 use super::unix::BoundFile;
+use super::watch::Watch;
 use super::{Door, Failed, Stream, now};
 use crate::address::Address;
 use crate::error::{Error, Step};
@@ -24,7 +24,7 @@ pub struct Datagram {
     /// Gone before the socket is, as that of a listener.
     file: Option<BoundFile>,
     door: Arc<Door>,
-    socket: AsyncFd<Socket>,
+    socket: Watch,
     kind: SocketKind,
     local: Address,
 }
@@ -55,12 +55,11 @@ impl Datagram {
         local: Address,
         file: Option<BoundFile>,
     ) -> Result<Self, Failed> {
-        match sys::watch_socket(made, sys::BOTH_WAYS) {
-            Ok(socket) => Ok(Self { door, socket, kind, local, file }),
-            Err((_, error)) => {
-                Err(door.fail(&Error::of_io(Step::Bind, &error, &local.to_string()).with_local(local.clone())))
-            }
+        let socket = Watch::new(made, sys::BOTH_WAYS);
+        if let Err(error) = socket.register() {
+            return Err(door.fail(&Error::of_io(Step::Bind, &error, &local.to_string()).with_local(local.clone())));
         }
+        Ok(Self { door, socket, kind, local, file })
     }
 
     /// Returns the address that the socket has.

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use tokio::io::unix::AsyncFd;
 use tokio::io::{Interest, Ready};
 
 use super::open::reset_at_close;
+use super::watch::Watch;
 use super::{Failed, Recvd, Stream};
 use crate::error::Step;
 use crate::event::{self, Reason};
@@ -27,7 +27,7 @@ impl Stream {
 
     /// Makes the close that follows a reset.
     fn linger_not(&self) -> Result<Reason, Failed> {
-        let Some(socket) = self.socket().map(AsyncFd::get_ref) else { return Ok(Reason::Local) };
+        let Some(socket) = self.socket().map(Watch::get_ref) else { return Ok(Reason::Local) };
         reset_at_close(self.door(), socket).map_err(|error| self.failed_io(Step::Setsockopt, &error))?;
         self.ending.we_reset();
         Ok(Reason::Local)
@@ -123,7 +123,7 @@ mod tests {
             let door = Arc::new(Door::new(Instant::now(), Box::new(recorder), Arc::new(Notify::new())));
             let (ours, theirs) = Socket::pair(Domain::UNIX, SocketKind::Unix(kind).kind(), None).unwrap();
             ours.set_nonblocking(true).unwrap();
-            let ours = sys::watch_socket(ours, sys::BOTH_WAYS).unwrap();
+            let ours = Watch::new(ours, sys::BOTH_WAYS);
             let made = Made {
                 kind: SocketKind::Unix(kind),
                 conn: 1,

@@ -12,16 +12,17 @@ use tokio::io::unix::AsyncFd;
 
 use super::close::{self, Closing, End, Ending};
 use super::fail::{errno, on_connection};
-use super::open::{set, set_options};
+use super::open::set_options;
 use super::queue::{Queue, Why};
 use super::stream::Made;
 use super::unix::BoundFile;
-use super::{Door, Failed, Stream, now};
+use super::watch::Watch;
+use super::{Crowd, Door, Failed, Stream, now};
 use crate::address::Address;
 use crate::args::SocketOptions;
 use crate::error::{Error, Step};
 use crate::event::{self, Kind};
-use crate::socket::options::{Role, mark_records};
+use crate::socket::options::Role;
 use crate::socket::{self, SocketKind, unix};
 use crate::sys::{self, Credentials};
 
@@ -31,7 +32,7 @@ pub struct Listener {
     /// nobody takes the file for a stale one and puts another in its place.
     _file: Option<BoundFile>,
     door: Arc<Door>,
-    socket: Arc<AsyncFd<Socket>>,
+    socket: Arc<AsyncFd<Arc<Socket>>>,
     kind: SocketKind,
     local: Address,
     fast_open: bool,
@@ -75,16 +76,14 @@ impl Listener {
     pub(super) fn new(door: Arc<Door>, made: Socket, bound: Bound, words: &SocketOptions) -> Result<Self, Failed> {
         let SocketOptions { fast_open, mptcp, .. } = *words;
         let Bound { kind, local, file } = bound;
-        match sys::watch_socket(made, Interest::READABLE) {
+        match sys::watch_socket(Arc::new(made), Interest::READABLE) {
             Ok(socket) => {
                 let socket = Arc::new(socket);
                 let has_own = kind.is_unix() && (words.recv_buffer.is_some() || words.send_buffer.is_some());
                 let own = has_own.then(|| Box::new(words.clone()));
                 Ok(Self { _file: file, door, socket, kind, local, fast_open, mptcp, own, queue: None })
             }
-            Err((_, error)) => {
-                Err(door.fail(&Error::of_io(Step::Listen, &error, &local.to_string()).with_local(local)))
-            }
+            Err(error) => Err(door.fail(&Error::of_io(Step::Listen, &error, &local.to_string()).with_local(local))),
         }
     }
 
@@ -107,7 +106,7 @@ impl Listener {
     /// # Errors
     /// The listener itself is of no use any more.
     pub async fn accept(&self) -> Result<Accepted, Failed> {
-        let accepted = self.socket.async_io(Interest::READABLE, socket::accept).await;
+        let accepted = self.socket.async_io(Interest::READABLE, |socket| socket::accept(socket)).await;
         match accepted {
             Ok((made, peer)) => Ok(Accepted::Connection(self.connection(made, peer))),
             Err(error) => self.failed(&error),
@@ -181,28 +180,39 @@ impl Connection {
     /// Begins to wait on the connection.
     ///
     /// # Errors
-    /// The runtime cannot take the descriptor.
+    /// The runtime cannot take the descriptor; reported, and the connection is closed.
     pub fn open(self) -> Result<Stream, Failed> {
-        let Self { door, socket, kind, conn, peer, opened } = self;
-        // It tells an empty record from the peer's end.
-        if kind.is_unix()
-            && kind.has_records()
-            && let Err(failed) = set(&door, &socket, &mark_records())
-        {
-            Self { door, socket, kind, conn, peer, opened }.close(event::Reason::Local);
-            return Err(failed);
+        let stream = self.begin(Stream::wait_alone)?;
+        match stream.tell_ends() {
+            Ok(()) => Ok(stream),
+            Err(failed) => {
+                stream.close(event::Reason::Local);
+                Err(failed)
+            }
         }
+    }
+
+    /// Begins to wait on it together with others, under a number that is its own among them.
+    ///
+    /// # Errors
+    /// epoll cannot take the descriptor; reported, and the connection is closed.
+    pub fn join(self, crowd: &mut Crowd, number: u64) -> Result<Stream, Failed> {
+        self.begin(|stream| crowd.add(stream, number))
+    }
+
+    fn begin(self, wait: impl FnOnce(&Stream) -> io::Result<()>) -> Result<Stream, Failed> {
+        let Self { door, socket, kind, conn, peer, opened } = self;
         // A unix socket tells of room with each answer that the peer takes, wanted or not: an event
         // for every answer. TCP does so only to one who has met a full buffer.
         let tells_of_room = !kind.is_unix();
         let interest = if tells_of_room { sys::BOTH_WAYS } else { Interest::READABLE };
-        match sys::watch_socket(socket, interest) {
-            Ok(socket) => {
-                Ok(Stream::new(door, socket, Made { kind, conn, peer, opened, is_accepted: true, tells_of_room }))
-            }
-            Err((socket, error)) => {
-                let failed = door.fail(&on_connection(Step::Accept, &error, conn, &peer));
-                Self { door, socket, kind, conn, peer, opened }.close(event::Reason::Local);
+        let made = Made { kind, conn, peer, opened, is_accepted: true, tells_of_room };
+        let stream = Stream::new(door, Watch::new(socket, interest), made);
+        match wait(&stream) {
+            Ok(()) => Ok(stream),
+            Err(error) => {
+                let failed = stream.door().fail(&on_connection(Step::Accept, &error, conn, stream.peer()));
+                stream.close(event::Reason::Local);
                 Err(failed)
             }
         }

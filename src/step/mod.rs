@@ -17,6 +17,7 @@ use crate::event::Mptcp;
 mod apart;
 mod attempt;
 mod close;
+mod crowd;
 mod datagram;
 mod door;
 mod drops;
@@ -56,8 +57,10 @@ mod tls;
 mod trip;
 mod udp;
 mod unix;
+mod watch;
 
 pub use attempt::Reach;
+pub use crowd::{Came, Crowd};
 pub use datagram::{Datagram, Datagrammed, Name, Sender};
 pub use door::Door;
 pub use fail::Failed;

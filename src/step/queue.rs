@@ -17,7 +17,7 @@ const EVERY: Duration = Duration::from_secs(1);
 
 /// A listener's queue, and what it was when last told.
 pub(super) struct Queue {
-    socket: Arc<AsyncFd<Socket>>,
+    socket: Arc<AsyncFd<Arc<Socket>>>,
     local: Address,
     is_mptcp: bool,
     /// ListenOverflows of this network namespace when the listener began.
@@ -60,7 +60,12 @@ impl Figures {
 
 impl Queue {
     /// Begins to look at the queue of a listener once a second, until it is closed.
-    pub(super) fn watch(door: &Arc<Door>, socket: &Arc<AsyncFd<Socket>>, local: &Address, is_mptcp: bool) -> Arc<Self> {
+    pub(super) fn watch(
+        door: &Arc<Door>,
+        socket: &Arc<AsyncFd<Arc<Socket>>>,
+        local: &Address,
+        is_mptcp: bool,
+    ) -> Arc<Self> {
         let queue = Arc::new(Self {
             socket: Arc::clone(socket),
             local: local.clone(),

@@ -7,24 +7,23 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
-use socket2::Socket;
-use tokio::io::unix::AsyncFd;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 use super::queue::{Queue, Why};
+use super::watch::Watch;
 use super::{Door, close};
 use crate::event::{self, Kind};
 use crate::sys;
 
 /// An open connection: its descriptor, and what went either way.
 pub(super) struct Open {
-    pub(super) socket: AsyncFd<Socket>,
+    pub(super) socket: Watch,
     pub(super) bytes_received: AtomicU64,
     pub(super) bytes_sent: AtomicU64,
 }
 
 impl Open {
-    pub(super) fn new(socket: AsyncFd<Socket>) -> Self {
+    pub(super) fn new(socket: Watch) -> Self {
         Self { socket, bytes_received: AtomicU64::new(0), bytes_sent: AtomicU64::new(0) }
     }
 
@@ -191,7 +190,7 @@ mod tests {
         let door = Arc::new(door.watching());
         let (ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
         ours.set_nonblocking(true).unwrap();
-        let socket = sys::watch_socket(Socket::from(std::os::fd::OwnedFd::from(ours)), sys::BOTH_WAYS).unwrap();
+        let socket = Watch::new(std::os::fd::OwnedFd::from(ours).into(), sys::BOTH_WAYS);
         let made = Made {
             kind: SocketKind::Unix(UnixType::Stream),
             conn: 7,

@@ -13,10 +13,10 @@ use nix::sys::sendfile::sendfile;
 use nix::sys::stat::{SFlag, fstat, makedev};
 use nix::sys::uio::pread;
 use nix::unistd::{Whence, lseek};
-use socket2::Socket;
 use tokio::io::Interest;
 use tokio::io::unix::{AsyncFd, AsyncFdReadyGuard};
 
+use super::watch::{Told, Watch};
 use super::{Door, Failed, Stream};
 use crate::error::{Error, Step};
 use crate::sys;
@@ -89,7 +89,8 @@ impl Stream {
     /// # Errors
     /// As recv(2) and write(2), reported.
     pub async fn splice_to(&self, stdout: &io::Stdout) -> Result<Spliced, Failed> {
-        let (true, Some(socket), Some(sink)) = (self.is_plain(), self.socket(), Sink::of(stdout)) else {
+        let socket = self.socket().map(Watch::register);
+        let (true, Some(Ok(socket)), Some(sink)) = (self.is_plain(), socket, Sink::of(stdout)) else {
             return Ok(Spliced::Unsupported);
         };
         loop {
@@ -138,7 +139,8 @@ impl Stream {
     /// # Errors
     /// As read(2) and send(2), reported.
     pub async fn splice_from(&self, stdin: &io::Stdin) -> Result<Spliced, Failed> {
-        let (true, Some(socket)) = (self.is_plain(), self.writer()) else { return Ok(Spliced::Unsupported) };
+        let socket = self.writer().map(Watch::register);
+        let (true, Some(Ok(socket))) = (self.is_plain(), socket) else { return Ok(Spliced::Unsupported) };
         // A pipe that cannot be read is never readable either, and would be waited for without end.
         if !is_readable(stdin) {
             return Ok(Spliced::Unsupported);
@@ -158,7 +160,7 @@ impl Stream {
         }
     }
 
-    async fn send_file(&self, socket: &AsyncFd<Socket>, stdin: &io::Stdin) -> Result<Spliced, Failed> {
+    async fn send_file(&self, socket: &Told, stdin: &io::Stdin) -> Result<Spliced, Failed> {
         loop {
             let mut guard = writable(socket).await;
             match sendfile(socket.get_ref(), stdin, None, MOST) {
@@ -174,7 +176,7 @@ impl Stream {
         }
     }
 
-    async fn send_pipe(&self, socket: &AsyncFd<Socket>, pipe: &AsyncFd<OwnedFd>) -> Result<Spliced, Failed> {
+    async fn send_pipe(&self, socket: &Told, pipe: &AsyncFd<OwnedFd>) -> Result<Spliced, Failed> {
         loop {
             let mut input = readable(pipe).await;
             let mut guard = writable(socket).await;

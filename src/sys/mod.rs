@@ -6,10 +6,11 @@
 use std::io;
 use std::mem::{MaybeUninit, size_of};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::sync::Arc;
 
 use socket2::{SockAddr, Socket};
 use tokio::io::Interest;
-use tokio::io::unix::{AsyncFd, AsyncFdRegisterError};
+use tokio::io::unix::AsyncFd;
 
 mod datagram;
 mod message;
@@ -45,10 +46,10 @@ pub fn accept(listener: BorrowedFd<'_>) -> io::Result<(OwnedFd, SockAddr)> {
 /// a type whose descriptor changes or closes early.
 ///
 /// # Errors
-/// As epoll_ctl(2), with the socket.
-pub fn watch_socket(socket: Socket, interest: Interest) -> Result<AsyncFd<Socket>, (Socket, io::Error)> {
-    // SAFETY: a Socket keeps one descriptor for life, and AsyncFd owns it until after deregistering.
-    unsafe { AsyncFd::register_with_interest(socket, interest) }.map_err(AsyncFdRegisterError::into_parts)
+/// As epoll_ctl(2).
+pub fn watch_socket(socket: Arc<Socket>, interest: Interest) -> io::Result<AsyncFd<Arc<Socket>>> {
+    // SAFETY: a Socket keeps one descriptor for life, and AsyncFd has a share in it until after deregistering.
+    unsafe { AsyncFd::register_with_interest(socket, interest) }.map_err(|refused| refused.into_parts().1)
 }
 
 /// To be told both of what comes and of room to send.

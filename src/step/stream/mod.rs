@@ -1,7 +1,6 @@
 //! One connection, client or server, of any family: send, recv, shutdown, close.
 
 use std::io::{self, IoSlice, Read};
-use std::net::Shutdown;
 use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -10,19 +9,22 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use socket2::Socket;
 use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
 
-use super::close::{self, Closing, End, Ending};
+use super::close::Ending;
 use super::fail::{errno, on_connection};
+use super::open::set;
 use super::series::Open;
-use super::tls::{Leavings, Session};
+use super::tls::Session;
+use super::watch::Watch;
 use super::{Door, Failed};
 use crate::address::Address;
 use crate::error::{Error, ExitCode, Step};
-use crate::event::{self, How, Kind, Reason};
+use crate::event::{self, Kind};
 use crate::socket::SocketKind;
+use crate::socket::options::mark_records;
 use crate::sys;
 
+mod end;
 mod unix;
 mod wait;
 
@@ -43,8 +45,10 @@ pub struct Stream {
     is_stalled: AtomicBool,
     /// Whether it came in, and was not made by us.
     pub(super) is_accepted: bool,
-    /// Whether a recv has left open if a record more has come.
+    /// Whether the last recv has left open if more has come.
     may_have_more: AtomicBool,
+    /// Whether records are marked; before that the peer's end is known not to have come.
+    tells_ends: AtomicBool,
     /// What few connections have.
     aside: OnceLock<Box<Aside>>,
     tells_of_room: bool,
@@ -54,7 +58,7 @@ pub struct Stream {
 #[derive(Default)]
 struct Aside {
     /// What tells of room to send, where the socket itself is only watched for what comes.
-    writer: OnceLock<AsyncFd<Socket>>,
+    writer: OnceLock<Watch>,
     /// Its TLS, once the handshake is done.
     tls: Option<Session>,
     /// Our own name, asked for where each datagram tells it.
@@ -106,7 +110,7 @@ pub enum Sent {
 }
 
 impl Stream {
-    pub(super) fn new(door: Arc<Door>, socket: AsyncFd<Socket>, made: Made) -> Self {
+    pub(super) fn new(door: Arc<Door>, socket: Watch, made: Made) -> Self {
         let open = Arc::new(Open::new(socket));
         if let Some(watched) = door.watched() {
             watched.add(made.conn, &open);
@@ -123,6 +127,7 @@ impl Stream {
             is_stalled: AtomicBool::new(false),
             is_accepted: made.is_accepted,
             may_have_more: AtomicBool::new(false),
+            tells_ends: AtomicBool::new(false),
             aside: OnceLock::new(),
             tells_of_room: made.tells_of_room,
         }
@@ -138,7 +143,7 @@ impl Stream {
         self.door.emit(event::Warning { conn, peer, target, ..event::Warning::of(name, message) });
     }
 
-    pub(super) fn socket(&self) -> Option<&AsyncFd<Socket>> {
+    pub(super) fn socket(&self) -> Option<&Watch> {
         self.open.as_ref().map(|open| &open.socket)
     }
 
@@ -226,6 +231,35 @@ impl Stream {
         made
     }
 
+    /// Lets the kernel mark each record of a stream of records, so that an empty one is told apart from the peer's end.
+    ///
+    /// # Errors
+    /// As setsockopt(2), reported.
+    pub fn tell_ends(&self) -> Result<(), Failed> {
+        if let Some(socket) = self.socket()
+            && self.kind.has_records()
+            && self.kind.has_connections()
+            && !self.tells_ends.swap(true, Ordering::Relaxed)
+        {
+            set(&self.door, socket.get_ref(), &mark_records())?;
+        }
+        Ok(())
+    }
+
+    /// Begins to wait on it alone.
+    ///
+    /// # Errors
+    /// As epoll_ctl(2), not reported.
+    pub(super) fn wait_alone(&self) -> io::Result<()> {
+        self.socket().map_or(Ok(()), |socket| socket.register().map(drop))
+    }
+
+    /// Returns whether the last recv has left open if more has come.
+    #[must_use]
+    pub fn may_have_more(&self) -> bool {
+        self.may_have_more.load(Ordering::Relaxed)
+    }
+
     /// Returns the number of the connection.
     #[must_use]
     pub fn conn(&self) -> u64 {
@@ -306,29 +340,34 @@ impl Stream {
         if let Some(session) = self.tls() {
             return self.recv_secured(session, socket, buffer);
         }
-        let mut taken = Err(io::ErrorKind::WouldBlock.into());
-        // What is ready is read before the call, so that what comes after it is a new edge. Where nothing more has
-        // come, the next edge is waited for instead of asking once more in vain.
-        let _is_ready = socket.try_io(Interest::READABLE, |socket| {
-            taken = match self.kind.is_unix() {
-                true => self.take_message(socket, buffer),
-                false => self.take(socket, buffer),
-            };
-            let is_all = match &taken {
-                Ok(taken) => taken.is_all,
-                Err(error) => error.kind() == io::ErrorKind::WouldBlock,
-            };
-            if is_all { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
-        });
+        let mut take = |socket: &Socket| match self.kind.is_unix() {
+            true => self.take_message(socket, buffer),
+            false => self.take(socket, buffer),
+        };
+        let taken = match socket.told() {
+            None => take(socket.get_ref()),
+            Some(told) => {
+                let mut taken = Err(io::ErrorKind::WouldBlock.into());
+                // What is ready is read before the call, so that what comes after it is a new edge. Where nothing more
+                // has come, the next edge is waited for instead of asking once more in vain.
+                let _is_ready = told.try_io(Interest::READABLE, |socket| {
+                    taken = take(socket);
+                    let is_all = match &taken {
+                        Ok(taken) => taken.is_all,
+                        Err(error) => error.kind() == io::ErrorKind::WouldBlock,
+                    };
+                    if is_all { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
+                });
+                taken
+            }
+        };
         match taken {
             Ok(Taken { is_end: true, .. }) => {
                 self.ended();
                 Ok(Recvd::Eof)
             }
             Ok(Taken { bytes, is_all, .. }) => {
-                if !is_all && self.kind.has_records() {
-                    self.may_have_more.store(true, Ordering::Relaxed);
-                }
+                self.may_have_more.store(!is_all, Ordering::Relaxed);
                 Ok(Recvd::Data(bytes))
             }
             Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {
@@ -455,74 +494,10 @@ impl Stream {
     fn target(&self) -> Option<&str> {
         self.aside.get().and_then(|aside| aside.target.as_deref())
     }
-
-    /// Closes our sending side; the peer's goes on.
-    ///
-    /// # Errors
-    /// As shutdown(2), reported.
-    pub async fn shutdown(&self) -> Result<(), Failed> {
-        let Some(socket) = self.socket() else { return Ok(()) };
-        let (mut has_arrived, mut ended) = (false, Ok(()));
-        if let Some(session) = self.tls() {
-            has_arrived = close::is_acknowledged(socket.get_ref());
-            // Boxed, for most connections have none.
-            ended = Box::pin(self.end_secured(session, socket.get_ref())).await;
-        }
-        self.ending.we_end(socket.get_ref());
-        match ended.and_then(|()| socket.get_ref().shutdown(Shutdown::Write)) {
-            Ok(()) => {
-                self.door.emit(event::Shutdown { conn: self.conn, how: How::Write });
-                Ok(())
-            }
-            // A peer that has closed by a FIN alone refuses our close_notify, by a reset where it is one of TCP, and
-            // that was all: what came before, its end too, is there to be read.
-            Err(error) if has_arrived && errno(&error) == Some(Errno::ENOTCONN) => Ok(()),
-            Err(error) if has_arrived && errno(&error) == Some(Errno::EPIPE) && self.kind.is_unix() => Ok(()),
-            Err(error) => Err(self.failed_io(Step::Shutdown, &error)),
-        }
-    }
-
-    /// Closes the connection.
-    pub fn close(mut self, reason: Reason) {
-        self.end(reason);
-    }
-
-    fn end(&mut self, reason: Reason) {
-        let Some(open) = self.open.take() else { return };
-        if let Some(watched) = self.door.watched() {
-            watched.forget(self.conn);
-        }
-        let at_eof = self.at_eof.load(Ordering::Relaxed);
-        let left = match self.tls() {
-            Some(session) => session.leavings(open.socket.get_ref(), at_eof),
-            None => Leavings::default(),
-        };
-        let end = End { at_eof, left };
-        let audit = close::audit(&self.door, self.kind, open.socket.get_ref(), &self.ending, end);
-        if let Some(session) = self.tls() {
-            session.part(open.socket.get_ref());
-        }
-        let closing = Closing {
-            conn: self.conn,
-            reason: audit.reason(self.kind, reason),
-            bytes_received: open.received(),
-            bytes_sent: open.sent(),
-            duration: self.opened.elapsed(),
-        };
-        // It is closed only when its last descriptor is.
-        drop((open, self.aside.take()));
-        close::report(&self.door, &closing, audit);
-    }
 }
 
 /// Adds to the bytes of one way. All connections are one thread's, that of the runtime, so this need be no atomic
 /// addition; others only read.
 fn add(counted: &AtomicU64, bytes: usize) {
     counted.store(counted.load(Ordering::Relaxed) + bytes as u64, Ordering::Relaxed);
-}
-
-impl Drop for Stream {
-    fn drop(&mut self) {
-        self.end(self.door.end());
-    }
 }

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::atomic::Ordering;
 
 use nix::errno::Errno;
 use socket2::Socket;
@@ -41,7 +42,9 @@ impl Stream {
         let has_records = self.kind.has_records();
         let message = self.message(socket, buffer)?;
         let bytes = message.bytes;
-        warn_of_dropped(&self.door, socket, &message);
+        if message.has_dropped {
+            warn_of_dropped(&self.door, socket, &message);
+        }
         if let Some(from) = message.from.as_deref().map(socket::address)
             && from != self.peer
         {
@@ -52,7 +55,7 @@ impl Stream {
         // none; datagrams have no end.
         let is_end = bytes == 0
             && match has_records {
-                true => self.kind.has_connections() && !message.has_time,
+                true => self.kind.has_connections() && !message.has_time && self.tells_ends.load(Ordering::Relaxed),
                 false => !buffer.is_empty(),
             };
         if is_end {
@@ -62,7 +65,10 @@ impl Stream {
         if message.true_bytes > bytes && has_records {
             self.ending.truncated();
         }
-        let descriptors = described(&message.descriptors);
+        let descriptors = match message.descriptors.is_empty() {
+            true => Vec::new(),
+            false => described(&message.descriptors),
+        };
         // Of datagrams each tells whom it came to and whose it is.
         let is_datagram = !self.kind.has_connections();
         let local = (is_datagram && self.door.wants(Kind::Recv)).then(|| self.local(socket));

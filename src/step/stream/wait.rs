@@ -8,19 +8,19 @@ use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use socket2::Socket;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use tokio::io::Interest;
-use tokio::io::unix::{AsyncFd, AsyncFdReadyGuard};
 
 use super::Stream;
 use crate::error::{ExitCode, Step};
 use crate::event::Kind;
 use crate::step::tls::Session;
+use crate::step::watch::{Guard, Watch};
 use crate::step::{Failed, now, within};
 use crate::sys;
 
 /// A turn to send.
-pub(in crate::step) struct Turn<'a>(Option<AsyncFdReadyGuard<'a, Socket>>);
+pub(in crate::step) struct Turn<'a>(Option<Guard<'a>>);
 
 impl Turn<'_> {
     /// Notes that there was no room: the next turn comes with the next edge.
@@ -67,7 +67,7 @@ impl Stream {
         if let Some(socket) = self.socket() {
             // A record says nothing of what is behind it. Whoever asks at once asks in vain where a
             // peer waits for its answer; after everybody else's turn the next may have come.
-            if self.may_have_more.load(Ordering::Relaxed) {
+            if self.kind.has_records() && self.may_have_more() {
                 self.may_have_more.store(false, Ordering::Relaxed);
                 tokio::task::yield_now().await;
             }
@@ -76,10 +76,24 @@ impl Stream {
         }
     }
 
-    /// Waits for a slow reader of the events, save for a connection's first bytes: when they come
-    /// is measured.
+    /// Returns whether there is something to recv, or the end.
+    #[must_use]
+    pub fn has_arrived(&self) -> bool {
+        let Some(socket) = self.socket() else { return false };
+        let mut asked = [PollFd::new(socket.as_fd(), PollFlags::POLLIN)];
+        poll(&mut asked, PollTimeout::ZERO).is_ok_and(|ready| ready > 0)
+    }
+
+    /// Returns whether what has come has to wait for a slow reader of the events: all but a connection's first bytes,
+    /// for when they come is measured.
+    #[must_use]
+    pub fn lacks_room(&self) -> bool {
+        self.door.is_full() && self.open.as_ref().is_some_and(|open| open.received() > 0)
+    }
+
+    /// Waits for a slow reader of the events.
     async fn room(&self) {
-        if self.door.is_full() && self.open.as_ref().is_some_and(|open| open.received() > 0) {
+        if self.lacks_room() {
             self.stall(true);
             // Boxed, so that ten thousand connections that do not wait here hold no room for it.
             Box::pin(self.door.room()).await;
@@ -178,14 +192,15 @@ impl Stream {
 
     /// Returns what tells of room to send, made when it is first needed: its own descriptor of the
     /// same socket. `None` where there is none left.
-    pub(in crate::step) fn writer(&self) -> Option<&AsyncFd<Socket>> {
+    pub(in crate::step) fn writer(&self) -> Option<&Watch> {
         let socket = self.socket()?;
         if self.tells_of_room {
             return Some(socket);
         }
         let made = &self.aside.get_or_init(Box::default).writer;
         if made.get().is_none() {
-            let writer = sys::watch_socket(socket.get_ref().try_clone().ok()?, Interest::WRITABLE).ok()?;
+            let writer = Watch::new(socket.get_ref().try_clone().ok()?, Interest::WRITABLE);
+            writer.register().ok()?;
             let _made_meanwhile = made.set(writer);
         }
         made.get()
@@ -197,8 +212,9 @@ impl Stream {
     pub(in crate::step) fn turn_to_send(&self) -> Option<Turn<'_>> {
         let writer =
             if self.tells_of_room { self.socket() } else { self.aside.get().and_then(|aside| aside.writer.get()) };
-        let Some(writer) = writer else { return Some(Turn(None)) };
-        match writer.poll_write_ready(&mut Context::from_waker(Waker::noop())) {
+        // What a crowd watches is told of by nobody else: sending finds out there too.
+        let Some(told) = writer.and_then(Watch::told) else { return Some(Turn(None)) };
+        match told.poll_write_ready(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(Ok(guard)) => Some(Turn(Some(guard))),
             Poll::Ready(Err(_)) | Poll::Pending => None,
         }

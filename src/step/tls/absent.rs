@@ -6,7 +6,8 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use socket2::Socket;
-use tokio::io::unix::AsyncFd;
+
+use crate::step::watch::Watch;
 
 use super::{Door, Failed, Recvd, Sent, Stream, SystemRoots};
 use crate::args::{self, Fault, Target};
@@ -136,12 +137,7 @@ impl Stream {
         match tls.0 {}
     }
 
-    pub(super) fn recv_secured(
-        &self,
-        session: &Session,
-        _socket: &AsyncFd<Socket>,
-        _buffer: &mut [u8],
-    ) -> Result<Recvd, Failed> {
+    pub(super) fn recv_secured(&self, session: &Session, _socket: &Watch, _buffer: &mut [u8]) -> Result<Recvd, Failed> {
         match session.0 {}
     }
 

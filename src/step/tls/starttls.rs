@@ -126,7 +126,7 @@ impl Stream {
         let Some(socket) = self.socket() else { return Err(Broken::Closed) };
         loop {
             let mut guard = poll_fn(|context| socket.poll_read_ready(context)).await.map_err(Broken::Io)?;
-            let taken = (&mut guard.get_inner()).read(buffer);
+            let taken = (&mut socket.get_ref()).read(buffer);
             match taken {
                 Ok(0) => return Err(Broken::Closed),
                 Ok(count) => {

@@ -6,12 +6,12 @@ use std::task::{Context, Poll, Waker};
 
 use nix::errno::Errno;
 use socket2::Socket;
-use tokio::io::unix::AsyncFd;
 
 use super::failure::of_tls;
 use super::{End, Pumped, Session};
 use crate::error::{ExitCode, Step};
 use crate::step::fail::errno;
+use crate::step::watch::Watch;
 use crate::step::{Failed, Recvd, Sent, Stream};
 
 impl Stream {
@@ -19,7 +19,7 @@ impl Stream {
     pub(in crate::step) fn recv_secured(
         &self,
         session: &Session,
-        socket: &AsyncFd<Socket>,
+        socket: &Watch,
         buffer: &mut [u8],
     ) -> Result<Recvd, Failed> {
         let mut state = session.lock();

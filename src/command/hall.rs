@@ -1,0 +1,319 @@
+//! Connections of a server that are answered together, by one task: while a peer only sends, and takes its answers, it
+//! needs none of its own. Who keeps us waiting leaves, and gets one.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::future::poll_fn;
+use std::ops::Range;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::session::Rules;
+use crate::behaviour;
+use crate::error::Step;
+use crate::event::Reason;
+use crate::step::{self, Came, Connection, Crowd, Door, Failed, Recvd, Sent, Stream};
+
+/// Connections that are answered together.
+pub(super) struct Hall {
+    door: Arc<Door>,
+    rules: Arc<Rules>,
+    crowd: Crowd,
+    /// By the number under which each is watched; boxed, for room that grows takes twice what is in it.
+    guests: Vec<Option<Box<Guest>>>,
+    free: Vec<usize>,
+    /// When each is silent for too long, at the earliest, where that is bounded.
+    bounds: BinaryHeap<Reverse<Bound>>,
+    /// On which something has come that a slow reader of the events keeps waiting.
+    held: Vec<Came>,
+    came: Vec<Came>,
+    /// What was heard, and not yet answered.
+    heard: Vec<Heard>,
+    /// The bytes of that, as far as it is filled, and room for one recv more.
+    buffer: Vec<u8>,
+    filled: usize,
+}
+
+/// How many are heard before the first is answered.
+const TOGETHER: usize = 16;
+
+/// Room for what these say together; who says more than a share of that is answered at once.
+const SLACK: usize = 64 << 10;
+
+/// What was heard on a connection.
+struct Heard {
+    number: u64,
+    /// Where in the buffer.
+    bytes: Range<usize>,
+    /// Whether nothing is known to be behind it.
+    is_all: bool,
+}
+
+/// One of them.
+struct Guest {
+    stream: Stream,
+    answers: u64,
+    /// Since when it is silent.
+    since: Instant,
+    is_held: bool,
+}
+
+/// When a connection is silent for too long, its number here, and its own, for another may have the first by then.
+type Bound = (Instant, usize, u64);
+
+/// What a connection came to, here.
+#[derive(Debug)]
+pub(super) enum Exit {
+    /// It is closed.
+    Closed,
+    /// It goes on alone.
+    Leaves(Leaver),
+    /// Its session failed on a fault of sockeye's own.
+    Panicked,
+}
+
+/// A connection that goes on alone.
+pub(super) struct Leaver {
+    pub(super) stream: Stream,
+    pub(super) answers: u64,
+    /// What is still to be sent to it.
+    pub(super) rest: Vec<u8>,
+}
+
+impl std::fmt::Debug for Leaver {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Leaver").field("answers", &self.answers).finish_non_exhaustive()
+    }
+}
+
+impl Hall {
+    /// Begins with none; `None` where this machine has no descriptor left to watch them with.
+    pub(super) fn new(rules: &Arc<Rules>, door: &Arc<Door>) -> Option<Self> {
+        Some(Self {
+            door: Arc::clone(door),
+            rules: Arc::clone(rules),
+            crowd: Crowd::new().ok()?,
+            guests: Vec::new(),
+            free: Vec::new(),
+            bounds: BinaryHeap::new(),
+            held: Vec::new(),
+            came: Vec::new(),
+            heard: Vec::new(),
+            buffer: Vec::new(),
+            filled: 0,
+        })
+    }
+
+    /// Returns how many are here.
+    pub(super) fn len(&self) -> usize {
+        self.guests.len() - self.free.len()
+    }
+
+    /// Takes a connection in.
+    ///
+    /// # Errors
+    /// It cannot be watched; reported.
+    pub(super) fn welcome(&mut self, connection: Connection) -> Result<(), Failed> {
+        let number = self.free.last().copied().unwrap_or(self.guests.len());
+        let stream = connection.join(&mut self.crowd, number as u64)?;
+        let (since, conn) = (step::now(), stream.conn());
+        let guest = Some(Box::new(Guest { stream, answers: 0, since, is_held: false }));
+        match self.free.pop() {
+            Some(_) => self.guests[number] = guest,
+            None => self.guests.push(guest),
+        }
+        if let Some(bound) = self.rules.timeout {
+            self.bounds.push(Reverse((since + bound, number, conn)));
+        }
+        Ok(())
+    }
+
+    /// Waits until somebody sends, and answers all who have by then, or until somebody is silent for too long. Returns
+    /// who is gone. Whoever drops it while it waits has lost nothing.
+    pub(super) async fn turn(&mut self) -> Vec<Exit> {
+        tokio::select! {
+            biased;
+            () = self.door.room(), if !self.held.is_empty() => self.answer_held(),
+            () = poll_fn(|context| self.crowd.poll_came(context)), if self.len() > 0 => self.answer(),
+            () = until(self.bounds.peek()) => self.silent(),
+            else => std::future::pending().await,
+        }
+    }
+
+    /// Answers on whatever has come.
+    fn answer(&mut self) -> Vec<Exit> {
+        let mut came = std::mem::take(&mut self.came);
+        came.clear();
+        came.extend(self.crowd.came());
+        let exits = self.answer_each(&came);
+        self.came = came;
+        exits
+    }
+
+    /// Answers those that have waited for a slow reader of the events.
+    fn answer_held(&mut self) -> Vec<Exit> {
+        let held = std::mem::take(&mut self.held);
+        for each in &held {
+            if let Some(Some(guest)) = self.guests.get_mut(each.number as usize) {
+                guest.is_held = false;
+                self.crowd.resume(&guest.stream, each.number);
+            }
+        }
+        self.answer_each(&held)
+    }
+
+    /// Answers on what has come, several at a time: all are heard before the first is answered. Peers of one program
+    /// sleep until then, and are woken once for all.
+    fn answer_each(&mut self, came: &[Came]) -> Vec<Exit> {
+        let now = self.rules.timeout.map(|_| step::now());
+        let mut exits = Vec::new();
+        for some in came.chunks(TOGETHER) {
+            self.filled = 0;
+            for each in some {
+                exits.extend(self.guarded(each.number, |hall| hall.hear(*each, now)));
+            }
+            let mut heard = std::mem::take(&mut self.heard);
+            for each in heard.drain(..) {
+                exits.extend(self.guarded(each.number, |hall| hall.reply(&each)));
+            }
+            self.heard = heard;
+        }
+        // However many others send.
+        exits.extend(self.silent());
+        exits
+    }
+
+    /// Does something with one connection; a fault of sockeye's own there is none of the others'.
+    fn guarded(&mut self, number: u64, act: impl FnOnce(&mut Self) -> Option<Exit>) -> Option<Exit> {
+        catch_unwind(AssertUnwindSafe(|| act(self))).unwrap_or_else(|_| {
+            self.remove(number as usize);
+            Some(Exit::Panicked)
+        })
+    }
+
+    /// Takes what has come on one connection.
+    fn hear(&mut self, came: Came, now: Option<Instant>) -> Option<Exit> {
+        let number = came.number as usize;
+        let guest = self.guests.get_mut(number)?.as_mut()?;
+        if let Some(now) = now {
+            guest.since = now;
+        }
+        if guest.stream.lacks_room() {
+            if !guest.is_held {
+                guest.is_held = true;
+                self.crowd.pause(&guest.stream, came.number);
+                self.held.push(came);
+            }
+            return None;
+        }
+        // Until then there was none to be told from an empty record.
+        if came.is_ending
+            && let Err(failed) = guest.stream.tell_ends()
+        {
+            return self.close(number, failed.reason());
+        }
+        let room = self.filled..self.filled + self.rules.recv_size.get();
+        if self.buffer.len() < room.end {
+            // Zeroed pages come from the kernel when they are first used: a large size costs nothing.
+            self.buffer = vec![0; room.end + SLACK];
+        }
+        match guest.stream.recv(&mut self.buffer[room.clone()]) {
+            Ok(Recvd::Nothing) => None,
+            Ok(Recvd::Eof) => self.close(number, Reason::Eof),
+            Ok(Recvd::Data(bytes)) => {
+                let is_all = !came.is_ending && !guest.stream.may_have_more();
+                let heard = Heard { number: came.number, bytes: room.start..room.start + bytes, is_all };
+                if bytes > SLACK / TOGETHER {
+                    return self.reply(&heard);
+                }
+                self.filled += bytes;
+                self.heard.push(heard);
+                None
+            }
+            Err(failed) => self.close(number, failed.reason()),
+        }
+    }
+
+    /// Answers what was heard.
+    fn reply(&mut self, heard: &Heard) -> Option<Exit> {
+        let number = heard.number as usize;
+        let guest = self.guests.get_mut(number)?.as_mut()?;
+        if let Some(parts) = behaviour::reply(&self.rules.answer, &self.buffer[heard.bytes.clone()]) {
+            match guest.stream.send(parts) {
+                Ok(Sent::All) => {}
+                Ok(Sent::Part(taken)) => {
+                    let rest = parts.concat().split_off(taken);
+                    return self.leave(number, rest);
+                }
+                Err(failed) => return self.close(number, failed.reason()),
+            }
+            guest.answers += 1;
+            if self.rules.is_limit(guest.answers) {
+                return self.close(number, Reason::Limit);
+            }
+        }
+        if !heard.is_all {
+            self.crowd.look_again(&guest.stream, heard.number);
+        }
+        None
+    }
+
+    /// Lets a connection go that has to wait for its peer to take the rest of an answer.
+    fn leave(&mut self, number: usize, rest: Vec<u8>) -> Option<Exit> {
+        let Guest { stream, answers, .. } = *self.remove(number)?;
+        Some(match self.crowd.release(&stream) {
+            Ok(()) => Exit::Leaves(Leaver { stream, answers, rest }),
+            Err(failed) => {
+                stream.close(failed.reason());
+                Exit::Closed
+            }
+        })
+    }
+
+    /// Closes those that have been silent for too long.
+    fn silent(&mut self) -> Vec<Exit> {
+        let mut exits = Vec::new();
+        let Some(bound) = self.rules.timeout else { return exits };
+        let now = step::now();
+        while let Some(Reverse((until, number, conn))) = self.bounds.peek().copied()
+            && until <= now
+        {
+            self.bounds.pop();
+            let Some(guest) = self.guests.get_mut(number).and_then(Option::as_mut) else { continue };
+            if guest.stream.conn() != conn {
+                continue;
+            }
+            let silent = now.duration_since(guest.since);
+            if silent >= bound && !guest.is_held && !guest.stream.has_arrived() {
+                guest.stream.timeout(Step::Recv, silent);
+                exits.extend(self.close(number, Reason::Timeout));
+                continue;
+            }
+            if silent >= bound {
+                guest.since = now;
+            }
+            self.bounds.push(Reverse((guest.since + bound, number, conn)));
+        }
+        exits
+    }
+
+    fn close(&mut self, number: usize, reason: Reason) -> Option<Exit> {
+        self.remove(number)?.stream.close(reason);
+        Some(Exit::Closed)
+    }
+
+    fn remove(&mut self, number: usize) -> Option<Box<Guest>> {
+        let guest = self.guests.get_mut(number)?.take()?;
+        self.free.push(number);
+        Some(guest)
+    }
+}
+
+/// Waits until the first bound is over; for ever where there is none.
+async fn until(bound: Option<&Reverse<Bound>>) {
+    match bound {
+        Some(Reverse((until, ..))) => step::sleep(until.saturating_duration_since(step::now())).await,
+        None => std::future::pending().await,
+    }
+}
