@@ -15,6 +15,9 @@ mod tutorial;
 // 8 MiB both ways, unchanged, against everyone.
 mod relay;
 
+// A server whose peers one task answers.
+mod crowd;
+
 // A server that relays: one peer, both ways.
 mod relay_server;
 

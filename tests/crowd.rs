@@ -1,0 +1,236 @@
+//! Peers that one task answers together: none is overlooked, whatever the others do, and none costs anything while it
+//! says nothing.
+
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+use socket2::{Domain, SockAddr, Socket, Type};
+
+use crate::harness::events::{Close, Eof, Reason, Recv};
+use crate::harness::net::{self, dial};
+use crate::harness::{Family, Sockeye};
+use crate::unix::{place, serve as unix_serve};
+
+/// Peers that send and await their echoes without end.
+struct Busy {
+    is_over: Arc<AtomicBool>,
+    threads: Vec<JoinHandle<u64>>,
+}
+
+impl Busy {
+    /// Begins with so many threads of 16 peers each.
+    fn start(threads: usize, port: u16) -> Self {
+        let is_over = Arc::new(AtomicBool::new(false));
+        let begin = |_| {
+            let (is_over, mut peers) = (Arc::clone(&is_over), Vec::from_iter((0..16).map(|_| dial(Family::V4, port))));
+            thread::spawn(move || {
+                let mut answers = 0;
+                // The server may be told to stop while they go on.
+                while !is_over.load(Ordering::Relaxed) && round(&mut peers).is_ok() {
+                    answers += 16;
+                }
+                answers
+            })
+        };
+        let threads = (0..threads).map(begin).collect();
+        Self { is_over, threads }
+    }
+
+    /// Ends them, and returns how many answers they had.
+    fn end(self) -> u64 {
+        self.is_over.store(true, Ordering::Relaxed);
+        self.threads.into_iter().map(|thread| thread.join().unwrap()).sum()
+    }
+}
+
+/// Sends on all and awaits their echoes.
+fn round(peers: &mut [TcpStream]) -> std::io::Result<()> {
+    for peer in &mut *peers {
+        peer.write_all(b"hello")?;
+    }
+    peers.iter_mut().try_for_each(|peer| peer.read_exact(&mut [0; 5]))
+}
+
+#[test]
+fn a_server_that_tells_nothing_is_one_thread() {
+    let (_dir, path) = place();
+    let server = Sockeye::new("unix-serve -q").arg(&path).start();
+    let mut peer = reached(|| {
+        assert!(server.is_running());
+        UnixStream::connect(&path)
+    });
+    let threads = || fs::read_dir(format!("/proc/{}/task", server.pid())).unwrap().count();
+    for _ in 0..3 {
+        peer.write_all(b"hello").unwrap();
+        peer.read_exact(&mut [0; 5]).unwrap();
+        assert_eq!(threads(), 1);
+    }
+    let run = server.interrupt().exits(0);
+    assert!(run.stderr().is_empty(), "{}", run.dump());
+    assert!(String::from_utf8_lossy(run.stdout()).contains("15 bytes in, 15 bytes out"), "{}", run.dump());
+}
+
+#[test]
+fn what_comes_with_the_end_behind_it_is_answered_whole_however_many_send() {
+    // More than are told of at once, and each far more than one recv takes, so that nothing tells of the rest.
+    let server = Sockeye::new("serve 127.0.0.1:0 --recv-size 100 -q --json").start();
+    let port = net::wait_for_listener(server.pid(), || server.is_running());
+    let sent = net::random_bytes(10_000, 3);
+    let mut peers: Vec<_> = (0..600).map(|_| dial(Family::V4, port)).collect();
+    server.signal(Signal::SIGSTOP);
+    for peer in &mut peers {
+        peer.write_all(&sent).unwrap();
+        peer.shutdown(Shutdown::Write).unwrap();
+    }
+    server.signal(Signal::SIGCONT);
+    for mut peer in peers {
+        let mut got = Vec::new();
+        peer.read_to_end(&mut got).unwrap();
+        assert!(got == sent, "{} of {} bytes", got.len(), sent.len());
+    }
+    let run = server.interrupt().exits(0);
+    assert_eq!(run.summary().bytes_sent, Some(6_000_000));
+}
+
+#[test]
+fn among_peers_that_talk_without_end_a_silent_one_is_timed_out_and_a_new_one_is_answered() {
+    let server = Sockeye::new("serve 127.0.0.1:0 --json --timeout 300ms -q").start();
+    let port = net::wait_for_listener(server.pid(), || server.is_running());
+    let busy = Busy::start(4, port);
+    let began = Instant::now();
+    let mut silent = dial(Family::V4, port);
+    assert_eq!(silent.read(&mut [0]).unwrap(), 0, "it is closed");
+    let after = began.elapsed();
+    assert!(after >= Duration::from_millis(300) && after < Duration::from_secs(3), "{after:?}");
+    let began = Instant::now();
+    for _ in 0..50 {
+        let mut new = dial(Family::V4, port);
+        new.write_all(b"hello").unwrap();
+        new.read_exact(&mut [0; 5]).unwrap();
+    }
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?} for 50 that are new", began.elapsed());
+    server.signal(Signal::SIGINT);
+    let began = Instant::now();
+    let run = server.finish().exits(0);
+    assert!(began.elapsed() < Duration::from_secs(3), "{:?} until it stopped", began.elapsed());
+    let answers = busy.end();
+    assert!(answers > 0, "{}", run.dump());
+}
+
+#[test]
+fn a_peer_that_takes_its_answers_late_has_them_all_and_goes_on() {
+    let server = Sockeye::new("serve 127.0.0.1:0 --json --messages 4000").start();
+    let port = server.port();
+    let mut late = dial(Family::V4, port);
+    // As much as goes in, then a second of it while it takes nothing: it waits alone.
+    late.set_write_timeout(Some(Duration::from_millis(200))).unwrap();
+    let (chunk, mut sent) = (net::random_bytes(1000, 5), Vec::new());
+    while let Ok(count) = late.write(&chunk) {
+        sent.extend_from_slice(&chunk[..count]);
+    }
+    late.set_write_timeout(None).unwrap();
+    let mut other = dial(Family::V4, port);
+    other.write_all(b"hello").unwrap();
+    other.read_exact(&mut [0; 5]).unwrap();
+    let mut got = vec![0; sent.len()];
+    late.read_exact(&mut got).unwrap();
+    assert!(got == sent);
+    late.write_all(b"hello").unwrap();
+    late.read_exact(&mut got[..5]).unwrap();
+    assert_eq!(&got[..5], b"hello");
+    drop((late, other));
+    server.wait_for_nth::<Close>(2);
+    let run = server.interrupt().exits(0);
+    assert!(run.all::<Close>().iter().all(|close| close.reason == Reason::Eof), "{}", run.dump());
+}
+
+#[test]
+fn an_empty_record_is_no_end_whether_or_not_the_end_has_come_by_then() {
+    let (_dir, path) = place();
+    let server = unix_serve(&path, "seqpacket", "--discard");
+    let open = seqpacket(&path);
+    for (sent, record) in [&b"a"[..], b"", b"", b"b"].into_iter().enumerate() {
+        open.send(record).unwrap();
+        server.wait_for_nth::<Recv>(sent + 1);
+    }
+    drop(open);
+    server.wait_for_nth::<Close>(1);
+    // Here the end is there before anything is read.
+    server.signal(Signal::SIGSTOP);
+    let closed = seqpacket(&path);
+    for record in [&b"a"[..], b"", b"", b"b", b""] {
+        closed.send(record).unwrap();
+    }
+    drop(closed);
+    server.signal(Signal::SIGCONT);
+    server.wait_for_nth::<Close>(2);
+    let run = server.interrupt().exits(0);
+    let received =
+        |conn| Vec::from_iter(run.all::<Recv>().iter().filter(|recv| recv.conn == Some(conn)).map(|recv| recv.bytes));
+    assert_eq!((received(1), received(2)), (vec![1, 0, 0, 1], vec![1, 0, 0, 1, 0]));
+    assert_eq!(run.all::<Eof>().len(), 2, "{}", run.dump());
+    assert!(run.all::<Close>().iter().all(|close| close.reason == Reason::Eof && close.clean == Some(true)));
+}
+
+#[test]
+fn records_that_wait_for_a_slow_reader_of_the_events_cost_nothing_and_are_not_lost() {
+    let (_dir, path) = place();
+    let (reader, writer) = std::io::pipe().unwrap();
+    let server = Sockeye::new("unix-serve --json --discard --type seqpacket").arg(&path).stdout_to(writer).start();
+    let peer = reached(|| {
+        assert!(server.is_running());
+        seqpacket_at(&path)
+    });
+    peer.set_write_timeout(Some(Duration::from_secs(1))).unwrap();
+    let mut sent = 0;
+    while peer.send(&[7; 4000]).is_ok() {
+        sent += 1;
+        assert!(sent < 100_000, "it takes all, though nobody reads its events");
+    }
+    // A measure of time, so it takes time.
+    let (used, began) = (net::processor_time(server.pid()), Instant::now());
+    thread::sleep(Duration::from_millis(500));
+    let used = net::processor_time(server.pid()) - used;
+    assert!(used < began.elapsed() / 5, "{used:?} of processor time in {:?} with nothing to do", began.elapsed());
+    let mut lines = BufReader::new(File::from(OwnedFd::from(reader))).lines().map(Result::unwrap);
+    drop(peer);
+    let mut received = 0;
+    // To the close; the rest has to be read too, or the server could not end.
+    for line in lines.by_ref().take_while(|line| !line.contains(r#""event":"close""#)) {
+        received += usize::from(line.contains(r#""event":"recv""#));
+    }
+    server.signal(Signal::SIGINT);
+    assert!(lines.any(|line| line.contains(r#""event":"summary""#)));
+    server.finish().exits(0);
+    assert_eq!(received, sent);
+}
+
+/// Connects as soon as that works.
+fn reached<T>(connect: impl Fn() -> std::io::Result<T>) -> T {
+    let began = Instant::now();
+    loop {
+        match connect() {
+            Ok(made) => return made,
+            Err(error) => assert!(began.elapsed() < Duration::from_secs(60), "{error}"),
+        }
+        thread::yield_now();
+    }
+}
+
+fn seqpacket_at(path: &str) -> std::io::Result<Socket> {
+    let peer = Socket::new(Domain::UNIX, Type::SEQPACKET, None)?;
+    peer.connect(&SockAddr::unix(path)?)?;
+    Ok(peer)
+}
+
+fn seqpacket(path: &str) -> Socket {
+    seqpacket_at(path).unwrap()
+}
