@@ -40,7 +40,7 @@ pub fn run(started: Instant, words: impl IntoIterator<Item = OsString>, streams:
     {
         return streams.print(concat!("sockeye ", env!("CARGO_PKG_VERSION"), "\n").as_bytes()).number();
     }
-    let command = match Command::parse(words) {
+    let command = match Command::parse(words, &streams.styles()) {
         Ok(command) => command,
         Err(told) => return streams.tell(&told).number(),
     };

@@ -9,6 +9,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use clap::builder::Styles;
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::sys::stat::{SFlag, fstat};
@@ -45,9 +46,11 @@ impl Streams {
     /// Prints what clap has to tell: help and version on stdout, all else on stderr.
     pub(crate) fn tell(self, told: &clap::Error) -> ExitCode {
         let styled = told.render();
-        let text = |is_terminal| match has_color(args::Color::Auto, is_terminal) {
-            true => styled.ansi().to_string(),
-            false => styled.to_string(),
+        let is_styled = self.has_styles();
+        let text = |is_terminal| match is_styled && !has_color(args::Color::Auto, is_terminal) {
+            true => styled.to_string(),
+            // Nothing need be taken out where nothing was put in.
+            false => styled.ansi().to_string(),
         };
         if told.use_stderr() {
             // Where stderr fails too, the exit code says it all.
@@ -56,6 +59,16 @@ impl Streams {
         }
         let text = text(self.stdout.is_terminal());
         self.print(text.as_bytes())
+    }
+
+    /// Returns whether what clap has to tell may be told in colour.
+    fn has_styles(&self) -> bool {
+        has_color(args::Color::Auto, self.stdout.is_terminal() || self.stderr.is_terminal())
+    }
+
+    /// Returns the styles of what clap has to tell.
+    pub(crate) fn styles(&self) -> Styles {
+        if self.has_styles() { Styles::styled() } else { Styles::plain() }
     }
 
     /// Prints a text on stdout.

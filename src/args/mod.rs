@@ -5,6 +5,7 @@
 
 use std::ffi::OsString;
 
+use clap::builder::Styles;
 use clap::error::{ContextValue, ErrorKind};
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
@@ -113,24 +114,24 @@ pub enum Command {
 }
 
 impl Command {
-    /// Parses and checks a command line, program name first.
+    /// Parses and checks a command line, program name first. `styles` are those of what it shows.
     ///
     /// # Errors
     /// What clap shows for `--help`, `--version` and every wrong command line.
-    pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
+    pub fn parse(words: impl IntoIterator<Item = OsString>, styles: &Styles) -> Result<Self, clap::Error> {
         let words: Vec<OsString> = words.into_iter().collect();
-        Self::parse_words(&words).map_err(|error| {
+        Self::parse_words(&words, styles).map_err(|error| {
             // clap quotes words as they are.
             let is_harmless = |word: &OsString| !word.to_string_lossy().contains(char::is_control);
             match error.use_stderr() && !words.iter().all(is_harmless) {
-                true => harmless(error, &words),
+                true => harmless(error, &words, styles),
                 false => error,
             }
         })
     }
 
-    fn parse_words(words: &[OsString]) -> Result<Self, clap::Error> {
-        let mut clap = definition(words.get(1));
+    fn parse_words(words: &[OsString], styles: &Styles) -> Result<Self, clap::Error> {
+        let mut clap = definition(words.get(1)).styles(styles.clone());
         let matches = clap.try_get_matches_from_mut(words)?;
         let mut command = Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut clap))?.command;
         let checked = match &mut command {
@@ -158,7 +159,7 @@ impl Command {
 }
 
 /// Returns the same error with the control characters of the words that it quotes escaped.
-fn harmless(mut error: clap::Error, words: &[OsString]) -> clap::Error {
+fn harmless(mut error: clap::Error, words: &[OsString], styles: &Styles) -> clap::Error {
     let quoted: Vec<_> = error
         .context()
         .filter_map(|(kind, value)| match value {
@@ -186,9 +187,10 @@ fn harmless(mut error: clap::Error, words: &[OsString]) -> clap::Error {
         quotes.map_or_else(|| line.to_owned(), |(first, last)| format!("{} {}", &line[..first], &line[last..]))
     };
     let shown: Vec<OsString> = words.iter().map(|word| target::printable(&word.to_string_lossy()).into()).collect();
-    match Command::parse_words(&shown) {
+    match Command::parse_words(&shown, styles) {
         Err(same) if outside(&same.render().to_string()) == outside(&told) => same,
-        _ => clap::Error::raw(error.kind(), told.trim_start_matches("error: ")).with_cmd(&definition(words.get(1))),
+        _ => clap::Error::raw(error.kind(), told.trim_start_matches("error: "))
+            .with_cmd(&definition(words.get(1)).styles(styles.clone())),
     }
 }
 

@@ -155,6 +155,7 @@ impl SocketOptions {
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;
+    use clap::builder::Styles;
 
     use crate::args::{Cli, Command};
 
@@ -177,7 +178,7 @@ mod tests {
                 };
                 let words = ["sockeye", name, target, &format!("--{long}")].map(str::to_owned);
                 let words = words.into_iter().chain(value.map(str::to_owned)).map(Into::into);
-                let refused = Command::parse(words);
+                let refused = Command::parse(words, &Styles::plain());
                 assert_eq!(refused.is_err(), arg.is_hide_set(), "{name} --{long}: {refused:?}");
             }
         }
