@@ -180,37 +180,61 @@ fn an_empty_record_is_no_end_whether_or_not_the_end_has_come_by_then() {
     assert!(run.all::<Close>().iter().all(|close| close.reason == Reason::Eof && close.clean == Some(true)));
 }
 
-#[test]
-fn records_that_wait_for_a_slow_reader_of_the_events_cost_nothing_and_are_not_lost() {
+/// Lets a peer send to a server of whose events nobody reads one, until it takes no more, and leave. Then the events are
+/// read, and have all that was sent, and the end.
+fn slowly_read(kind: &str, part: usize) {
     let (_dir, path) = place();
     let (reader, writer) = std::io::pipe().unwrap();
-    let server = Sockeye::new("unix-serve --json --discard --type seqpacket").arg(&path).stdout_to(writer).start();
-    let peer = reached(|| {
+    let words = format!("unix-serve --json --discard --type {kind} --recv-size {part}");
+    let server = Sockeye::new(words).arg(&path).stdout_to(writer).start();
+    let kind = if kind == "stream" { Type::STREAM } else { Type::SEQPACKET };
+    let other = reached(|| {
         assert!(server.is_running());
-        seqpacket_at(&path)
+        connected(kind, &path)
     });
+    other.send(b"x").unwrap();
+    let peer = connected(kind, &path).unwrap();
     peer.set_write_timeout(Some(Duration::from_secs(1))).unwrap();
     let mut sent = 0;
-    while peer.send(&[7; 4000]).is_ok() {
-        sent += 1;
-        assert!(sent < 100_000, "it takes all, though nobody reads its events");
+    while let Ok(bytes) = peer.send(&vec![7; part]) {
+        sent += bytes;
+        assert!(sent < 400_000_000, "it takes all, though nobody reads its events");
     }
-    // A measure of time, so it takes time.
-    let (used, began) = (net::processor_time(server.pid()), Instant::now());
-    thread::sleep(Duration::from_millis(500));
-    let used = net::processor_time(server.pid()) - used;
-    assert!(used < began.elapsed() / 5, "{used:?} of processor time in {:?} with nothing to do", began.elapsed());
+    // All that there is of this one is waiting when its end comes.
+    other.send(b"y").unwrap();
+    let mut peers = Some((peer, other));
+    for is_over in [false, true] {
+        if is_over {
+            peers = None;
+        }
+        // A measure of time, so it takes time.
+        let (used, began) = (net::processor_time(server.pid()), Instant::now());
+        thread::sleep(Duration::from_millis(300));
+        let used = net::processor_time(server.pid()) - used;
+        assert!(used < began.elapsed() / 5, "{used:?} of processor time in {:?} with nothing to do", began.elapsed());
+    }
+    assert!(peers.is_none());
     let mut lines = BufReader::new(File::from(OwnedFd::from(reader))).lines().map(Result::unwrap);
-    drop(peer);
-    let mut received = 0;
-    // To the close; the rest has to be read too, or the server could not end.
-    for line in lines.by_ref().take_while(|line| !line.contains(r#""event":"close""#)) {
-        received += usize::from(line.contains(r#""event":"recv""#));
+    let closed: Vec<_> = lines.by_ref().filter(|line| line.contains(r#""event":"close""#)).take(2).collect();
+    for (conn, bytes) in [(1, 2), (2, sent)] {
+        let told =
+            [format!(r#""conn":{conn},"#), r#""reason":"eof""#.to_owned(), format!(r#""bytes_received":{bytes},"#)];
+        assert!(closed.iter().any(|line| told.iter().all(|word| line.contains(word))), "{told:?} not in {closed:?}");
     }
     server.signal(Signal::SIGINT);
+    // The rest has to be read too, or the server could not end.
     assert!(lines.any(|line| line.contains(r#""event":"summary""#)));
     server.finish().exits(0);
-    assert_eq!(received, sent);
+}
+
+#[test]
+fn records_that_wait_for_a_slow_reader_of_the_events_cost_nothing_and_are_not_lost() {
+    slowly_read("seqpacket", 4000);
+}
+
+#[test]
+fn bytes_that_wait_for_a_slow_reader_of_the_events_cost_nothing_and_have_their_end() {
+    slowly_read("stream", 4000);
 }
 
 /// Connects as soon as that works.
@@ -225,12 +249,12 @@ fn reached<T>(connect: impl Fn() -> std::io::Result<T>) -> T {
     }
 }
 
-fn seqpacket_at(path: &str) -> std::io::Result<Socket> {
-    let peer = Socket::new(Domain::UNIX, Type::SEQPACKET, None)?;
+fn connected(kind: Type, path: &str) -> std::io::Result<Socket> {
+    let peer = Socket::new(Domain::UNIX, kind, None)?;
     peer.connect(&SockAddr::unix(path)?)?;
     Ok(peer)
 }
 
 fn seqpacket(path: &str) -> Socket {
-    seqpacket_at(path).unwrap()
+    connected(Type::SEQPACKET, path).unwrap()
 }

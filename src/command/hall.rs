@@ -26,7 +26,7 @@ pub(super) struct Hall {
     /// When each is silent for too long, at the earliest, where that is bounded.
     bounds: BinaryHeap<Reverse<Bound>>,
     /// On which something has come that a slow reader of the events keeps waiting.
-    held: Vec<Came>,
+    held: Vec<usize>,
     came: Vec<Came>,
     /// What was heard, and not yet answered.
     heard: Vec<Heard>,
@@ -134,7 +134,7 @@ impl Hall {
     pub(super) async fn turn(&mut self) -> Vec<Exit> {
         tokio::select! {
             biased;
-            () = self.door.room(), if !self.held.is_empty() => self.answer_held(),
+            () = self.door.room(), if !self.held.is_empty() => self.release_held(),
             () = poll_fn(|context| self.crowd.poll_came(context)), if self.len() > 0 => self.answer(),
             () = until(self.bounds.peek()) => self.silent(),
             else => std::future::pending().await,
@@ -151,16 +151,18 @@ impl Hall {
         exits
     }
 
-    /// Answers those that have waited for a slow reader of the events.
-    fn answer_held(&mut self) -> Vec<Exit> {
-        let held = std::mem::take(&mut self.held);
-        for each in &held {
-            if let Some(Some(guest)) = self.guests.get_mut(each.number as usize) {
-                guest.is_held = false;
-                self.crowd.resume(&guest.stream, each.number);
+    /// Goes on with those that have waited for a slow reader of the events.
+    fn release_held(&mut self) -> Vec<Exit> {
+        let mut exits = Vec::new();
+        for number in std::mem::take(&mut self.held) {
+            let Some(Some(guest)) = self.guests.get_mut(number) else { continue };
+            guest.is_held = false;
+            // What it has, and an end that may have come meanwhile, is told once more.
+            if let Err(failed) = self.crowd.resume(&guest.stream, number as u64) {
+                exits.extend(self.close(number, failed.reason()));
             }
         }
-        self.answer_each(&held)
+        exits
     }
 
     /// Answers on what has come, several at a time: all are heard before the first is answered. Peers of one program
@@ -202,8 +204,8 @@ impl Hall {
         if guest.stream.lacks_room() {
             if !guest.is_held {
                 guest.is_held = true;
-                self.crowd.pause(&guest.stream, came.number);
-                self.held.push(came);
+                self.crowd.pause(&guest.stream);
+                self.held.push(number);
             }
             return None;
         }

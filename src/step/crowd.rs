@@ -5,11 +5,13 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::task::{Context, Poll, ready};
 
+use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
-use super::Stream;
+use super::{Failed, Stream};
+use crate::error::Step;
 use crate::sys;
 
 /// How many are told of at once.
@@ -59,43 +61,49 @@ impl Crowd {
     /// Looks at a connection once more, as if what it may still have had come just now.
     pub fn look_again(&self, stream: &Stream, number: u64) {
         // Of records each is told of until the last is taken.
-        if stream.is_bytes() {
-            self.change(stream, event(stream, number));
+        if stream.is_bytes()
+            && let Some(socket) = stream.socket()
+        {
+            // It fails for what is not watched.
+            let _watched = self.epoll.modify(socket, &mut event(stream, number));
         }
     }
 
     /// Tells no more of a connection on which something has come, until it is to go on.
-    pub fn pause(&self, stream: &Stream, number: u64) {
-        if !stream.is_bytes() {
-            self.change(stream, EpollEvent::new(EpollFlags::empty(), number));
+    pub fn pause(&self, stream: &Stream) {
+        // Of bytes it was told. A hang-up is told of whatever is watched (epoll_ctl(2), EPOLLHUP), again and again.
+        if !stream.is_bytes()
+            && let Some(socket) = stream.socket()
+        {
+            let _watched = self.epoll.delete(socket);
         }
     }
 
-    /// Goes on with one that had to pause.
-    pub fn resume(&self, stream: &Stream, number: u64) {
-        if !stream.is_bytes() {
-            self.change(stream, event(stream, number));
-        }
-    }
-
-    fn change(&self, stream: &Stream, mut event: EpollEvent) {
-        if let Some(socket) = stream.socket() {
-            // It fails for what is not watched.
-            let _watched = self.epoll.modify(socket, &mut event);
-        }
+    /// Goes on with one that had to pause, as if what it has, its end too, had come just now.
+    ///
+    /// # Errors
+    /// As epoll_ctl(2), reported.
+    pub fn resume(&self, stream: &Stream, number: u64) -> Result<(), Failed> {
+        let Some(socket) = stream.socket() else { return Ok(()) };
+        let mut event = event(stream, number);
+        let watched = match stream.is_bytes() {
+            true => self.epoll.modify(socket, &mut event),
+            false => self.epoll.add(socket, event),
+        };
+        watched.map_err(|errno| stream.failed(Step::Recv, errno))
     }
 
     /// Lets a connection go, which waits alone from now on.
     ///
     /// # Errors
     /// The runtime cannot take the descriptor; reported.
-    pub fn release(&self, stream: &Stream) -> Result<(), super::Failed> {
+    pub fn release(&self, stream: &Stream) -> Result<(), Failed> {
         if let Some(socket) = stream.socket() {
             // It fails for what is not watched.
             let _watched = self.epoll.delete(socket);
         }
         stream.tell_ends()?;
-        stream.wait_alone().map_err(|error| stream.failed_io(crate::error::Step::Recv, &error))
+        stream.wait_alone().map_err(|error| stream.failed_io(Step::Recv, &error))
     }
 
     /// Waits until something has come.
@@ -103,7 +111,11 @@ impl Crowd {
         loop {
             // An error of the runtime is told by whoever asks it for more.
             let Ok(mut guard) = ready!(self.told.poll_read_ready(context)) else { return Poll::Pending };
-            self.new = self.epoll.wait(&mut *self.events, EpollTimeout::ZERO).unwrap_or(0);
+            self.new = match self.epoll.wait(&mut *self.events, EpollTimeout::ZERO) {
+                Ok(count) => count,
+                Err(Errno::EINTR) => continue,
+                Err(_) => 0,
+            };
             // Of bytes all was told that there is, and what comes later is a new edge. Records that are left would give
             // none: these are asked for until there are none.
             if self.new == 0 || (self.new < AT_ONCE && !self.has_records) {
