@@ -99,7 +99,7 @@ impl Streams {
         self.fail(&Error::of_io(Step::Write, error, "stdout"))
     }
 
-    /// Tells that nothing can be probed without a thread that has the rights to.
+    /// Tells that nothing can be done, or told, without a thread of its own.
     fn without_threads(&self, error: &io::Error) -> ExitCode {
         let error = Error::of_io(Step::Socket, error, "no thread can be made").with_exit_code(BROKEN);
         self.fail(&error.with_hint("this user may have no more: raise the limit with `ulimit -u` or prlimit(1)"))
@@ -366,7 +366,10 @@ impl Stage {
         if privileged.is_some() {
             give_up_rights();
         }
-        let (report, trouble) = self.report(&streams, events, &stop, &drained, &failure);
+        let (report, trouble) = match self.report(&streams, events, &stop, &drained, &failure) {
+            Ok(opened) => opened,
+            Err(error) => return streams.without_threads(&error).number(),
+        };
         let is_probe = matches!(self.results, Results::Probe(_)) && self.tally == Tally::Client;
         let stats = Stats::new(self.tally).asking(self.rate_asked).probing(is_probe).reaching(self.extent);
         let wiring = Wiring { stats, report: Some(report), has_bar, failure };
@@ -442,6 +445,9 @@ impl Stage {
     }
 
     /// Makes the report, and the error of an events file that cannot be written.
+    ///
+    /// # Errors
+    /// No thread can be made for an output that has much to tell.
     fn report(
         &self,
         streams: &Streams,
@@ -449,7 +455,7 @@ impl Stage {
         stop: &Stop,
         drained: &Arc<Notify>,
         failure: &Failure,
-    ) -> (Report, Option<Error>) {
+    ) -> io::Result<(Report, Option<Error>)> {
         let (events, trouble) = match opened {
             Some((_, Ok(file))) => (Some(file), None),
             Some((path, Err(error))) => (None, Some(Error::of_io(Step::Open, &error, &path.display().to_string()))),
@@ -501,7 +507,15 @@ impl Stage {
                 .then(|| output(STDERR, Box::new(Unbuffered(io::stderr())))),
             events: events.map(|file| output(EVENTS, Box::new(file))),
         };
-        (Report::new(settings, outputs), trouble)
+        // A run that tells of nothing but its end, and of what goes wrong, has no other thread till then.
+        let is_silent = format == Format::Text && self.output.quiet;
+        if !is_silent {
+            [Some(&outputs.stdout), outputs.stderr.as_ref(), outputs.events.as_ref()]
+                .into_iter()
+                .flatten()
+                .try_for_each(report::Output::begin)?;
+        }
+        Ok((Report::new(settings, outputs), trouble))
     }
 }
 

@@ -12,7 +12,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
-use socket2::{Domain, SockAddr, Socket, Type};
+use socket2::{Domain, SockAddr, SockRef, Socket, Type};
 
 use crate::harness::events::{Close, Eof, Reason, Recv};
 use crate::harness::net::{self, dial};
@@ -178,6 +178,26 @@ fn an_empty_record_is_no_end_whether_or_not_the_end_has_come_by_then() {
     assert_eq!((received(1), received(2)), (vec![1, 0, 0, 1], vec![1, 0, 0, 1, 0]));
     assert_eq!(run.all::<Eof>().len(), 2, "{}", run.dump());
     assert!(run.all::<Close>().iter().all(|close| close.reason == Reason::Eof && close.clean == Some(true)));
+}
+
+#[test]
+fn what_follows_urgent_data_is_answered_and_who_sent_it_is_timed_out() {
+    // A recv ends before an urgent byte, and nothing tells of what is behind it.
+    let server = Sockeye::new("serve 127.0.0.1:0 --json --timeout 400ms").start();
+    let mut peer = dial(Family::V4, server.port());
+    peer.write_all(b"x").unwrap();
+    peer.read_exact(&mut [0]).unwrap();
+    server.signal(Signal::SIGSTOP);
+    let socket = SockRef::from(&peer);
+    socket.send(b"abc").unwrap();
+    socket.send_out_of_band(b"!").unwrap();
+    socket.send(b"def").unwrap();
+    server.signal(Signal::SIGCONT);
+    let mut got = Vec::new();
+    peer.read_to_end(&mut got).unwrap();
+    assert_eq!(String::from_utf8_lossy(&got), "abcdef");
+    let run = server.interrupt().exits(0);
+    assert_eq!(run.one::<Close>().reason, Reason::Timeout, "{}", run.dump());
 }
 
 /// Lets a peer send to a server of whose events nobody reads one, until it takes no more, and leave. Then the events are

@@ -7,7 +7,8 @@ use std::future::poll_fn;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::time::Instant;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
 
 use super::session::Rules;
 use crate::behaviour;
@@ -27,27 +28,43 @@ pub(super) struct Hall {
     bounds: BinaryHeap<Reverse<Bound>>,
     /// On which something has come that a slow reader of the events keeps waiting.
     held: Vec<usize>,
+    /// On which more may have come than was taken.
+    more: Vec<usize>,
     came: Vec<Came>,
     /// What was heard, and not yet answered.
     heard: Vec<Heard>,
     /// The bytes of that, as far as it is filled, and room for one recv more.
     buffer: Vec<u8>,
     filled: usize,
+    /// What was done since others than these were let go on.
+    work: usize,
 }
+
+/// How much is done before signals, timers and others are seen to: about as many recvs, each of 4 KiB.
+const WORK: usize = 512;
 
 /// How many are heard before the first is answered.
 const TOGETHER: usize = 16;
 
+/// How often in a turn those are asked again who may have sent more.
+const ROUNDS: usize = 4;
+
 /// Room for what these say together; who says more than a share of that is answered at once.
 const SLACK: usize = 64 << 10;
+
+/// How many bounds of those that are gone may be kept beyond those of as many as are here.
+const SPARE: usize = 64;
+
+/// The least time for a turn to come.
+const MOMENT: Duration = Duration::from_millis(10);
 
 /// What was heard on a connection.
 struct Heard {
     number: u64,
     /// Where in the buffer.
     bytes: Range<usize>,
-    /// Whether nothing is known to be behind it.
-    is_all: bool,
+    /// Whether more may be behind it, of which nothing tells.
+    has_more: bool,
 }
 
 /// One of them.
@@ -56,7 +73,20 @@ struct Guest {
     answers: u64,
     /// Since when it is silent.
     since: Instant,
-    is_held: bool,
+    waits_for: WaitsFor,
+    /// Whether something seemed to be there when its time was over.
+    is_doubted: bool,
+}
+
+/// What a connection waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum WaitsFor {
+    /// Something to come.
+    Peer,
+    /// Its next turn, for what has come.
+    Turn,
+    /// A slow reader of the events, with what has come.
+    Room,
 }
 
 /// When a connection is silent for too long, its number here, and its own, for another may have the first by then.
@@ -98,10 +128,12 @@ impl Hall {
             free: Vec::new(),
             bounds: BinaryHeap::new(),
             held: Vec::new(),
+            more: Vec::new(),
             came: Vec::new(),
             heard: Vec::new(),
             buffer: Vec::new(),
             filled: 0,
+            work: 0,
         })
     }
 
@@ -118,13 +150,16 @@ impl Hall {
         let number = self.free.last().copied().unwrap_or(self.guests.len());
         let stream = connection.join(&mut self.crowd, number as u64)?;
         let (since, conn) = (step::now(), stream.conn());
-        let guest = Some(Box::new(Guest { stream, answers: 0, since, is_held: false }));
+        let guest = Some(Box::new(Guest { stream, answers: 0, since, waits_for: WaitsFor::Peer, is_doubted: false }));
         match self.free.pop() {
             Some(_) => self.guests[number] = guest,
             None => self.guests.push(guest),
         }
         if let Some(bound) = self.rules.timeout {
             self.bounds.push(Reverse((since + bound, number, conn)));
+            if self.bounds.len() > 2 * self.len() + SPARE {
+                self.forget_the_gone(bound);
+            }
         }
         Ok(())
     }
@@ -132,22 +167,48 @@ impl Hall {
     /// Waits until somebody sends, and answers all who have by then, or until somebody is silent for too long. Returns
     /// who is gone. Whoever drops it while it waits has lost nothing.
     pub(super) async fn turn(&mut self) -> Vec<Exit> {
+        if self.work > WORK {
+            self.work = 0;
+            step::yield_now().await;
+        }
+        let has_more = !self.more.is_empty();
+        let came = |crowd: &mut Crowd, context: &mut Context<'_>| match crowd.poll_came(context) {
+            Poll::Pending if has_more => Poll::Ready(()),
+            came => came,
+        };
         tokio::select! {
             biased;
             () = self.door.room(), if !self.held.is_empty() => self.release_held(),
-            () = poll_fn(|context| self.crowd.poll_came(context)), if self.len() > 0 => self.answer(),
+            () = poll_fn(|context| came(&mut self.crowd, context)), if self.len() > 0 => self.answer(),
             () = until(self.bounds.peek()) => self.silent(),
             else => std::future::pending().await,
         }
     }
 
-    /// Answers on whatever has come.
+    /// Answers on whatever has come, and on what was left of it before.
     fn answer(&mut self) -> Vec<Exit> {
         let mut came = std::mem::take(&mut self.came);
         came.clear();
-        came.extend(self.crowd.came());
-        let exits = self.answer_each(&came);
+        came.extend(self.crowd.came().filter(|came| {
+            let guest = self.guests.get(came.number as usize).and_then(Option::as_ref);
+            guest.is_some_and(|guest| guest.waits_for == WaitsFor::Peer)
+        }));
+        let mut exits = self.answer_each(&came);
+        // Not on all of it, where they are many: others come in between.
+        for _ in 0..ROUNDS {
+            came.clear();
+            for number in self.more.drain(..self.more.len().min(TOGETHER)) {
+                if let Some(Some(guest)) = self.guests.get_mut(number) {
+                    guest.waits_for = WaitsFor::Peer;
+                    // Its end may have been told of already.
+                    came.push(Came { number: number as u64, has_more: true });
+                }
+            }
+            exits.extend(self.answer_each(&came));
+        }
         self.came = came;
+        // However many others send.
+        exits.extend(self.silent());
         exits
     }
 
@@ -156,10 +217,10 @@ impl Hall {
         let mut exits = Vec::new();
         for number in std::mem::take(&mut self.held) {
             let Some(Some(guest)) = self.guests.get_mut(number) else { continue };
-            guest.is_held = false;
-            // What it has, and an end that may have come meanwhile, is told once more.
-            if let Err(failed) = self.crowd.resume(&guest.stream, number as u64) {
-                exits.extend(self.close(number, failed.reason()));
+            guest.waits_for = WaitsFor::Turn;
+            match self.crowd.resume(&guest.stream, number as u64) {
+                Ok(()) => self.more.push(number),
+                Err(failed) => exits.extend(self.close(number, failed.reason())),
             }
         }
         exits
@@ -181,8 +242,6 @@ impl Hall {
             }
             self.heard = heard;
         }
-        // However many others send.
-        exits.extend(self.silent());
         exits
     }
 
@@ -198,19 +257,15 @@ impl Hall {
     fn hear(&mut self, came: Came, now: Option<Instant>) -> Option<Exit> {
         let number = came.number as usize;
         let guest = self.guests.get_mut(number)?.as_mut()?;
-        if let Some(now) = now {
-            guest.since = now;
-        }
+        self.work += 1;
         if guest.stream.lacks_room() {
-            if !guest.is_held {
-                guest.is_held = true;
-                self.crowd.pause(&guest.stream);
-                self.held.push(number);
-            }
+            guest.waits_for = WaitsFor::Room;
+            self.crowd.pause(&guest.stream);
+            self.held.push(number);
             return None;
         }
         // Until then there was none to be told from an empty record.
-        if came.is_ending
+        if came.has_more
             && let Err(failed) = guest.stream.tell_ends()
         {
             return self.close(number, failed.reason());
@@ -224,8 +279,12 @@ impl Hall {
             Ok(Recvd::Nothing) => None,
             Ok(Recvd::Eof) => self.close(number, Reason::Eof),
             Ok(Recvd::Data(bytes)) => {
-                let is_all = !came.is_ending && !guest.stream.may_have_more();
-                let heard = Heard { number: came.number, bytes: room.start..room.start + bytes, is_all };
+                guest.since = now.unwrap_or(guest.since);
+                guest.is_doubted = false;
+                self.work += bytes / 4096;
+                // Of records each is told of until the last is taken.
+                let has_more = guest.stream.is_bytes() && (came.has_more || guest.stream.may_have_more());
+                let heard = Heard { number: came.number, bytes: room.start..room.start + bytes, has_more };
                 if bytes > SLACK / TOGETHER {
                     return self.reply(&heard);
                 }
@@ -255,8 +314,9 @@ impl Hall {
                 return self.close(number, Reason::Limit);
             }
         }
-        if !heard.is_all {
-            self.crowd.look_again(&guest.stream, heard.number);
+        if heard.has_more {
+            guest.waits_for = WaitsFor::Turn;
+            self.more.push(number);
         }
         None
     }
@@ -287,17 +347,31 @@ impl Hall {
                 continue;
             }
             let silent = now.duration_since(guest.since);
-            if silent >= bound && !guest.is_held && !guest.stream.has_arrived() {
-                guest.stream.timeout(Step::Recv, silent);
-                exits.extend(self.close(number, Reason::Timeout));
-                continue;
-            }
-            if silent >= bound {
-                guest.since = now;
-            }
-            self.bounds.push(Reverse((guest.since + bound, number, conn)));
+            let next = match guest.waits_for {
+                _ if silent < bound => guest.since + bound,
+                // What has come is not the peer's silence.
+                WaitsFor::Turn | WaitsFor::Room => now + bound,
+                WaitsFor::Peer if guest.is_doubted || !guest.stream.has_arrived() => {
+                    guest.stream.timeout(Step::Recv, silent);
+                    exits.extend(self.close(number, Reason::Timeout));
+                    continue;
+                }
+                WaitsFor::Peer => {
+                    guest.is_doubted = true;
+                    guest.waits_for = WaitsFor::Turn;
+                    self.more.push(number);
+                    now + (bound / 16).max(MOMENT)
+                }
+            };
+            self.bounds.push(Reverse((next, number, conn)));
         }
         exits
+    }
+
+    /// Forgets the bounds of those that are gone.
+    fn forget_the_gone(&mut self, bound: Duration) {
+        let here = self.guests.iter().enumerate().filter_map(|(number, guest)| Some((number, guest.as_ref()?)));
+        self.bounds = here.map(|(number, guest)| Reverse((guest.since + bound, number, guest.stream.conn()))).collect();
     }
 
     fn close(&mut self, number: usize, reason: Reason) -> Option<Exit> {

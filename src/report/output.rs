@@ -167,7 +167,11 @@ impl Output {
         }
         queue.is_unsettled = true;
         if queue.thread.is_none() {
-            return self.begin(queue);
+            // Where no thread can be made, whoever pushes waits for the write itself.
+            if self.begin_on(&mut queue).is_err() {
+                self.shared.write_here(&mut queue);
+            }
+            return;
         }
         let is_asleep = mem::take(&mut queue.is_asleep);
         drop(queue);
@@ -176,13 +180,19 @@ impl Output {
         }
     }
 
-    /// Begins to write, on a thread. Where none can be made, whoever pushes waits for the write itself.
-    fn begin(&self, mut queue: MutexGuard<'_, Queue>) {
+    /// Begins the thread at once, for a run that has much to tell.
+    ///
+    /// # Errors
+    ///
+    /// No thread can be made.
+    pub fn begin(&self) -> io::Result<()> {
+        self.begin_on(&mut self.shared.lock())
+    }
+
+    fn begin_on(&self, queue: &mut Queue) -> io::Result<()> {
         let theirs = Arc::clone(&self.shared);
-        match thread::Builder::new().name(self.name.to_owned()).spawn(move || theirs.write_all()) {
-            Ok(thread) => queue.thread = Some(thread),
-            Err(_) => self.shared.write_here(&mut queue),
-        }
+        queue.thread = Some(thread::Builder::new().name(self.name.to_owned()).spawn(move || theirs.write_all())?);
+        Ok(())
     }
 }
 

@@ -5,9 +5,10 @@
 
 use std::io;
 use std::mem::{MaybeUninit, size_of};
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::sync::Arc;
 
+use nix::sys::epoll::Epoll;
 use socket2::{SockAddr, Socket};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -63,6 +64,26 @@ pub fn watch_fd(fd: OwnedFd, interest: Interest) -> io::Result<AsyncFd<OwnedFd>>
     // SAFETY: an OwnedFd keeps one descriptor for life, and AsyncFd owns it until after
     // deregistering.
     unsafe { AsyncFd::register_with_interest(fd, interest) }.map_err(|refused| refused.into_parts().1)
+}
+
+/// An epoll as the runtime needs it.
+#[derive(Debug)]
+pub struct Nested(pub Epoll);
+
+impl AsRawFd for Nested {
+    fn as_raw_fd(&self) -> RawFd {
+        self.0.0.as_raw_fd()
+    }
+}
+
+/// Lets the runtime tell when an epoll has something to tell.
+///
+/// # Errors
+/// As epoll_ctl(2).
+pub fn watch_epoll(epoll: Epoll) -> io::Result<AsyncFd<Nested>> {
+    // SAFETY: an Epoll keeps one descriptor for life, and AsyncFd owns it until after deregistering.
+    unsafe { AsyncFd::register_with_interest(Nested(epoll), Interest::READABLE) }
+        .map_err(|refused| refused.into_parts().1)
 }
 
 /// Sets a socket option whose value is an int.

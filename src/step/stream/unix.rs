@@ -84,7 +84,7 @@ impl Stream {
             from_whom(recv, message.credentials)
         });
         // A recv ends at descriptors, and at the end of a record, whatever is behind them.
-        let is_all = !has_records && descriptors.is_empty() && bytes < buffer.len();
+        let is_all = !has_records && descriptors.is_empty() && !message.has_dropped && bytes < buffer.len();
         Ok(Taken { bytes, is_end, is_all })
     }
 
