@@ -15,8 +15,8 @@ use nix::sys::signal::Signal;
 use socket2::{Domain, SockAddr, SockRef, Socket, Type};
 
 use crate::harness::events::{Close, Eof, Reason, Recv};
-use crate::harness::net::{self, dial};
-use crate::harness::{Family, Sockeye};
+use crate::harness::net::{self, dial, refusing_port};
+use crate::harness::{Family, Sockeye, require};
 use crate::unix::{place, serve as unix_serve};
 
 /// Peers that send and await their echoes without end.
@@ -277,4 +277,21 @@ fn connected(kind: Type, path: &str) -> std::io::Result<Socket> {
 
 fn seqpacket(path: &str) -> Socket {
     connected(Type::SEQPACKET, path).unwrap()
+}
+
+#[test]
+fn who_tells_of_nothing_but_the_end_needs_no_thread_for_it() {
+    require(&["prlimit"]);
+    let (_held, port) = refusing_port(Family::V4);
+    let connect = format!("connect 127.0.0.1:{port} --probe -q");
+    for (line, code) in [(connect.as_str(), 7), ("serve 127.0.0.1:0 --deadline 50ms -q", 0)] {
+        let run = Sockeye::new(line).under(["prlimit", "--nproc=1"]).by_nobody().run().exits(code);
+        let told = String::from_utf8_lossy(run.stdout()).into_owned();
+        assert!(told.contains("refused") || told.contains("served 0 connections"), "{}", run.dump());
+    }
+    // Where the work itself needs one, that is told.
+    for line in ["udp-send 127.0.0.1:9 x -q", "raw-ping 127.0.0.1 --count 1 -q"] {
+        let run = Sockeye::new(line).under(["prlimit", "--nproc=1"]).by_nobody().run().exits(5);
+        assert!(run.stderr().contains("thread"), "{}", run.dump());
+    }
 }

@@ -224,20 +224,12 @@ fn exit_5_out_of_threads_however_few_there_are() {
     for (line, else_) in [(connect.as_str(), 7), ("serve 127.0.0.1:0 --deadline 50ms", 0)] {
         for limit in 1..=6 {
             let prlimit = ["prlimit".to_owned(), format!("--nproc={limit}")];
-            let run = Sockeye::new(line).under(prlimit.clone()).by_nobody().run();
+            let run = Sockeye::new(line).under(prlimit).by_nobody().run();
             if limit == 1 || run.code() != else_ {
                 let run = run.exits(5);
                 assert!(run.stderr().contains("thread"), "with {limit}: {}", run.dump());
             }
-            // What tells of nothing but its end needs none, and its result is written all the same.
-            let run = Sockeye::new(format!("{line} -q")).under(prlimit).by_nobody().run().exits(else_);
-            let told = String::from_utf8_lossy(run.stdout()).into_owned();
-            assert!(told.contains("refused") || told.contains("served 0 connections"), "{}", run.dump());
         }
-    }
-    for line in ["udp-send 127.0.0.1:9 x -q", "raw-ping 127.0.0.1 --count 1 -q"] {
-        let run = Sockeye::new(line).under(["prlimit", "--nproc=1"]).by_nobody().run().exits(5);
-        assert!(run.stderr().contains("thread"), "{}", run.dump());
     }
 }
 
