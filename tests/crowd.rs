@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 use socket2::{Domain, SockAddr, SockRef, Socket, Type};
 
-use crate::harness::events::{Close, Eof, Reason, Recv};
+use crate::harness::events::{Close, Eof, Reason, Recv, Warning};
 use crate::harness::net::{self, dial, refusing_port};
 use crate::harness::{Family, Sockeye, require};
 use crate::unix::{place, serve as unix_serve};
@@ -80,6 +80,7 @@ fn a_server_that_tells_nothing_is_one_thread() {
 
 #[test]
 fn what_comes_with_the_end_behind_it_is_answered_whole_however_many_send() {
+    net::raise_descriptor_limit();
     // More than are told of at once, and each far more than one recv takes, so that nothing tells of the rest.
     let server = Sockeye::new("serve 127.0.0.1:0 --recv-size 100 -q --json").start();
     let port = net::wait_for_listener(server.pid(), || server.is_running());
@@ -127,7 +128,7 @@ fn among_peers_that_talk_without_end_a_silent_one_is_timed_out_and_a_new_one_is_
 
 #[test]
 fn a_peer_that_takes_its_answers_late_has_them_all_and_goes_on() {
-    let server = Sockeye::new("serve 127.0.0.1:0 --json --messages 4000").start();
+    let server = Sockeye::new("serve 127.0.0.1:0 --json").start();
     let port = server.port();
     let mut late = dial(Family::V4, port);
     // As much as goes in, then a second of it while it takes nothing: it waits alone.
@@ -200,8 +201,8 @@ fn what_follows_urgent_data_is_answered_and_who_sent_it_is_timed_out() {
     assert_eq!(run.one::<Close>().reason, Reason::Timeout, "{}", run.dump());
 }
 
-/// Lets a peer send to a server of whose events nobody reads one, until it takes no more, and leave. Then the events are
-/// read, and have all that was sent, and the end.
+/// Lets a peer send to a server of whose events nobody reads one, until it takes no more, and leave. Then the events
+/// are read, and have all that was sent, and the end.
 fn slowly_read(kind: &str, part: usize) {
     let (_dir, path) = place();
     let (reader, writer) = std::io::pipe().unwrap();
@@ -293,5 +294,21 @@ fn who_tells_of_nothing_but_the_end_needs_no_thread_for_it() {
     for line in ["udp-send 127.0.0.1:9 x -q", "raw-ping 127.0.0.1 --count 1 -q"] {
         let run = Sockeye::new(line).under(["prlimit", "--nproc=1"]).by_nobody().run().exits(5);
         assert!(run.stderr().contains("thread"), "{}", run.dump());
+    }
+}
+
+#[test]
+fn peers_that_come_one_after_another_are_never_too_many() {
+    for words in ["--fault close-after=1", "--messages 1"] {
+        let server = Sockeye::new(format!("serve 127.0.0.1:0 --json --max-connections 2 {words}")).start();
+        let port = server.port();
+        for _ in 0..300 {
+            let mut peer = dial(Family::V4, port);
+            peer.write_all(b"x").unwrap();
+            // Its bytes are answered, or left unread.
+            let _ended = peer.read_to_end(&mut Vec::new());
+        }
+        let run = server.interrupt().exits(0);
+        assert!(run.all::<Warning>().iter().all(|warning| warning.name != "max-connections"), "{words}");
     }
 }

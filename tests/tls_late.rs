@@ -185,7 +185,7 @@ fn rounds_with_too_few_days_left_have_not_failed() {
         let summary = run.summary();
         assert_eq!((summary.rounds_failed, summary.outages), (Some(0), Some(0)), "{}", run.dump());
         assert!(run.all::<Round>().iter().all(|round| round.exit_code == 0), "{}", run.dump());
-        assert_eq!(run.all::<Warning>().len(), 2);
+        assert_eq!(run.all::<Warning>().len(), 2, "{}", run.dump());
     }
 }
 

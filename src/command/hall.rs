@@ -10,11 +10,10 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use super::session::Rules;
-use crate::behaviour;
+use super::session::{Rules, Turn, answer_to};
 use crate::error::Step;
 use crate::event::Reason;
-use crate::step::{self, Came, Connection, Crowd, Door, Failed, Recvd, Sent, Stream};
+use crate::step::{self, Came, Connection, Crowd, Door, Failed, Recvd, Stream};
 
 /// Connections that are answered together.
 pub(super) struct Hall {
@@ -181,7 +180,6 @@ impl Hall {
             () = self.door.room(), if !self.held.is_empty() => self.release_held(),
             () = poll_fn(|context| came(&mut self.crowd, context)), if self.len() > 0 => self.answer(),
             () = until(self.bounds.peek()) => self.silent(),
-            else => std::future::pending().await,
         }
     }
 
@@ -270,11 +268,13 @@ impl Hall {
         {
             return self.close(number, failed.reason());
         }
-        let room = self.filled..self.filled + self.rules.recv_size.get();
-        if self.buffer.len() < room.end {
+        let most = self.rules.recv_size.get();
+        if self.buffer.is_empty() {
             // Zeroed pages come from the kernel when they are first used: a large size costs nothing.
-            self.buffer = vec![0; room.end + SLACK];
+            self.buffer = vec![0; SLACK + most];
         }
+        // Whatever is heard and not yet answered takes less than the slack.
+        let room = self.filled..self.filled + most;
         match guest.stream.recv(&mut self.buffer[room.clone()]) {
             Ok(Recvd::Nothing) => None,
             Ok(Recvd::Eof) => self.close(number, Reason::Eof),
@@ -300,19 +300,13 @@ impl Hall {
     fn reply(&mut self, heard: &Heard) -> Option<Exit> {
         let number = heard.number as usize;
         let guest = self.guests.get_mut(number)?.as_mut()?;
-        if let Some(parts) = behaviour::reply(&self.rules.answer, &self.buffer[heard.bytes.clone()]) {
-            match guest.stream.send(parts) {
-                Ok(Sent::All) => {}
-                Ok(Sent::Part(taken)) => {
-                    let rest = parts.concat().split_off(taken);
-                    return self.leave(number, rest);
-                }
-                Err(failed) => return self.close(number, failed.reason()),
-            }
-            guest.answers += 1;
-            if self.rules.is_limit(guest.answers) {
-                return self.close(number, Reason::Limit);
-            }
+        match answer_to(&guest.stream, &self.rules, &self.buffer[heard.bytes.clone()]) {
+            Ok(Turn::Done { answered }) => guest.answers += u64::from(answered),
+            Ok(Turn::Unsent(rest)) => return self.leave(number, rest),
+            Err(failed) => return self.close(number, failed.reason()),
+        }
+        if self.rules.is_limit(guest.answers) {
+            return self.close(number, Reason::Limit);
         }
         if heard.has_more {
             guest.waits_for = WaitsFor::Turn;

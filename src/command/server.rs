@@ -72,6 +72,7 @@ async fn walk(
     let mut accepted = 0;
     let mut has_warned = false;
     while service.count.is_none_or(|count| accepted < count.get()) {
+        open.reap();
         if service.max_connections.is_some_and(|most| open.len() >= most.get()) {
             if !has_warned {
                 let message = format!("--max-connections {} is reached: further ones wait in the backlog", open.len());
@@ -82,7 +83,7 @@ async fn walk(
             continue;
         }
         tokio::select! {
-            next = next(&listener, run) => match next? {
+            next = next(&listener, run, accepted > 0) => match next? {
                 Accepted::Connection(connection) => {
                     let is_admitted = admits(&connection);
                     accepted += u64::from(is_admitted);
@@ -106,9 +107,12 @@ async fn walk(
     Ok(())
 }
 
-/// Waits for the next connection, once a slow reader of the events has made room for what is to be told of it.
-async fn next(listener: &Listener, run: &Run) -> Result<Accepted, Failed> {
-    run.door.room().await;
+/// Waits for the next connection; for one after the first, once a slow reader of the events has made room for what is
+/// to be told of it.
+async fn next(listener: &Listener, run: &Run, is_further: bool) -> Result<Accepted, Failed> {
+    if is_further {
+        run.door.room().await;
+    }
     listener.accept().await
 }
 

@@ -151,7 +151,7 @@ pub(super) fn take<T>(
 }
 
 /// What one turn of a connection came to.
-enum Turn {
+pub(super) enum Turn {
     /// It was answered, or needs no answer.
     Done { answered: bool },
     /// It was answered, and this could not be sent at once.
@@ -201,17 +201,18 @@ pub(super) async fn finish(leaver: Leaver, rules: Arc<Rules>) {
     }
 }
 
+/// Answers what was received, without waiting.
+pub(super) fn answer_to(stream: &Stream, rules: &Rules, received: &[u8]) -> Result<Turn, Failed> {
+    let Some(parts) = behaviour::reply(&rules.answer, received) else { return Ok(Turn::Done { answered: false }) };
+    Ok(match stream.send(parts)? {
+        Sent::All => Turn::Done { answered: true },
+        Sent::Part(taken) => Turn::Unsent(parts.concat().split_off(taken)),
+    })
+}
+
 /// Takes what one recv gives and answers it, without waiting.
 fn turn(stream: &Stream, rules: &Rules) -> Result<Taken<Turn>, Failed> {
-    let taken = take(stream, rules, usize::MAX, |received| {
-        let Some(parts) = behaviour::reply(&rules.answer, received) else {
-            return Ok(Turn::Done { answered: false });
-        };
-        Ok(match stream.send(parts)? {
-            Sent::All => Turn::Done { answered: true },
-            Sent::Part(taken) => Turn::Unsent(parts.concat().split_off(taken)),
-        })
-    })?;
+    let taken = take(stream, rules, usize::MAX, |received| answer_to(stream, rules, received))?;
     Ok(match taken {
         Taken::Nothing => Taken::Nothing,
         Taken::Eof => Taken::Eof,

@@ -47,13 +47,20 @@ impl Sessions {
         };
     }
 
+    /// Sees to those that have ended of themselves, so that they count no more.
+    pub(super) fn reap(&mut self) {
+        while let Some(end) = self.alone.try_join_next() {
+            self.tell(end);
+        }
+    }
+
     /// Waits until some have ended; for ever where none is open.
     pub(super) async fn ended(&mut self) {
         while !self.turn().await {}
     }
 
-    /// Waits until something has happened to some, and sees to it. Returns whether any has ended. Whoever drops it while
-    /// it waits has lost nothing.
+    /// Waits until something has happened to some, and sees to it. Returns whether any has ended. Whoever drops it
+    /// while it waits has lost nothing.
     pub(super) async fn turn(&mut self) -> bool {
         let exits = tokio::select! {
             Some(end) = self.alone.join_next() => {

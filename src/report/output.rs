@@ -1,9 +1,9 @@
 //! One place that bytes go to: a bounded buffer, and a thread that writes it out.
 //!
 //! Whoever pushes never waits for the writer and, while the writer is busy, makes no system call.
-//! Two buffers change places: one is filled while the other is written. The thread begins with the
-//! first byte: while there is but one thread, every system call on a descriptor costs less
-//! (fdget(), fs/file.c), and a run of which nothing is told has no other.
+//! Two buffers change places: one is filled while the other is written. Unless it is asked for before,
+//! the thread begins with the first byte: while there is but one thread, every system call on a
+//! descriptor costs less (fdget(), fs/file.c), and a run of which nothing is told has no other.
 
 use std::fmt;
 use std::io::{self, ErrorKind, Write};

@@ -11,7 +11,7 @@ use socket2::Socket;
 
 use super::Door;
 use super::fail::errno;
-use super::tls::Leavings;
+use super::tls::{Leavings, Session};
 use crate::event::{self, Event, HeldBack, Kind, Reason, Side, TcpFigures};
 use crate::socket::SocketKind;
 use crate::sys::{self, Wanted};
@@ -100,18 +100,20 @@ pub(super) struct Audit {
 }
 
 /// How far a connection was read.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct End {
+#[derive(Clone, Copy, Default)]
+pub(super) struct End<'a> {
     /// The peer's end was.
     pub(super) at_eof: bool,
-    /// What TLS has left.
-    pub(super) left: Leavings,
+    /// Its TLS, where there is any.
+    pub(super) session: Option<&'a Session>,
 }
 
 /// Looks at a connection just before it is closed. What only the event tells is left out where
 /// nobody wants it; bytes unread are a warning too, and the resets of peers a total.
-pub(super) fn audit(door: &Door, kind: SocketKind, socket: &Socket, ending: &Ending, end: End) -> Audit {
-    let End { at_eof, left } = end;
+pub(super) fn audit(door: &Door, kind: SocketKind, socket: &Socket, ending: &Ending, end: End<'_>) -> Audit {
+    let End { at_eof, session } = end;
+    let leave = || session.map(|session| session.leavings(socket, at_eof)).unwrap_or_default();
+    let mut left = leave();
     let is_wanted = door.wants(Kind::Close);
     let tcp = is_wanted.then(|| tcp_figures(door, socket)).flatten().map(|(figures, _)| figures);
     // Of a unix socket the kernel tells memory, not bytes (unix(7)).
@@ -123,7 +125,13 @@ pub(super) fn audit(door: &Door, kind: SocketKind, socket: &Socket, ending: &End
         ending.broke(&error);
     }
     // After the error, which a look at what is unread would take from the socket.
-    let unread = if at_eof { Some(0) } else { sys::unread(socket.as_fd()).ok() };
+    let ask = || if at_eof { Some(0) } else { sys::unread(socket.as_fd()).ok() };
+    let mut unread = ask();
+    // What has come since TLS was looked at may be its own, a ticket say, and that is read.
+    if session.is_some() && left.undelivered == 0 && unread.is_some_and(|unread| unread > 0) {
+        left = leave();
+        unread = ask();
+    }
     let has_empty_record = unread == Some(0) && !at_eof && has_empty_record(socket);
     let seen = Seen {
         has_connections: kind.has_connections(),

@@ -11,7 +11,6 @@ use crate::event::{self, How, Reason};
 use crate::step::Failed;
 use crate::step::close::{self, Closing, End};
 use crate::step::fail::errno;
-use crate::step::tls::Leavings;
 
 impl Stream {
     /// Closes our sending side; the peer's goes on.
@@ -55,11 +54,7 @@ impl Stream {
         if let Some(watched) = self.door.watched() {
             watched.forget(self.conn);
         }
-        let left = match self.tls() {
-            Some(session) => session.leavings(open.socket.get_ref(), at_eof),
-            None => Leavings::default(),
-        };
-        let end = End { at_eof, left };
+        let end = End { at_eof, session: self.tls() };
         let audit = close::audit(&self.door, self.kind, open.socket.get_ref(), &self.ending, end);
         if let Some(session) = self.tls() {
             session.part(open.socket.get_ref());

@@ -47,7 +47,7 @@ pub struct Stream {
     pub(super) is_accepted: bool,
     /// Whether the last recv has left open if more has come.
     may_have_more: AtomicBool,
-    /// Whether records are marked; before that the peer's end is known not to have come.
+    /// Whether records are marked. Before that whoever recvs knows that the end has not come (`Came::has_more`).
     tells_ends: AtomicBool,
     /// What few connections have.
     aside: OnceLock<Box<Aside>>,
