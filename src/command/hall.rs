@@ -194,6 +194,9 @@ impl Hall {
         let mut exits = self.answer_each(&came);
         // Not on all of it, where they are many: others come in between.
         for _ in 0..ROUNDS {
+            if self.more.is_empty() {
+                break;
+            }
             came.clear();
             for number in self.more.drain(..self.more.len().min(TOGETHER)) {
                 if let Some(Some(guest)) = self.guests.get_mut(number) {

@@ -345,8 +345,7 @@ impl Won {
             is_accepted: false,
             tells_of_room: true,
         };
-        let mut stream = Stream::new(Arc::clone(door), self.socket, made);
-        stream.tell_ends()?;
+        let mut stream = Stream::new(Arc::clone(door), self.socket, made).telling_ends()?;
         if let Some(target) = &self.reach.target {
             stream.leads_to(target);
         }

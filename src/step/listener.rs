@@ -182,14 +182,7 @@ impl Connection {
     /// # Errors
     /// The runtime cannot take the descriptor; reported, and the connection is closed.
     pub fn open(self) -> Result<Stream, Failed> {
-        let stream = self.begin(Stream::wait_alone)?;
-        match stream.tell_ends() {
-            Ok(()) => Ok(stream),
-            Err(failed) => {
-                stream.close(event::Reason::Local);
-                Err(failed)
-            }
-        }
+        self.begin(Stream::wait_alone)?.telling_ends()
     }
 
     /// Begins to wait on it together with others, under a number that is its own among them.

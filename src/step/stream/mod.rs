@@ -19,7 +19,7 @@ use super::watch::Watch;
 use super::{Door, Failed};
 use crate::address::Address;
 use crate::error::{Error, ExitCode, Step};
-use crate::event::{self, Kind};
+use crate::event::{self, Kind, Reason};
 use crate::socket::SocketKind;
 use crate::socket::options::mark_records;
 use crate::sys;
@@ -244,6 +244,20 @@ impl Stream {
             set(&self.door, socket.get_ref(), &mark_records())?;
         }
         Ok(())
+    }
+
+    /// Gives back a connection that does so from the start.
+    ///
+    /// # Errors
+    /// As [`Stream::tell_ends`]; the connection is closed.
+    pub(super) fn telling_ends(self) -> Result<Self, Failed> {
+        match self.tell_ends() {
+            Ok(()) => Ok(self),
+            Err(failed) => {
+                self.close(Reason::Local);
+                Err(failed)
+            }
+        }
     }
 
     /// Begins to wait on it alone.

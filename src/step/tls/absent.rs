@@ -7,12 +7,11 @@ use std::time::Duration;
 
 use socket2::Socket;
 
-use crate::step::watch::Watch;
-
 use super::{Door, Failed, Recvd, Sent, Stream, SystemRoots};
 use crate::args::{self, Fault, Target};
 use crate::error::{Error, ExitCode, Step};
 use crate::packet::starttls::Protocol;
+use crate::step::watch::Watch;
 
 /// How a client would speak TLS.
 #[derive(Debug)]
