@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::path::Path;
+use std::process::Command;
 
 use crate::harness::events::{Accept, Bind, Connect, Error, Listen, Setsockopt, Socket, Step, Value};
 use crate::harness::net::{TempDir, dial, listener, refusing_port};
@@ -403,4 +404,19 @@ fn a_receiver_of_datagrams_and_its_trace_agree() {
             assert_eq!(set.contains(&"UDP_GRO".to_owned()), merges, "{rest}: {set:?}");
         }
     }
+}
+
+/// What it would cost each start to look for, map and relocate it.
+#[test]
+fn the_unwinder_is_no_library_where_the_compiler_can_put_it_into_the_program() {
+    require(&["strace"]);
+    let compiler = Command::new("cc").arg("-print-file-name=libgcc_eh.a").output().expect("what links runs");
+    let is_in_program = compiler.stdout.starts_with(b"/");
+    let dir = TempDir::new();
+    let log = dir.path().join("log");
+    let strace = format!("strace -e trace=openat -o {}", log.display());
+    Sockeye::new("--version").under(strace.split(' ')).run().exits(0);
+    let calls = std::fs::read_to_string(log).unwrap();
+    assert!(calls.contains("libc.so.6"), "{calls}");
+    assert_ne!(calls.contains("libgcc_s.so"), is_in_program, "{calls}");
 }
