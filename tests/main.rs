@@ -18,6 +18,9 @@ mod relay;
 // A server whose peers one task answers.
 mod crowd;
 
+// What follows urgent data.
+mod urgent;
+
 // A server that relays: one peer, both ways.
 mod relay_server;
 

@@ -202,7 +202,7 @@ impl Hall {
                 if let Some(Some(guest)) = self.guests.get_mut(number) {
                     guest.waits_for = WaitsFor::Peer;
                     // Its end may have been told of already.
-                    came.push(Came { number: number as u64, has_more: true });
+                    came.push(Came { number: number as u64, has_more: true, is_urgent: false });
                 }
             }
             exits.extend(self.answer_each(&came));
@@ -264,6 +264,9 @@ impl Hall {
             self.crowd.pause(&guest.stream);
             self.held.push(number);
             return None;
+        }
+        if came.is_urgent {
+            guest.stream.tell_urgent_data();
         }
         // Until then there was none to be told from an empty record.
         if came.has_more

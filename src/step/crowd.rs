@@ -32,6 +32,8 @@ pub struct Came {
     /// Whether one recv may leave something of which nothing tells again: the peer's end, a broken connection, or what
     /// follows urgent data (tcp(7), "Out-of-band data").
     pub has_more: bool,
+    /// There is urgent data.
+    pub is_urgent: bool,
 }
 
 impl Crowd {
@@ -124,9 +126,11 @@ impl Crowd {
 
     /// Returns on which something has come.
     pub fn came(&self) -> impl Iterator<Item = Came> + '_ {
-        self.events[..self.new]
-            .iter()
-            .map(|event| Came { number: event.data(), has_more: event.events().intersects(MORE) })
+        self.events[..self.new].iter().map(|event| Came {
+            number: event.data(),
+            has_more: event.events().intersects(MORE),
+            is_urgent: event.events().contains(EpollFlags::EPOLLPRI),
+        })
     }
 }
 

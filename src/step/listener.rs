@@ -198,7 +198,7 @@ impl Connection {
         // A unix socket tells of room with each answer that the peer takes, wanted or not: an event
         // for every answer. TCP does so only to one who has met a full buffer.
         let tells_of_room = !kind.is_unix();
-        let interest = if tells_of_room { sys::BOTH_WAYS } else { Interest::READABLE };
+        let interest = if tells_of_room { sys::BOTH_WAYS } else { sys::IN };
         let made = Made { kind, conn, peer, opened, is_accepted: true, tells_of_room };
         let stream = Stream::new(door, Watch::new(socket, interest), made);
         match wait(&stream) {

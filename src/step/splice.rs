@@ -3,6 +3,7 @@
 
 use std::future::poll_fn;
 use std::io;
+use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
 use std::task::{Context, Poll, Waker};
 
@@ -13,6 +14,7 @@ use nix::sys::sendfile::sendfile;
 use nix::sys::stat::{SFlag, fstat, makedev};
 use nix::sys::uio::pread;
 use nix::unistd::{Whence, lseek};
+use socket2::Socket;
 use tokio::io::Interest;
 use tokio::io::unix::{AsyncFd, AsyncFdReadyGuard};
 
@@ -100,7 +102,15 @@ impl Stream {
                 Sink::Through { write, .. } => splice(socket.get_ref(), None, write, None, MOST, flags()),
             };
             match taken {
+                // What is behind urgent data is left by a splice, and looks like the end: by hand it is read on.
+                Err(Errno::EAGAIN) if self.has_urgent_data(socket) => return Ok(Spliced::Unsupported),
+                Ok(0) if has_more(socket.get_ref()) => {
+                    self.tell_urgent_data();
+                    return Ok(Spliced::Unsupported);
+                }
                 Ok(0) => {
+                    // A unix socket leaves the urgent byte alone.
+                    let _told = self.has_urgent_data(socket);
                     self.ended();
                     return Ok(Spliced::Eof);
                 }
@@ -244,6 +254,11 @@ fn copy(read: &OwnedFd, stdout: &io::Stdout, mut left: usize) -> Result<(), Errn
         left -= taken;
     }
     Ok(())
+}
+
+/// Returns whether something is left of a connection of which a splice took no more.
+fn has_more(socket: &Socket) -> bool {
+    matches!(socket.peek(&mut [MaybeUninit::uninit()]), Ok(1..))
 }
 
 /// Returns whether it is the sink that kept a splice from moving anything, and not the source.

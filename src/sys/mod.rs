@@ -53,8 +53,11 @@ pub fn watch_socket(socket: Arc<Socket>, interest: Interest) -> io::Result<Async
     unsafe { AsyncFd::register_with_interest(socket, interest) }.map_err(|refused| refused.into_parts().1)
 }
 
+/// To be told of what comes, and that there is urgent data among it.
+pub const IN: Interest = Interest::READABLE.add(Interest::PRIORITY);
+
 /// To be told both of what comes and of room to send.
-pub const BOTH_WAYS: Interest = Interest::READABLE.add(Interest::WRITABLE);
+pub const BOTH_WAYS: Interest = IN.add(Interest::WRITABLE);
 
 /// Lets the runtime tell when a descriptor is ready. Files refuse it (EPERM).
 ///

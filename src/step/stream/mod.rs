@@ -15,7 +15,7 @@ use super::fail::{errno, on_connection};
 use super::open::set;
 use super::series::Open;
 use super::tls::Session;
-use super::watch::Watch;
+use super::watch::{Told, Watch};
 use super::{Door, Failed};
 use crate::address::Address;
 use crate::error::{Error, ExitCode, Step};
@@ -43,6 +43,8 @@ pub struct Stream {
     pub(super) at_eof: AtomicBool,
     pub(super) ending: Ending,
     is_stalled: AtomicBool,
+    /// Whether the peer has sent urgent data.
+    is_urgent: AtomicBool,
     /// Whether it came in, and was not made by us.
     pub(super) is_accepted: bool,
     /// Whether the last recv has left open if more has come.
@@ -125,6 +127,7 @@ impl Stream {
             at_eof: AtomicBool::new(false),
             ending: Ending::default(),
             is_stalled: AtomicBool::new(false),
+            is_urgent: AtomicBool::new(false),
             is_accepted: made.is_accepted,
             may_have_more: AtomicBool::new(false),
             tells_ends: AtomicBool::new(false),
@@ -367,7 +370,8 @@ impl Stream {
                 let _is_ready = told.try_io(Interest::READABLE, |socket| {
                     taken = take(socket);
                     let is_all = match &taken {
-                        Ok(taken) => taken.is_all,
+                        // Where there is urgent data a recv ends before it, whatever is behind.
+                        Ok(taken) => taken.is_all && !self.has_urgent_data(told),
                         Err(error) => error.kind() == io::ErrorKind::WouldBlock,
                     };
                     if is_all { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
@@ -388,6 +392,23 @@ impl Stream {
                 Ok(Recvd::Nothing)
             }
             Err(error) => Err(self.failed_io(Step::Recv, &error)),
+        }
+    }
+
+    /// Returns whether the peer has ever sent urgent data; the first time that is told.
+    pub(super) fn has_urgent_data(&self, told: &Told) -> bool {
+        let has_urgent_data = told.try_io(Interest::PRIORITY, |_| Ok(())).is_ok();
+        if has_urgent_data {
+            self.tell_urgent_data();
+        }
+        has_urgent_data
+    }
+
+    /// Warns that the peer has sent urgent data, once.
+    pub fn tell_urgent_data(&self) {
+        if !self.is_urgent.swap(true, Ordering::Relaxed) {
+            let why = "the peer sent urgent data: a byte that is out of band (MSG_OOB) is not among what came";
+            self.warn("urgent-data", &format!("connection {}: {why}", self.conn));
         }
     }
 
