@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
-use crate::harness::events::{Close, Recv, Send};
+use crate::harness::events::{Close, Error, Recv, Send, Step, Timeout};
 use crate::harness::net::{TempDir, over_both_families, random_bytes};
 use crate::harness::process::Stdin;
 use crate::harness::sockeye::file_with;
@@ -182,6 +182,16 @@ fn the_relay_has_no_timer_of_its_own_and_timeout_does_not_bound_its_wait() {
     let run = client.finish().exits(0);
     let heard: Vec<u8> = run.all::<Recv>().iter().flat_map(|recv| recv.payload()).collect();
     assert_eq!(heard, b"late answer");
+}
+
+#[test]
+fn who_has_ended_is_not_blamed_for_the_silence_of_our_own_input() {
+    let server = Peer::python_server("peer, _ = listen('127.0.0.1').accept()\npeer.sendall(b'x')\npeer.close()", &[]);
+    let words = format!("connect 127.0.0.1 {} --on-peer-close drain --idle-timeout 200ms --json", server.port);
+    let run = Sockeye::new(words).stdin_piped().start().finish_by_itself().exits(8);
+    assert_eq!(run.one::<Timeout>().step, Step::Read, "{}", run.dump());
+    let told = &run.one::<Error>().message;
+    assert!(told.contains("the peer had closed its side, and nothing was sent within 0.2"), "{told}");
 }
 
 #[test]

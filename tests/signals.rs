@@ -254,9 +254,38 @@ fn a_second_signal_does_not_lose_the_summary() {
 
 #[test]
 fn a_deadline_bounds_a_relay_and_says_so() {
-    let peer = deaf_server();
-    let client = Sockeye::new(format!("connect 127.0.0.1 {} --json --deadline 300ms", peer.port)).stdin_piped().start();
-    let run = client.finish_by_itself();
-    assert_eq!(run.one::<Close>().reason, Reason::Signal);
-    assert!(run.elapsed() < Duration::from_secs(5));
+    // Nothing came, and that is no answer; what came without the peer's end may not be all.
+    for (says, code, told) in [("", 8, "an answer came"), ("part", 0, "the peer had closed")] {
+        let peer = Peer::python_server(
+            "server = listen('127.0.0.1')\npeer, _ = server.accept()\npeer.sendall(sys.argv[1].encode())\nall_of(peer)",
+            &[says],
+        );
+        let words = format!("connect 127.0.0.1 {} --json --deadline 300ms", peer.port);
+        let run = Sockeye::new(words).stdin_piped().start().finish_by_itself().exits(code);
+        assert_eq!(run.one::<Close>().reason, Reason::Signal);
+        let warning = run.one::<Warning>();
+        assert_eq!(warning.name, "stopped");
+        assert!(warning.message.contains(told), "{}", run.dump());
+        assert!(run.elapsed() < Duration::from_secs(5));
+    }
+}
+
+#[test]
+fn an_answer_that_the_deadline_cuts_off_before_the_peers_end_is_not_whole() {
+    let peer = Peer::python_server(
+        "server = listen('127.0.0.1')\npeer, _ = server.accept()\npeer.sendall(b'part')\nall_of(peer)\nsignal.pause()",
+        &[],
+    );
+    let words = format!("connect 127.0.0.1 {} hello --until-eof --deadline 300ms --timeout 20s -q", peer.port);
+    let run = Sockeye::new(words).run().exits(8);
+    assert_eq!(run.stdout(), b"part", "{}", run.dump());
+    assert_eq!(run.stderr(), "warning: told to stop before the peer had closed\n");
+}
+
+#[test]
+fn a_server_that_relays_until_its_deadline_has_run_as_long_as_it_should() {
+    let server = Sockeye::new("serve 127.0.0.1:0 --relay --json --deadline 1s").stdin_piped().start();
+    let _silent = dial(Family::V4, server.port());
+    server.wait_for::<Accept>();
+    server.finish_by_itself().exits(0);
 }

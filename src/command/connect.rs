@@ -52,6 +52,7 @@ async fn once(connect: &Connect, mut run: Run) -> ExitCode {
                 idle: connect.patience.idle_timeout,
                 recv_size: connect.recv_size,
                 expect: connect.expect.as_ref(),
+                awaits_answer: true,
                 linger: Some(connect.patience.answer()),
             };
             relay::run(stream, &relay, stdin, &run).await

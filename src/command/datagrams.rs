@@ -166,6 +166,7 @@ async fn relay_one(serve: &UnixServe, socket: Datagram, stdin: Stdin, run: &Run)
         idle: serve.service.timeout,
         recv_size: serve.service.recv_size,
         expect: None,
+        awaits_answer: false,
         linger: None,
     };
     let result = relay::run(stream, &relay, stdin, run).await;

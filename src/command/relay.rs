@@ -35,6 +35,8 @@ pub(super) struct Relay<'a> {
     pub(super) idle: Option<Duration>,
     pub(super) recv_size: NonZeroUsize,
     pub(super) expect: Option<&'a Regex>,
+    /// Whether to have heard nothing when the time is over is a failure: a client's.
+    pub(super) awaits_answer: bool,
     /// Datagrams have no end: how long after that of our input one that comes is still awaited;
     /// `None` is without end.
     pub(super) linger: Option<Duration>,
@@ -53,14 +55,25 @@ pub(super) async fn run(stream: Stream, relay: &Relay<'_>, stdin: Stdin, run: &R
         since = idle(&stream, relay.idle) => Ok(End::Idle(since)),
         cause = run.stop.reached() => Ok(End::Stopped(cause)),
     };
+    let mut code = ExitCode::Ok;
     let reason = match end {
         Ok(End::Closed) => Reason::Eof,
         Ok(End::Quiet) => Reason::Local,
-        Ok(End::Stopped(cause)) => cause.reason(),
+        Ok(End::Stopped(cause)) => {
+            // Who ends it by a signal sees what there is.
+            if cause == Cause::Deadline && stream.has_end() && !stream.has_ended() {
+                let has_come = stream.has_received();
+                let cut = run.stopped(cause, if has_come { "the peer had closed" } else { "an answer came" });
+                code = if relay.awaits_answer && !has_come { cut } else { code };
+            }
+            cause.reason()
+        }
         // Of datagrams nobody knows that there are no more.
         Ok(End::Idle(_)) if !stream.has_end() => Reason::Local,
         Ok(End::Idle(since)) => {
-            let failed = stream.timed_out(Step::Recv, since.elapsed());
+            // Of one that has ended nothing more can come.
+            let step = if stream.has_ended() { Step::Read } else { Step::Recv };
+            let failed = stream.timed_out(step, since.elapsed());
             stream.close(Reason::Timeout);
             return Err(failed);
         }
@@ -74,7 +87,7 @@ pub(super) async fn run(stream: Stream, relay: &Relay<'_>, stdin: Stdin, run: &R
         stream.warn("expect-unmet", "nothing that the peer sent matched --expect");
     }
     stream.close(reason);
-    Ok(if is_met { ExitCode::Ok } else { ExitCode::No })
+    Ok(if is_met || code != ExitCode::Ok { code } else { ExitCode::No })
 }
 
 /// What the peer sends, and whether `--expect` is in it.

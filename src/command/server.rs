@@ -169,6 +169,7 @@ async fn relay_one(
         idle: service.timeout,
         recv_size: service.recv_size,
         expect: None,
+        awaits_answer: false,
         linger: None,
     };
     relay::run(stream, &relay, stdin, run).await

@@ -7,7 +7,7 @@ use super::expectation::Expectation;
 use crate::args::Connect;
 use crate::error::{ExitCode, Step};
 use crate::event::Reason;
-use crate::step::{self, Failed, Recvd, Stream, now, within};
+use crate::step::{self, Cause, Failed, Recvd, Stream, now, within};
 
 /// How the wait for an answer ended.
 enum Answer {
@@ -34,7 +34,9 @@ pub(super) async fn run(stream: Stream, connect: &Connect, run: &Run) -> Result<
         Err(cause) if answered == connect.messages.len() || (was_answered && !matched) => {
             let code = verdict(&stream, connect, matched);
             stream.close(cause.reason());
-            Ok(code)
+            // All that was to be read was not.
+            let is_cut = connect.until_eof && cause != Cause::Output && code == ExitCode::Ok;
+            Ok(if is_cut { run.stopped(cause, "the peer had closed") } else { code })
         }
         Err(cause) => {
             stream.close(cause.reason());

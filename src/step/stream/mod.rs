@@ -277,6 +277,18 @@ impl Stream {
         self.may_have_more.load(Ordering::Relaxed)
     }
 
+    /// Returns whether the peer's end was read.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        self.at_eof.load(Ordering::Relaxed)
+    }
+
+    /// Returns whether anything has come.
+    #[must_use]
+    pub fn has_received(&self) -> bool {
+        self.open.as_ref().is_some_and(|open| open.received() > 0)
+    }
+
     /// Returns the number of the connection.
     #[must_use]
     pub fn conn(&self) -> u64 {
@@ -502,7 +514,11 @@ impl Stream {
     /// Reports that a wait ended, and that this is a failure.
     pub fn timed_out(&self, step: Step, after: Duration) -> Failed {
         self.door.emit(event::Timeout { conn: Some(self.conn), step, after });
-        let doing = if step == Step::Send { "the peer took nothing" } else { "nothing came" };
+        let doing = match step {
+            Step::Send => "the peer took nothing",
+            Step::Read => "the peer had closed its side, and nothing was sent",
+            _ => "nothing came",
+        };
         let message = format!("{step} {}: {doing} within {:.3} s", self.peer, after.as_secs_f64());
         self.door.fail(&self.error(step, ExitCode::NoAnswer, message))
     }

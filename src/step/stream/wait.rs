@@ -88,7 +88,7 @@ impl Stream {
     /// for when they come is measured.
     #[must_use]
     pub fn lacks_room(&self) -> bool {
-        self.door.is_full() && self.open.as_ref().is_some_and(|open| open.received() > 0)
+        self.door.is_full() && self.has_received()
     }
 
     /// Waits for a slow reader of the events.
