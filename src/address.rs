@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr, SocketAddrV6};
+use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 use serde::{Serialize, Serializer};
@@ -80,6 +81,10 @@ impl fmt::Display for Address {
             Self::Inet(address) => address.fmt(f),
             Self::Ip(ip, 0) => ip.fmt(f),
             Self::Ip(ip, interface) => write!(f, "{ip}%{interface}"),
+            // An abstract name is what begins so.
+            Self::UnixPath(path) if path.as_os_str().as_bytes().starts_with(b"@") => {
+                write!(f, "unix:./{}", path.display())
+            }
             Self::UnixPath(path) => write!(f, "unix:{}", path.display()),
             Self::UnixAbstract(name) => write!(f, "unix:@{}", String::from_utf8_lossy(name)),
             Self::UnixUnnamed => f.write_str("unix:"),
@@ -107,6 +112,7 @@ mod tests {
         assert_eq!(bare("127.0.0.1:80"), "127.0.0.1");
         assert_eq!(bare("[fe80::1%3]:80"), "fe80::1%3");
         assert_eq!(Address::UnixPath("/run/x".into()).to_string(), "unix:/run/x");
+        assert_eq!(Address::UnixPath("@x".into()).to_string(), "unix:./@x");
         assert_eq!(Address::UnixAbstract(b"x".to_vec()).to_string(), "unix:@x");
         assert_eq!(Address::UnixUnnamed.to_string(), "unix:");
     }

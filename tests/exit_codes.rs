@@ -234,6 +234,25 @@ fn exit_5_out_of_threads_however_few_there_are() {
 }
 
 #[test]
+fn exit_5_a_zone_that_is_no_interface_of_this_machine() {
+    for zone in ["nosuch0", "99", "0", "4294967296"] {
+        for words in [
+            format!("connect fe80::1%{zone} 80 hello"),
+            format!("serve [fe80::1%{zone}]:0"),
+            format!("udp-send fe80::1%{zone} 9 hello"),
+            format!("raw-ping fe80::1%{zone} --count 1"),
+        ] {
+            let run = Sockeye::new(&words).arg("--json").under(Net::isolated().prefix()).run().exits(5);
+            let error = run.one::<Error>();
+            let names = (error.step, error.message.contains(&format!("zone %{zone}")));
+            assert_eq!(names, (Step::Resolve, true), "{}", run.dump());
+            let hint = error.hint.as_deref().unwrap_or_default();
+            assert!(hint.ends_with("(lo)"), "{}", run.dump());
+        }
+    }
+}
+
+#[test]
 fn a_link_local_address_without_its_zone_says_that_the_zone_is_missing() {
     let run = Sockeye::new("connect fe80::1 80 hello --json").run();
     assert_ne!(run.code(), 0);

@@ -172,6 +172,17 @@ fn is_link_local(error: &Error) -> bool {
 
 /// Says that a link-local address needs a zone, and which there are.
 fn missing_zone() -> String {
+    format!("a link-local address needs its zone, the interface to use: ADDRESS%INTERFACE ({})", zones())
+}
+
+/// Says what a zone is, and which there are.
+#[must_use]
+pub fn wrong_zone() -> String {
+    format!("the zone of a link-local address is an interface of this machine ({})", zones())
+}
+
+/// Returns the interfaces that have an address of IPv6.
+fn zones() -> String {
     let mut names: Vec<String> = nix::ifaddrs::getifaddrs()
         .into_iter()
         .flatten()
@@ -179,8 +190,7 @@ fn missing_zone() -> String {
         .map(|interface| interface.interface_name)
         .collect();
     names.dedup();
-    let known = if names.is_empty() { "`ip link` lists them".to_owned() } else { names.join(", ") };
-    format!("a link-local address needs its zone, the interface to use: ADDRESS%INTERFACE ({known})")
+    if names.is_empty() { "`ip link` lists them".to_owned() } else { names.join(", ") }
 }
 
 /// Says who has a port that we wanted.

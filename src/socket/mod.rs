@@ -8,6 +8,7 @@ use std::net::{IpAddr, SocketAddr, SocketAddrV6};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use nix::errno::Errno;
+use nix::net::if_::{if_indextoname, if_nametoindex};
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
 use crate::address::Address;
@@ -272,12 +273,11 @@ pub fn peer(socket: &Socket) -> Option<Address> {
 /// Returns the index of an interface, by its name or by its number.
 ///
 /// # Errors
-/// As if_nametoindex(3).
+/// As if_nametoindex(3): there is none.
 pub fn interface_index(zone: &str) -> io::Result<u32> {
-    if let Ok(index) = zone.parse::<u32>() {
-        return Ok(index);
-    }
-    nix::net::if_::if_nametoindex(zone).map_err(io::Error::from)
+    let Ok(index) = zone.parse::<u32>() else { return Ok(if_nametoindex(zone)?) };
+    // nix takes the null pointer of if_indextoname(3) for an empty name: asked for in turn it is none.
+    Ok(if_nametoindex(if_indextoname(index)?.as_c_str())?)
 }
 
 /// Returns the name of the interface that has an address.

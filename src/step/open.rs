@@ -12,6 +12,7 @@ use super::listener::Bound;
 use super::{Door, Failed, Listener, fast_open};
 use crate::address::Address;
 use crate::args::{Family, Host, ListenAddress, SocketOptions};
+use crate::cause;
 use crate::error::{Error, ExitCode, Step};
 use crate::event::{self, Kind, OptionValue};
 use crate::socket::options::{self, Role, Setting, Value};
@@ -167,7 +168,7 @@ pub(super) fn no_interface(zone: &Option<String>, error: &io::Error) -> Error {
     let zone = zone.as_deref().unwrap_or_default();
     let code = ExitCode::Local;
     let error = Error::of_io(Step::Resolve, error, &format!("zone %{zone}")).with_exit_code(code);
-    error.with_hint("the zone of a link-local address is an interface of this machine; `ip link` lists them")
+    error.with_hint(&cause::wrong_zone())
 }
 
 /// An address to bind, and whether it is the wildcard that takes both families.
