@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::harness::events::{Connect, Error, Resolve, Socket, Step, Warning};
-use crate::harness::net::{Net, TempDir};
+use crate::harness::net::{Net, TempDir, with_name_server};
 use crate::harness::peers::python;
 use crate::harness::{Finished, Sockeye};
 
@@ -150,4 +150,63 @@ fn minus_4_and_minus_6_leave_the_other_family_out() {
 #[test]
 fn a_name_without_an_address_of_the_family_is_exit_3() {
     connect("open=127.0.0.2", "-6 two 7000 --probe").exits(3);
+}
+
+/// Runs a connect to a name of which a name server tells as planned, to a listener at each address.
+fn connect_by_name(plan: &str, words: &str) -> Finished {
+    let dir = TempDir::new();
+    Sockeye::new(format!("connect web.example 7000 --probe --json {words}"))
+        .under([python(), "-I", "-S", "-c", STAGE, "open=127.0.0.1,open=::1"])
+        .under(with_name_server(&dir, plan))
+        .run()
+        .exits(0)
+}
+
+#[test]
+fn a_name_server_that_is_silent_about_one_family_does_not_hide_the_other() {
+    for (plan, address, other) in
+        [(r#"{"A": [0, ["127.0.0.1"]]}"#, "127.0.0.1", "IPv6"), (r#"{"AAAA": [0, ["::1"]]}"#, "::1", "IPv4")]
+    {
+        let run = connect_by_name(plan, "");
+        let resolved = run.one::<Resolve>();
+        assert_eq!(resolved.addresses, [address.parse::<IpAddr>().unwrap()], "{}", run.dump());
+        // RFC 8305, 3: the resolver itself would wait for 5 s and more.
+        assert!(resolved.duration_ns < 3_000_000_000, "{}", run.dump());
+        assert_eq!(run.one::<Connect>().peer.trim_end_matches(":7000").trim_matches(['[', ']']), address);
+        let warning = run.one::<Warning>();
+        assert_eq!((&*warning.name, warning.target.as_deref()), ("family-unresolved", Some("web.example")));
+        assert!(warning.message.contains(&format!("no answer about {other}")), "{}", run.dump());
+    }
+}
+
+#[test]
+fn a_question_that_was_lost_costs_no_seconds() {
+    let run = connect_by_name(r#"{"lost": 2, "A": [0, ["127.0.0.1"]], "AAAA": [0, ["::1"]]}"#, "");
+    let resolved = run.one::<Resolve>();
+    let both: Vec<IpAddr> = vec!["::1".parse().unwrap(), "127.0.0.1".parse().unwrap()];
+    let mut found = resolved.addresses.clone();
+    found.sort_by_key(IpAddr::is_ipv4);
+    assert_eq!(found, both, "{}", run.dump());
+    assert!(resolved.duration_ns < 3_000_000_000, "{}", run.dump());
+    assert_eq!(run.all::<Warning>().len(), 0, "{}", run.dump());
+}
+
+#[test]
+fn a_name_server_that_is_slow_is_waited_for() {
+    // Later than it is asked for each family by itself, and of one sooner than of the other.
+    let run = connect_by_name(r#"{"A": [0.40, ["127.0.0.1"]], "AAAA": [0.42, ["::1"]]}"#, "");
+    let both: Vec<IpAddr> = vec!["::1".parse().unwrap(), "127.0.0.1".parse().unwrap()];
+    assert_eq!(run.one::<Resolve>().addresses, both, "{}", run.dump());
+    assert_eq!(run.all::<Warning>().len(), 0, "{}", run.dump());
+}
+
+#[test]
+fn of_a_family_that_was_not_asked_for_nothing_is_missing() {
+    let run = connect_by_name(r#"{"A": [0.5, ["127.0.0.1"]]}"#, "-4");
+    assert_eq!(run.one::<Resolve>().addresses, ["127.0.0.1".parse::<IpAddr>().unwrap()], "{}", run.dump());
+    assert_eq!(run.all::<Warning>().len(), 0, "{}", run.dump());
+    // A family without an address is known to have none.
+    let run = connect_by_name(r#"{"A": [0.5, ["127.0.0.1"]], "AAAA": [0.5, []]}"#, "");
+    assert_eq!(run.one::<Resolve>().addresses, ["127.0.0.1".parse::<IpAddr>().unwrap()], "{}", run.dump());
+    assert_eq!(run.all::<Warning>().len(), 0, "{}", run.dump());
 }

@@ -202,7 +202,7 @@ fn only_idle_timeout_ends_a_relay_that_hears_nothing() {
         .start()
         .finish_by_itself()
         .exits(8);
-    let timeout = run.one::<crate::harness::events::Timeout>();
+    let timeout = run.one::<Timeout>();
     assert!(timeout.after_ns >= 200_000_000, "{timeout:?}");
     assert_eq!(run.one::<Close>().reason, crate::harness::events::Reason::Timeout);
 }

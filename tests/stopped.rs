@@ -4,8 +4,7 @@
 use std::time::Duration;
 
 use crate::harness::events::{Close, Connect, Error, Outcome, Probe, Warning};
-use crate::harness::net::{Net, TempDir, listener, refusing_port, silent_port};
-use crate::harness::peers::python;
+use crate::harness::net::{TempDir, listener, refusing_port, silent_port, with_name_server};
 use crate::harness::{Family, Finished, Peer, Sockeye};
 
 /// When the runs are told to stop, and what they have lasted for at least: the first step begins a little later.
@@ -38,15 +37,8 @@ fn a_connect_that_is_cut_off_is_told_and_has_lasted() {
 #[test]
 fn a_look_up_that_is_cut_off_is_told_and_has_lasted() {
     let dir = TempDir::new();
-    let path = dir.path().join("resolv.conf");
-    std::fs::write(&path, "nameserver 127.0.0.1\n").unwrap();
-    // A name server that takes questions and never answers.
-    let script = "import socket,sys,os; s = socket.socket(type=socket.SOCK_DGRAM); s.bind(('127.0.0.1', 53)); \
-                  os.set_inheritable(s.fileno(), True); os.execvp(sys.argv[1], sys.argv[1:])";
-    let deaf = Net::isolated().with(format!("mount --bind {} /etc/resolv.conf", path.display())).prefix();
     let run = Sockeye::new(format!("connect somewhere.example:80 hello {DEADLINE} --json"))
-        .under([python(), "-c", script])
-        .under(deaf)
+        .under(with_name_server(&dir, "{}"))
         .run()
         .exits(3);
     let [abandoned] = warnings(&run, "attempt-abandoned")[..] else { panic!("{}", run.dump()) };

@@ -121,6 +121,7 @@ fn a_server_hears_what_is_behind_it_in_each_kind_of_session() {
             (recvs.map(|recv| recv.bytes).sum::<u64>() == 11).then_some(())
         });
         drop((peer, calm));
+        // An end is nothing urgent.
         server.wait_for_nth::<Close>(2);
         let run = server.interrupt().exits(0);
         assert_told(&run, &[1]);

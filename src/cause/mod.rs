@@ -47,7 +47,7 @@ pub fn hint(error: &Error) -> Option<String> {
     let Some(errno) = error.errno else {
         return match (error.step, error.exit_code()) {
             (Step::Connect, ExitCode::NoAnswer) => Some(SILENCE.to_owned()),
-            (Step::Resolve, _) if error.message.contains("EAI_AGAIN") => {
+            (Step::Resolve, _) if ["EAI_AGAIN", "no answer"].iter().any(|word| error.message.contains(word)) => {
                 Some("the name server does not answer: /etc/resolv.conf names it; an address needs none".to_owned())
             }
             (Step::Resolve, _) => Some("is it spelled right? `getent ahosts NAME` asks the same resolver".to_owned()),

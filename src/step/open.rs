@@ -168,7 +168,7 @@ pub(super) fn no_interface(zone: &Option<String>, error: &io::Error) -> Error {
     let zone = zone.as_deref().unwrap_or_default();
     let code = ExitCode::Local;
     let error = Error::of_io(Step::Resolve, error, &format!("zone %{zone}")).with_exit_code(code);
-    error.with_hint(&cause::wrong_zone())
+    error.with_hint(cause::wrong_zone())
 }
 
 /// An address to bind, and whether it is the wildcard that takes both families.

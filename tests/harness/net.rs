@@ -16,6 +16,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::unistd::Pid;
 use socket2::{Domain, SockAddr, Socket, Type};
 
+use super::peers::python;
 use super::process::PATIENCE;
 
 /// The two families that TCP runs over.
@@ -292,6 +293,51 @@ impl Net {
         let script = format!("{} && exec {drop}\"$@\"", self.setup);
         ["unshare", "-Urnm", "sh", "-c", &script, "sh"].map(OsString::from).to_vec()
     }
+}
+
+/// Answers what it is asked for as a plan says, from a child, and then becomes the command.
+const NAME_SERVER: &str = r#"
+import json, os, signal, socket, struct, sys, threading
+server = socket.socket(type=socket.SOCK_DGRAM)
+server.bind(("127.0.0.1", 53))
+plan, parent = json.loads(sys.argv[1]), os.getpid()
+if os.fork():
+    os.execvp(sys.argv[2], sys.argv[2:])
+for inherited in range(3):
+    os.close(inherited)
+server.settimeout(0.2)
+while os.getppid() == parent:
+    try:
+        asked, whom = server.recvfrom(600)
+    except TimeoutError:
+        continue
+    plan["lost"] = plan.get("lost", 0) - 1
+    if plan["lost"] >= 0:
+        continue
+    end = 12
+    while asked[end]:
+        end += asked[end] + 1
+    kind = struct.unpack(">H", asked[end + 1 : end + 3])[0]
+    family = {1: socket.AF_INET, 28: socket.AF_INET6}.get(kind)
+    after, addresses = plan.get("A" if kind == 1 else "AAAA", (None, None))
+    if after is None:
+        continue
+    answer = asked[:2] + struct.pack(">HHHHH", 0x8180, 1, len(addresses), 0, 0) + asked[12 : end + 5]
+    for address in addresses:
+        raw = socket.inet_pton(family, address)
+        answer += b"\xc0\x0c" + struct.pack(">HHIH", kind, 1, 60, len(raw)) + raw
+    threading.Timer(after, server.sendto, (answer, whom)).start()
+"#;
+
+/// Returns the words that run a command in a network of its own, whose name server answers as a plan says: for "A" and
+/// "AAAA" after how many seconds, and with which addresses. What has no plan is never answered, nor are the
+/// first of all questions, as many as are "lost".
+pub(crate) fn with_name_server(dir: &TempDir, plan: &str) -> Vec<OsString> {
+    let path = dir.path().join("resolv.conf");
+    fs::write(&path, "nameserver 127.0.0.1\n").unwrap();
+    let mut words = Net::isolated().with(format!("mount --bind {} /etc/resolv.conf", path.display())).prefix();
+    words.extend([python(), "-c", NAME_SERVER, plan].map(OsString::from));
+    words
 }
 
 /// Returns the words that run a command in the namespaces of a process.

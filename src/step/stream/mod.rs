@@ -2,8 +2,10 @@
 
 use std::io::{self, IoSlice, Read};
 use std::os::fd::AsFd;
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -409,7 +411,12 @@ impl Stream {
 
     /// Returns whether the peer has ever sent urgent data; the first time that is told.
     pub(super) fn has_urgent_data(&self, told: &Told) -> bool {
-        let has_urgent_data = told.try_io(Interest::PRIORITY, |_| Ok(())).is_ok();
+        // The cheap question, which the peer's end answers too.
+        if told.try_io(Interest::PRIORITY, |_| Ok(())).is_err() {
+            return false;
+        }
+        let ready = pin!(told.ready(Interest::PRIORITY)).poll(&mut Context::from_waker(Waker::noop()));
+        let has_urgent_data = matches!(ready, Poll::Ready(Ok(guard)) if guard.ready().is_priority());
         if has_urgent_data {
             self.tell_urgent_data();
         }
