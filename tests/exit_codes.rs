@@ -1,10 +1,11 @@
 //! Each row of the table of exit codes that `serve` and `connect` can reach, and what is said then.
 
 use std::fs::File;
+use std::net::TcpListener;
 use std::os::unix::fs::OpenOptionsExt;
 use std::time::Duration;
 
-use crate::harness::events::{Bind, Close, Connect, Error, IcmpError, Reason, Step, Timeout};
+use crate::harness::events::{Bind, Close, Connect, Error, IcmpError, Reason, Step, SynRetransmit, Timeout};
 use crate::harness::net::{
     Net, TempDir, likely_free_port, listener, over_both_families, refusing_port, silent_port, with_name_server,
 };
@@ -154,7 +155,7 @@ fn exit_5_a_port_of_udp_in_use_and_who_holds_it() {
     let holder = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
     let port = holder.local_addr().unwrap().port();
     // A port of TCP is another one.
-    let _other = std::net::TcpListener::bind(("127.0.0.1", port));
+    let _other = TcpListener::bind(("127.0.0.1", port));
     for line in [format!("udp-listen 127.0.0.1:{port}"), format!("udp-send 127.0.0.1:9 x -s 127.0.0.1:{port}")] {
         let run = Sockeye::new(format!("{line} --json")).run().exits(5);
         assert_error(&run, Step::Bind, "EADDRINUSE");
@@ -428,6 +429,18 @@ over_both_families! {
         }
     }
 
+    fn exit_7_where_the_same_port_is_open_at_an_address_of_the_other_family(family) {
+        let other = if family == Family::V4 { Family::V6 } else { Family::V4 };
+        // The port is taken in one family, and open in the other, where nobody else has it there.
+        let (_held, port, _open) = std::iter::repeat_with(|| refusing_port(family))
+            .find_map(|(held, port)| Some((held, port, TcpListener::bind(other.at(port)).ok()?)))
+            .unwrap();
+        let run = Sockeye::new(format!("connect {} {port} hello --json", family.host())).run().exits(7);
+        let hint = run.one::<Error>().hint.as_deref().unwrap_or_default();
+        assert!(hint.contains("nobody listens at this address, but the same port has "), "{hint}");
+        assert!(hint.ends_with(&format!("(pid {}) on {}", std::process::id(), other.at(port))), "{hint}");
+    }
+
     fn a_failed_connect_says_from_which_port_it_was_tried(family) {
         let (_held, refusing) = refusing_port(family);
         let silent = silent_port(family);
@@ -647,6 +660,20 @@ fn exit_8_a_firewall_that_drops_and_the_syns_that_were_sent_again() {
         };
         assert!(stderr.contains(&again), "{again}: {stderr}");
         assert!(stderr.contains("no answer yet, 1 SYN sent again after 1."), "told while it waits: {stderr}");
+    }
+}
+
+#[test]
+fn each_syn_that_is_sent_again_is_an_event_while_the_connect_is_waited_for() {
+    let net = firewall("ip", "drop");
+    let words = "connect 127.0.0.1:7 --probe --timeout 2500ms --json";
+    let run = Sockeye::new(words).under(net.prefix()).run().exits(8);
+    let again = run.all::<SynRetransmit>();
+    assert!(!again.is_empty(), "{}", run.dump());
+    for (at, event) in again.iter().enumerate() {
+        assert_eq!((&*event.peer, event.attempt, event.retransmits as usize), ("127.0.0.1:7", 1, at + 1));
+        // RFC 6298: the first wait is 1 s; the kernel is asked now and then.
+        assert!(event.after_ns >= (at as u64 + 1) * 1_000_000_000, "{event:?}");
     }
 }
 

@@ -52,7 +52,7 @@ fn data_of(mut reader: PipeReader, is_json: bool, began: SystemTime) -> Vec<u8> 
 }
 
 /// Returns what a terminal was shown, once no program holds its other end.
-fn shown_on(ends: Terminal) -> String {
+pub(crate) fn shown_on(ends: Terminal) -> String {
     let Terminal { mut user, program } = ends;
     drop(program);
     let mut shown = Vec::new();
@@ -62,7 +62,7 @@ fn shown_on(ends: Terminal) -> String {
 }
 
 /// Gives a run a terminal as its stderr.
-fn with_stderr_on(run: Sockeye, ends: &Terminal) -> Sockeye {
+pub(crate) fn with_stderr_on(run: Sockeye, ends: &Terminal) -> Sockeye {
     let path = std::fs::read_link(format!("/proc/self/fd/{}", ends.program.as_raw_fd())).unwrap();
     run.under(["sh", "-c", &format!("exec \"$@\" 2>{}", path.display()), "sh"])
 }

@@ -8,6 +8,7 @@ use expect_test::expect;
 
 use crate::harness::net::{dial, refusing_port, terminal};
 use crate::harness::{Family, Peer, Sockeye, udp};
+use crate::regressions::{shown_on, with_stderr_on};
 
 /// Lets a client say a word to a server, hear it back, and leave.
 fn visit(port: u16) {
@@ -208,6 +209,15 @@ fn colour_is_on_a_terminal_alone_and_obeys_no_color() {
     assert!(stderr("--color always", "NONE").contains('\x1b'), "asked for");
     assert!(stderr("--color always", "NO_COLOR").contains('\x1b'), "what is typed beats the environment");
     assert!(!stderr("--color auto", "CLICOLOR_FORCE_NOT").contains('\x1b'));
+    let on_terminal = |words: &str, name: &str| {
+        let ends = terminal();
+        let run = Sockeye::new(format!("connect 127.0.0.1 {port} hello {words}")).env("TERM", "xterm").env(name, "1");
+        with_stderr_on(run, &ends).run().exits(0);
+        shown_on(ends)
+    };
+    assert!(on_terminal("", "NONE").contains("\x1b["), "a terminal");
+    assert!(!on_terminal("", "NO_COLOR").contains("\x1b["), "a terminal of a user who wants no colour");
+    assert!(!on_terminal("--color never", "NONE").contains("\x1b["));
 }
 
 #[test]

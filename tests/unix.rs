@@ -133,6 +133,25 @@ peer.close()
 }
 
 #[test]
+fn a_name_without_a_file_is_not_taken_for_a_file_nor_the_other_way_round() {
+    let (dir, path) = place();
+    let name = abstract_name();
+    let script = r#"
+os.chdir(sys.argv[3])
+for own in ("\0" + sys.argv[2][1:], sys.argv[2]):
+    peer = socket.socket(socket.AF_UNIX)
+    peer.bind(own)
+    peer.connect(sys.argv[1])
+    peer.close()
+"#;
+    let server = serve(&path, "stream", "--count 2");
+    python(script, &[&path, &name, dir.path().to_str().unwrap()]);
+    let run = server.finish_by_itself().exits(0);
+    let peers: Vec<_> = run.all::<Accept>().iter().map(|accept| accept.peer.clone()).collect();
+    assert_eq!(peers, [format!("unix:{name}"), format!("unix:./{name}")]);
+}
+
+#[test]
 fn a_client_of_each_type_talks_with_python() {
     for kind in ["stream", "seqpacket", "dgram"] {
         let (_dir, path) = place();
