@@ -3,7 +3,7 @@
 
 use crate::harness::events::{Error, Step, Warning};
 use crate::harness::net::{Net, refusing_port};
-use crate::harness::{Family, Finished, Peer, Sockeye};
+use crate::harness::{Family, Finished, Peer, Sockeye, require};
 
 fn stdout(run: &Finished) -> String {
     String::from_utf8(run.stdout().to_vec()).unwrap()
@@ -41,6 +41,20 @@ fn a_probe_that_came_to_no_address_has_its_line() {
     let run = Sockeye::new(format!("connect --probe 127.0.0.1:{port} --count 2 --interval 0")).run().exits(7);
     assert_eq!(stdout(&run).matches("refused     ").count(), 2, "{}", run.dump());
     assert!(!stdout(&run).contains("failed    "), "{}", run.dump());
+}
+
+#[test]
+fn what_all_targets_failed_of_is_explained_once() {
+    require(&["prlimit"]);
+    let limited = |limit: u32| ["prlimit".to_owned(), format!("--nofile={limit}")];
+    // With one descriptor for a connect all are found, one after the other.
+    let run = Sockeye::new("connect --probe 127.0.0.1 1-5 --parallel 5").under(limited(12)).run().exits(7);
+    assert_eq!(stdout(&run).matches("refused     127.0.0.1:").count(), 5, "{}", run.dump());
+    let run = Sockeye::new("connect --probe 127.0.0.1 1-5").under(limited(9)).run().exits(5);
+    assert_eq!(stdout(&run).matches("failed      127.0.0.1:").count(), 5, "{}", run.dump());
+    let lines: Vec<String> = run.stderr().lines().map(str::to_owned).collect();
+    assert_eq!(lines.len(), 2, "{}", run.dump());
+    assert!(lines[0].ends_with("too many open files") && lines[1].starts_with("hint: "), "{}", run.dump());
 }
 
 #[test]

@@ -25,6 +25,8 @@ pub(crate) struct Table {
     lined: HashSet<usize>,
     /// Why something failed that is no address: under its target, or its name.
     causes: HashMap<String, String>,
+    /// What was told of such failures: of one that many targets have in common, once.
+    explained: HashSet<String>,
 }
 
 /// A target by its number among them, for the same word may be there twice, and which address of it; through
@@ -56,7 +58,8 @@ struct Row {
 }
 
 impl Table {
-    /// Takes one event, and appends the lines that it completes; returns whether it is told by them.
+    /// Takes one event, and appends the lines that it completes; returns whether that tells of it, or such a one
+    /// was told before.
     pub(crate) fn hear(&mut self, buffer: &mut Vec<u8>, screen: Screen, probing: Probing, event: &Event<'_>) -> bool {
         match event {
             Event::Round(round) => {
@@ -73,6 +76,9 @@ impl Table {
                 let row = self.failure(error, probing);
                 if let (None, Some(about)) = (&row, error.target) {
                     self.causes.insert(about.to_owned(), error.message.to_owned());
+                    if !self.explained.insert(error.message.to_owned()) {
+                        return true;
+                    }
                 }
                 row
             }
