@@ -18,6 +18,7 @@ pub mod generate;
 pub mod join;
 pub mod listen_address;
 pub mod message;
+mod netcat;
 pub mod output;
 pub mod patience;
 pub mod port;
@@ -132,7 +133,8 @@ impl Command {
 
     fn parse_words(words: &[OsString], styles: &Styles) -> Result<Self, clap::Error> {
         let mut clap = definition(words.get(1)).styles(styles.clone());
-        let matches = clap.try_get_matches_from_mut(words)?;
+        let matches = clap.try_get_matches_from_mut(words);
+        let matches = matches.map_err(|error| netcat::advised(error, words.get(1).and_then(|word| word.to_str())))?;
         let mut command = Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut clap))?.command;
         let checked = match &mut command {
             Self::Serve(serve) => serve.check(),
