@@ -312,3 +312,26 @@ fn peers_that_come_one_after_another_are_never_too_many() {
         assert!(run.all::<Warning>().iter().all(|warning| warning.name != "max-connections"), "{words}");
     }
 }
+
+#[test]
+fn records_without_a_byte_wait_for_a_slow_reader_of_the_events_too() {
+    let (_dir, path) = place();
+    let (reader, writer) = std::io::pipe().unwrap();
+    let server = Sockeye::new("unix-serve --json --discard --type seqpacket").arg(&path).stdout_to(writer).start();
+    let peer = reached(|| {
+        assert!(server.is_running());
+        connected(Type::SEQPACKET, &path)
+    });
+    peer.set_write_timeout(Some(Duration::from_secs(1))).unwrap();
+    let mut sent = 0;
+    while peer.send(&[]).is_ok() {
+        sent += 1;
+        assert!(sent < 200_000, "it takes all, though nobody reads its events");
+    }
+    drop(peer);
+    let lines = BufReader::new(reader).lines().map(Result::unwrap);
+    let told = lines.take_while(|line| !line.contains(r#""event":"close""#)).filter(|line| line.contains(r#""recv""#));
+    assert_eq!(told.count(), sent);
+    server.signal(Signal::SIGINT);
+    assert_eq!(server.finish().code(), 0);
+}

@@ -45,6 +45,8 @@ pub struct Stream {
     pub(super) at_eof: AtomicBool,
     pub(super) ending: Ending,
     is_stalled: AtomicBool,
+    /// Whether anything has come, an empty record too.
+    has_received: AtomicBool,
     /// Whether the peer has sent urgent data.
     is_urgent: AtomicBool,
     /// Whether it came in, and was not made by us.
@@ -129,6 +131,7 @@ impl Stream {
             at_eof: AtomicBool::new(false),
             ending: Ending::default(),
             is_stalled: AtomicBool::new(false),
+            has_received: AtomicBool::new(false),
             is_urgent: AtomicBool::new(false),
             is_accepted: made.is_accepted,
             may_have_more: AtomicBool::new(false),
@@ -154,6 +157,7 @@ impl Stream {
 
     /// Counts bytes that came.
     pub(super) fn count_received(&self, bytes: usize) {
+        self.has_received.store(true, Ordering::Relaxed);
         if let Some(open) = &self.open {
             add(&open.bytes_received, bytes);
         }
@@ -285,10 +289,10 @@ impl Stream {
         self.at_eof.load(Ordering::Relaxed)
     }
 
-    /// Returns whether anything has come.
+    /// Returns whether anything has come, be it an empty record.
     #[must_use]
     pub fn has_received(&self) -> bool {
-        self.open.as_ref().is_some_and(|open| open.received() > 0)
+        self.has_received.load(Ordering::Relaxed)
     }
 
     /// Returns the number of the connection.
