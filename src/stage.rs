@@ -373,7 +373,7 @@ impl Stage {
         let is_probe = matches!(self.results, Results::Probe(_)) && self.tally == Tally::Client;
         let stats = Stats::new(self.tally).asking(self.rate_asked).probing(is_probe).reaching(self.extent);
         let wiring = Wiring { stats, report: Some(report), has_bar, failure };
-        let door = Door::new(started, Box::new(wiring), drained);
+        let door = Door::new(started, Box::new(wiring), drained).stopped_by(stop.clone());
         let door = Arc::new(if self.report_every.is_some() { door.watching() } else { door });
         door.emit(event::Start { schema: SCHEMA, version: env!("CARGO_PKG_VERSION"), command: self.command });
         if let Some(error) = trouble {

@@ -127,3 +127,35 @@ fn a_doctor_that_is_stopped_says_so() {
     assert_eq!(run.stderr(), "warning: told to stop before everything was looked at\n");
     assert!(stdout(&run).contains("not all could be looked at: "), "{}", run.dump());
 }
+
+#[test]
+fn a_failure_that_is_looked_into_decides_and_not_the_end_that_comes_meanwhile() {
+    // Who holds the port is sought in the descriptors of all processes, and nobody reads stdout from the start.
+    let (held, port) = listener(Family::V4);
+    let gone = || {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        writer
+    };
+    let dir = TempDir::new();
+    for (words, code) in [
+        (format!("serve 127.0.0.1:{port}"), 5),
+        (format!("serve 127.0.0.1:{port} --relay"), 5),
+        (format!("connect 127.0.0.1 {} x", refusing_port(Family::V4).1), 7),
+        (format!("connect 127.0.0.1 {} --probe", refusing_port(Family::V4).1), 7),
+        ("udp-listen 192.0.2.1:0".to_owned(), 5),
+    ] {
+        let events = dir.path().join("events");
+        let line = format!("{words} --events {}", events.display());
+        // It may be over before it has failed.
+        let (run, told) = std::iter::repeat_with(|| {
+            let run = Sockeye::new(&line).stdout_to(gone()).run();
+            (run, std::fs::read_to_string(&events).unwrap())
+        })
+        .find(|(_, told)| told.contains("\"event\":\"error\""))
+        .unwrap();
+        assert_eq!(run.code(), code, "{words}: {told}{}", run.dump());
+        assert!(told.contains(&format!("\"exit_code\":{code}")), "{words}: {told}{}", run.dump());
+    }
+    drop(held);
+}

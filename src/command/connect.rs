@@ -12,18 +12,18 @@ use crate::step::{ClientTls, Stream};
 
 /// Walks a client through its life.
 pub async fn run(mut connect: Connect, mut run: Run) -> ExitCode {
-    let read = tokio::select! {
-        read = proxied::read_users(&mut connect.proxies, &run) => read,
-        cause = run.stop.reached() => return run.stopped(cause, "the users of the proxies were read"),
+    let read = match run.stop.unless(proxied::read_users(&mut connect.proxies, &run)).await {
+        Ok(read) => read,
+        Err(cause) => return run.stopped(cause, "the users of the proxies were read"),
     };
     if let Err(failed) = read {
         return failed.code;
     }
     let connect = Arc::new(connect);
     if connect.tls.tls {
-        let read = tokio::select! {
-            read = ClientTls::new(&run.door, &connect.tls) => read,
-            cause = run.stop.reached() => return run.stopped(cause, "the files of TLS were read"),
+        let read = match run.stop.unless(ClientTls::new(&run.door, &connect.tls)).await {
+            Ok(read) => read,
+            Err(cause) => return run.stopped(cause, "the files of TLS were read"),
         };
         match read {
             Ok(tls) => run.tls = Some(tls),
@@ -71,9 +71,9 @@ pub(super) fn negative_if(expires_soon: bool, code: ExitCode) -> ExitCode {
 /// Connects, unless that fails or the run is told to stop before the connection stood.
 async fn connected(connect: &Connect, run: &Run) -> Result<Stream, ExitCode> {
     let (target, resolved, last) = (&connect.targets[0], Resolved::default(), LastTry::default());
-    tokio::select! {
-        connected = retry::connect(connect, 0, &resolved, &last, run) => connected.map_err(|failed| failed.code),
-        cause = run.stop.reached() => {
+    match run.stop.unless(retry::connect(connect, 0, &resolved, &last, run)).await {
+        Ok(connected) => connected.map_err(|failed| failed.code),
+        Err(cause) => {
             if let Some(failure) = last.failure() {
                 run.stopped(cause, "the connection stood");
                 return Err(failure.code);

@@ -24,13 +24,10 @@ pub(super) async fn run(serve: &UnixServe, place: &UnixPlace, stdin: Option<Stdi
             None => walk(serve, &Arc::new(socket), run).await,
         }
     };
-    let result = tokio::select! {
-        result = walked => result,
-        cause = run.stop.reached() => {
-            run.door.ends(cause);
-            Ok(ExitCode::Ok)
-        }
-    };
+    let result = run.stop.unless(walked).await.unwrap_or_else(|cause| {
+        run.door.ends(cause);
+        Ok(ExitCode::Ok)
+    });
     result.unwrap_or_else(|failed| failed.code)
 }
 

@@ -52,13 +52,10 @@ pub async fn run(doctor: Doctor, run: Run) -> ExitCode {
         worked &= mptcp(&run.door, only, doctor.timeout).await;
         worked &= tls_checks::run(&run.door, only, doctor.timeout).await;
     };
-    tokio::select! {
-        () = all => {}
-        // Cut short, it has not seen every round trip work; without a reader nobody asks.
-        cause = run.stop.reached() => {
-            run.stopped(cause, "everything was looked at");
-            worked &= cause == Cause::Output;
-        }
+    // Cut short, it has not seen every round trip work; without a reader nobody asks.
+    if let Err(cause) = run.stop.unless(all).await {
+        run.stopped(cause, "everything was looked at");
+        worked &= cause == Cause::Output;
     }
     if worked { ExitCode::Ok } else { ExitCode::No }
 }

@@ -17,10 +17,7 @@ use crate::step::{self, Failed, now};
 /// Probes every target once.
 pub(super) async fn run(connect: &Arc<Connect>, run: &Arc<Run>) -> ExitCode {
     let (mut probe, mut results) = (Probe::new(connect, run), Results::default());
-    let cause = tokio::select! {
-        () = probe.pass(None, &mut results) => None,
-        cause = run.stop.reached() => Some(cause),
-    };
+    let cause = run.stop.unless(probe.pass(None, &mut results)).await.err();
     probe.end(&mut results).await;
     if let Some(cause) = cause {
         let (all, left) = (connect.targets.len(), connect.targets.len() - results.ended);

@@ -50,11 +50,13 @@ pub(super) async fn run(stream: Stream, relay: &Relay<'_>, stdin: Stdin, run: &R
         false => OnPeerClose::Drain,
     });
     let mut incoming = Incoming { buffer: vec![0; relay.recv_size.get()], expectation: Expectation::new(relay.expect) };
-    let end = tokio::select! {
-        end = both(&stream, stdin, &mut incoming, on_peer_close, relay.linger, run) => end,
-        since = idle(&stream, relay.idle) => Ok(End::Idle(since)),
-        cause = run.stop.reached() => Ok(End::Stopped(cause)),
+    let end = async {
+        tokio::select! {
+            end = both(&stream, stdin, &mut incoming, on_peer_close, relay.linger, run) => end,
+            since = idle(&stream, relay.idle) => Ok(End::Idle(since)),
+        }
     };
+    let end = run.stop.unless(end).await.unwrap_or_else(|cause| Ok(End::Stopped(cause)));
     let mut code = ExitCode::Ok;
     let reason = match end {
         Ok(End::Closed) => Reason::Eof,

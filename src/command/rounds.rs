@@ -18,9 +18,9 @@ pub(super) async fn run(connect: &Arc<Connect>, count: u64, run: &Arc<Run>) -> E
     let mut rounds = Rounds { connect, run, probe, results: Results::default() };
     let cause = {
         let mut all = pin!(rounds.all(count));
-        tokio::select! {
-            () = &mut all => None,
-            cause = run.stop.reached() => {
+        match run.stop.unless(&mut all).await {
+            Ok(()) => None,
+            Err(cause) => {
                 // The connection that is cut off, when `all` is dropped, says so.
                 run.door.ends(cause);
                 Some(cause)

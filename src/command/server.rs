@@ -40,13 +40,11 @@ pub(super) async fn run(
         return relay_one(service, header, stdin, listening, admits, run).await.unwrap_or_else(|failed| failed.code);
     }
     let mut open = None;
-    let served = tokio::select! {
-        served = walk(service, header, listening, admits, run, &mut open) => served,
-        cause = run.stop.reached() => {
-            run.door.ends(cause);
-            Ok(())
-        }
-    };
+    let walked = run.stop.unless(walk(service, header, listening, admits, run, &mut open)).await;
+    let served = walked.unwrap_or_else(|cause| {
+        run.door.ends(cause);
+        Ok(())
+    });
     // Each connection that is still open reports its close, before the summary.
     if let Some(mut open) = open {
         open.shutdown().await;
@@ -145,10 +143,8 @@ async fn relay_one(
     admits: impl Fn(&Connection) -> bool,
     run: &Run,
 ) -> Result<ExitCode, Failed> {
-    let tls = tokio::select! {
-        tls = tls(service, run) => tls?,
-        _ = run.stop.reached() => return Ok(ExitCode::Ok),
-    };
+    let Ok(tls) = run.stop.unless(tls(service, run)).await else { return Ok(ExitCode::Ok) };
+    let tls = tls?;
     let secured = async {
         let mut stream = first(listening, admits).await?.open()?;
         if let Some(bound) = header {
@@ -159,11 +155,8 @@ async fn relay_one(
             None => Ok(Some(stream)),
         }
     };
-    let secured = tokio::select! {
-        secured = secured => secured?,
-        _ = run.stop.reached() => return Ok(ExitCode::Ok),
-    };
-    let Some(stream) = secured else { return Ok(ExitCode::Ok) };
+    let Ok(secured) = run.stop.unless(secured).await else { return Ok(ExitCode::Ok) };
+    let Some(stream) = secured? else { return Ok(ExitCode::Ok) };
     let relay = Relay {
         on_peer_close: service.on_peer_close,
         idle: service.timeout,

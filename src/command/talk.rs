@@ -22,10 +22,7 @@ enum Answer {
 /// Sends the messages and awaits their answers, until the run is told to stop.
 pub(super) async fn run(stream: Stream, connect: &Connect, run: &Run) -> Result<ExitCode, Failed> {
     let mut talk = Talk::new(&stream, connect);
-    let ended = tokio::select! {
-        result = talk.messages() => Ok(result),
-        cause = run.stop.reached() => Err(cause),
-    };
+    let ended = run.stop.unless(talk.messages()).await;
     let was_answered = ended.is_err() && talk.ends_wait();
     let Talk { matched, answered, end, .. } = talk;
     match ended {

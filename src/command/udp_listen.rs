@@ -17,9 +17,9 @@ const LARGEST: usize = 65_527;
 
 /// Walks a receiver through its life. One that ran until it was told to stop has succeeded.
 pub async fn run(listen: UdpListen, run: Run) -> ExitCode {
-    let opened = tokio::select! {
-        opened = open(&listen, &run) => opened,
-        cause = run.stop.reached() => {
+    let opened = match run.stop.unless(open(&listen, &run)).await {
+        Ok(opened) => opened,
+        Err(cause) => {
             run.door.ends(cause);
             return ExitCode::Ok;
         }

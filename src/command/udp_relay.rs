@@ -34,9 +34,9 @@ pub(super) async fn run(
         let came = within(Some(bound), relay.download(&mut receiver, send.wait.is_some())).await;
         came.unwrap_or(Ok(()))
     };
-    let (result, cause) = tokio::select! {
-        result = both => (result, None),
-        cause = run.stop.reached() => (Ok(()), Some(cause)),
+    let (result, cause) = match run.stop.unless(both).await {
+        Ok(result) => (result, None),
+        Err(cause) => (Ok(()), Some(cause)),
     };
     receiver.end();
     let result = result.map(|()| match (relay.code(cause.is_some()), cause) {

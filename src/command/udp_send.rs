@@ -31,9 +31,9 @@ const SLOW: f64 = 20_000.0;
 /// Walks a sender through its life.
 pub async fn run(send: UdpSend, mut run: Run) -> ExitCode {
     let stdin = run.stdin.take();
-    let opened = tokio::select! {
-        opened = open(&send, &run) => opened,
-        cause = run.stop.reached() => return run.stopped(cause, "anything was sent"),
+    let opened = match run.stop.unless(open(&send, &run)).await {
+        Ok(opened) => opened,
+        Err(cause) => return run.stopped(cause, "anything was sent"),
     };
     let udp = match opened {
         Ok(udp) => udp,

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant, SystemTime};
 use nix::errno::Errno;
 use tokio::sync::Notify;
 
-use super::Cause;
 use super::series::Watched;
+use super::{Cause, Stop};
 use crate::error::{ExitCode, Step};
 use crate::event::{self, Audience, Event, Kind, Reason, Stamp};
 
@@ -33,6 +33,8 @@ pub struct Door {
     is_signalled: AtomicBool,
     /// What is open, where a series of reports is wanted.
     watched: Option<Watched>,
+    /// What tells that the run is over.
+    stop: Stop,
 }
 
 struct Inner {
@@ -71,7 +73,18 @@ impl Door {
             conns: AtomicU64::new(0),
             is_signalled: AtomicBool::new(true),
             watched: None,
+            stop: Stop::default(),
         }
+    }
+
+    /// Lets a failure that is looked into know when the run is over.
+    #[must_use]
+    pub fn stopped_by(self, stop: Stop) -> Self {
+        Self { stop, ..self }
+    }
+
+    pub(super) fn stop(&self) -> &Stop {
+        &self.stop
     }
 
     /// Keeps in sight what is open, for [`report_every`](super::report_every).

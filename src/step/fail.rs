@@ -1,10 +1,10 @@
 //! A step that failed, after it was reported.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 
-use super::{Door, aside, now};
+use super::{Door, aside, now, within};
 use crate::address::Address;
 use crate::cause;
 use crate::error::{Error, ExitCode, Step, errno_name};
@@ -74,15 +74,20 @@ impl Door {
 
     /// Emits an error with what this machine can tell of its cause: the first of its step and
     /// errno, that is, for finding out is slow. It is done on a thread that may block, so that
-    /// nothing that is being measured waits for it.
+    /// nothing that is being measured waits for it. A run that is told to end waits for it a little while.
     pub async fn fail_explained(&self, error: Error) -> Failed {
         if error.hint.is_some() || !self.is_first(error.step, error.errno) {
             return self.fail(&error);
         }
+        const GRACE: Duration = Duration::from_millis(250);
+        let _explaining = self.stop().explains();
         let (subject, began) = (error.clone(), now());
         let mut unreported = Unreported { door: self, error: Some(error) };
         let hint = match aside("why", move || cause::investigate(&subject)) {
-            Some(found) => found.await.ok().flatten(),
+            Some(mut found) => tokio::select! {
+                found = &mut found => found.ok().flatten(),
+                _ = self.stop().told() => within(Some(GRACE), found).await.and_then(Result::ok).flatten(),
+            },
             None => None,
         };
         let Some(mut error) = unreported.error.take() else {

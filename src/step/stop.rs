@@ -41,11 +41,22 @@ impl Cause {
 #[derive(Clone, Debug)]
 pub struct Stop {
     cause: watch::Sender<Option<Cause>>,
+    /// How many failures are being looked into.
+    explaining: watch::Sender<usize>,
+}
+
+/// A failure is being looked into: until it is reported, it and not the end of the run decides.
+pub(super) struct Explaining<'a>(&'a Stop);
+
+impl Drop for Explaining<'_> {
+    fn drop(&mut self) {
+        self.0.explaining.send_modify(|count| *count -= 1);
+    }
 }
 
 impl Default for Stop {
     fn default() -> Self {
-        Self { cause: watch::Sender::new(None) }
+        Self { cause: watch::Sender::new(None), explaining: watch::Sender::new(0) }
     }
 }
 
@@ -55,8 +66,34 @@ impl Stop {
         self.cause.send_if_modified(|now| now.is_none() && now.replace(cause).is_none());
     }
 
-    /// Waits for the end of the run.
+    /// Waits for the end of the run; but a step that has failed comes first, whose cause is being looked into.
     pub async fn reached(&self) -> Cause {
+        let cause = self.told().await;
+        let mut explaining = self.explaining.subscribe();
+        let _all_told = explaining.wait_for(|count| *count == 0).await;
+        cause
+    }
+
+    /// Does something unless the end of the run comes before: what it has come to by then is heard first.
+    ///
+    /// # Errors
+    /// What ended the run.
+    pub async fn unless<T>(&self, walk: impl Future<Output = T>) -> Result<T, Cause> {
+        tokio::select! {
+            biased;
+            done = walk => Ok(done),
+            cause = self.reached() => Err(cause),
+        }
+    }
+
+    /// Begins to look into a failure.
+    pub(super) fn explains(&self) -> Explaining<'_> {
+        self.explaining.send_modify(|count| *count += 1);
+        Explaining(self)
+    }
+
+    /// Waits until the run is told to end.
+    pub(super) async fn told(&self) -> Cause {
         let mut told = self.cause.subscribe();
         match told.wait_for(Option::is_some).await.map(|cause| *cause) {
             Ok(Some(cause)) => cause,

@@ -29,9 +29,9 @@ pub async fn run(ping: RawPing, mut run: Run) -> ExitCode {
         (true, Some(stdin)) => (Keys::watch(stdin, &run.door, &run.stop).ok(), None),
         (_, stdin) => (None, stdin),
     };
-    let gathered = tokio::select! {
-        gathered = lists::targets(&ping, stdin, &privileged, &run) => gathered,
-        cause = run.stop.reached() => return run.stopped(cause, "anything was sent"),
+    let gathered = match run.stop.unless(lists::targets(&ping, stdin, &privileged, &run)).await {
+        Ok(gathered) => gathered,
+        Err(cause) => return run.stopped(cause, "anything was sent"),
     };
     let (targets, unresolved) = match gathered {
         Ok(gathered) => gathered,
