@@ -2,8 +2,9 @@
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
+use std::time::Duration;
 
-use crate::harness::events::{Accept, Close, Eof, Reason, Recv, Send, Step, Timeout, Warning};
+use crate::harness::events::{Accept, Close, Eof, Fact, Reason, Recv, Send, Step, Timeout, Warning};
 use crate::harness::net::{dial, over_both_families, random_bytes, resident_memory};
 use crate::harness::peers::{A_WHILE, Peer};
 use crate::harness::process::Stdin;
@@ -199,6 +200,24 @@ fn a_timer_counts_bytes_either_way() {
     server.wait_for_nth::<Close>(2);
     let run = server.interrupt().exits(0);
     assert!(run.all::<Close>().iter().all(|close| close.reason == Reason::Timeout));
+}
+
+#[test]
+fn a_peer_that_only_gets_is_silent_from_its_last_byte_on() {
+    let server = broker("--timeout 1s");
+    let one = join(&server, Family::V4, 1);
+    let mut other = join(&server, Family::V4, 2);
+    // A part of its time passes first.
+    std::thread::sleep(Duration::from_millis(300));
+    other.write_all(b"x").unwrap();
+    exactly(&one, 1);
+    server.wait_for_nth::<Close>(2);
+    let run = server.interrupt().exits(0);
+    let sent = run.lines.iter().find(|line| Send::of(&line.event).is_some()).unwrap().elapsed_ns;
+    let ended = run.lines.iter().find(|line| Timeout::of(&line.event).is_some_and(|timeout| timeout.conn == Some(1)));
+    let silent = ended.unwrap().elapsed_ns - sent;
+    let after = run.all::<Timeout>().iter().find(|timeout| timeout.conn == Some(1)).unwrap().after_ns;
+    assert!(silent.abs_diff(after) < 100_000_000 && after >= 1_000_000_000, "{silent} {after} {}", run.dump());
 }
 
 #[test]

@@ -463,6 +463,22 @@ fn a_slow_reader_of_the_json_makes_the_server_wait_and_loses_no_line() {
     assert_eq!(received, sent as u64);
 }
 
+#[test]
+fn those_who_are_not_let_in_wait_for_a_slow_reader_of_the_events_too() {
+    for words in ["", "--relay"] {
+        let (_reader, writer) = std::io::pipe().unwrap();
+        let line = format!("serve 127.0.0.1:0 --json --deny 127.0.0.0/8 {words}");
+        let server = Sockeye::new(line).stdin_piped().stdout_to(writer).start();
+        let address = Family::V4.at(net::wait_for_listener(server.pid(), || server.is_running()));
+        let came = std::iter::repeat_with(|| TcpStream::connect_timeout(&address, Duration::from_secs(1)))
+            .take(40_000)
+            .map_while(|peer| peer.map(reset).ok())
+            .count();
+        // Further ones wait in the accept queue, until that is full.
+        assert!((1_000..40_000).contains(&came), "{words}: it took {came}, though nobody reads its events");
+    }
+}
+
 over_both_families! {
     fn a_thousand_clients_leave_no_descriptor(family) {
         for words in ["--echo", "--discard", "--source-bytes 10", "--broker", "--messages 1", "--report-every 50ms"] {

@@ -6,6 +6,7 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use tokio::sync::Notify;
 
@@ -176,12 +177,12 @@ pub(super) fn answer(stream: Stream, rules: Arc<Rules>) -> impl Future<Output = 
 }
 
 async fn until_end(stream: &Stream, rules: &Rules) -> Result<Reason, Failed> {
-    let place = rules.hub.join(stream.conn());
-    let give = give(stream, rules, &place.member);
+    let (place, given_at) = (rules.hub.join(stream.conn()), Mutex::new(now()));
+    let give = give(stream, rules, &place.member, &given_at);
     tokio::pin!(give);
     tokio::select! {
         given = &mut give => given,
-        taken = pass_on(stream, rules) => match taken? {
+        taken = pass_on(stream, rules, &given_at) => match taken? {
             // It gets what waits for it, as it would have a moment earlier.
             Reason::Eof => {
                 place.member.leave();
@@ -192,8 +193,8 @@ async fn until_end(stream: &Stream, rules: &Rules) -> Result<Reason, Failed> {
     }
 }
 
-/// Gives a peer what waits for it, until nothing more will come.
-async fn give(stream: &Stream, rules: &Rules, member: &Member) -> Result<Reason, Failed> {
+/// Gives a peer what waits for it, until nothing more will come; notes when it had the last piece.
+async fn give(stream: &Stream, rules: &Rules, member: &Member, given_at: &Mutex<Instant>) -> Result<Reason, Failed> {
     let waiting = loop {
         let piece = match member.next().await {
             Next::Piece(piece) => piece,
@@ -201,7 +202,10 @@ async fn give(stream: &Stream, rules: &Rules, member: &Member) -> Result<Reason,
             Next::Behind(bytes) => break bytes,
         };
         tokio::select! {
-            sent = stream.send_all(&piece, rules.timeout) => sent?,
+            sent = stream.send_all(&piece, rules.timeout) => {
+                sent?;
+                *lock(given_at) = now();
+            }
             bytes = member.behind() => break bytes,
         }
     };
@@ -214,13 +218,15 @@ async fn give(stream: &Stream, rules: &Rules, member: &Member) -> Result<Reason,
 }
 
 /// Passes on what a peer sends, to its end or until neither side has had a byte for too long.
-async fn pass_on(stream: &Stream, rules: &Rules) -> Result<Reason, Failed> {
+async fn pass_on(stream: &Stream, rules: &Rules, given_at: &Mutex<Instant>) -> Result<Reason, Failed> {
     let (mut bytes, mut quiet) = (stream.bytes(), now());
     loop {
         let bound = rules.timeout.map(|timeout| timeout.saturating_sub(since(quiet)));
         let waited = stream.readable_within(bound).await;
         if stream.bytes() != bytes {
-            (bytes, quiet) = (stream.bytes(), now());
+            // Of a piece that it takes at this moment only that is known.
+            let given_at = *lock(given_at);
+            (bytes, quiet) = (stream.bytes(), if given_at > quiet { given_at } else { now() });
         } else if waited.is_err() {
             stream.timeout(Step::Recv, since(quiet));
             return Ok(Reason::Timeout);

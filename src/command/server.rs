@@ -67,7 +67,7 @@ async fn walk(
         return never_accept(&listener, run).await;
     }
     let open = open.insert(Sessions::new(Rules::new(service, tls, &run.door), header, &run.door));
-    let mut accepted = 0;
+    let (mut accepted, mut has_come) = (0, false);
     let mut has_warned = false;
     while service.count.is_none_or(|count| accepted < count.get()) {
         open.reap();
@@ -81,8 +81,9 @@ async fn walk(
             continue;
         }
         tokio::select! {
-            next = next(&listener, run, accepted > 0) => match next? {
+            next = next(&listener, run, has_come) => match next? {
                 Accepted::Connection(connection) => {
+                    has_come = true;
                     let is_admitted = admits(&connection);
                     accepted += u64::from(is_admitted);
                     match is_admitted {
@@ -146,7 +147,7 @@ async fn relay_one(
     let Ok(tls) = run.stop.unless(tls(service, run)).await else { return Ok(ExitCode::Ok) };
     let tls = tls?;
     let secured = async {
-        let mut stream = first(listening, admits).await?.open()?;
+        let mut stream = first(listening, admits, run).await?.open()?;
         if let Some(bound) = header {
             stream = step::read_header(stream, bound).await?;
         }
@@ -172,12 +173,16 @@ async fn relay_one(
 async fn first(
     listening: impl Future<Output = Result<Listener, Failed>>,
     admits: impl Fn(&Connection) -> bool,
+    run: &Run,
 ) -> Result<Connection, Failed> {
-    let listener = listening.await?;
+    let (listener, mut has_come) = (listening.await?, false);
     loop {
-        match listener.accept().await? {
+        match next(&listener, run, has_come).await? {
             Accepted::Connection(connection) if admits(&connection) => return Ok(connection),
-            Accepted::Connection(connection) => connection.close(Reason::Denied),
+            Accepted::Connection(connection) => {
+                has_come = true;
+                connection.close(Reason::Denied);
+            }
             Accepted::Lost => {}
             Accepted::Exhausted(_) => step::sleep(EXHAUSTED).await,
         }
