@@ -335,3 +335,25 @@ fn records_without_a_byte_wait_for_a_slow_reader_of_the_events_too() {
     server.signal(Signal::SIGINT);
     assert_eq!(server.finish().code(), 0);
 }
+
+#[test]
+fn a_connection_that_is_gone_is_forgotten_long_before_its_time_out() {
+    let server = Sockeye::new("serve 127.0.0.1:0 -q --timeout 600s").start();
+    let port = net::wait_for_listener(server.pid(), || server.is_running());
+    let come_and_go = |count: usize| {
+        for _ in 0..count {
+            net::reset(dial(Family::V4, port));
+        }
+        // Who is answered came after all of them.
+        let mut last = dial(Family::V4, port);
+        last.write_all(b"x").unwrap();
+        last.read_exact(&mut [0]).unwrap();
+    };
+    come_and_go(5_000);
+    let before = net::resident_memory(server.pid());
+    come_and_go(25_000);
+    let grown = net::resident_memory(server.pid()).saturating_sub(before);
+    assert!(grown < 16 * 25_000, "{grown} bytes");
+    server.signal(Signal::SIGINT);
+    assert_eq!(server.finish().code(), 0);
+}
