@@ -270,7 +270,7 @@ fn reached<T>(connect: impl Fn() -> std::io::Result<T>) -> T {
     }
 }
 
-fn connected(kind: Type, path: &str) -> std::io::Result<Socket> {
+pub(crate) fn connected(kind: Type, path: &str) -> std::io::Result<Socket> {
     let peer = Socket::new(Domain::UNIX, kind, None)?;
     peer.connect(&SockAddr::unix(path)?)?;
     Ok(peer)

@@ -33,7 +33,8 @@ mod faults;
 // A server whose peers talk to one another.
 mod broker;
 
-// Who closes first, and how.
+// Who closes first, and how; who breaks off.
+mod broken_off;
 mod half_close;
 
 // TLS: a client of others, a server for others.

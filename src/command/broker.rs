@@ -13,7 +13,7 @@ use tokio::sync::Notify;
 use super::session::{Rules, Taken, take};
 use crate::error::Step;
 use crate::event::Reason;
-use crate::step::{self, Failed, Stream, now, since};
+use crate::step::{self, Failed, Rest, Stream, now, since};
 
 /// Most bytes that wait for one peer.
 const MOST: usize = 1 << 20;
@@ -202,7 +202,7 @@ async fn give(stream: &Stream, rules: &Rules, member: &Member, given_at: &Mutex<
             Next::Behind(bytes) => break bytes,
         };
         tokio::select! {
-            sent = stream.send_all(&piece, rules.timeout) => {
+            sent = stream.send_all(&piece, rules.timeout, Rest::Stays) => {
                 sent?;
                 *lock(given_at) = now();
             }

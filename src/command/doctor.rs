@@ -12,7 +12,7 @@ use crate::address::Address;
 use crate::args::{Doctor, Family, Host, ListenAddress, SocketOptions, UnixType};
 use crate::error::{ExitCode, Step, errno_name};
 use crate::event::{Check, CheckOutcome, Reason};
-use crate::step::{self, Accepted, Cause, Door, Failed, Listener, Reach, Recvd, Stream, UnixPlace, now, within};
+use crate::step::{self, Accepted, Cause, Door, Failed, Listener, Reach, Recvd, Rest, Stream, UnixPlace, now, within};
 
 /// What goes there and back.
 pub(super) const PING: &[u8] = b"sockeye";
@@ -260,7 +260,7 @@ async fn unix_datagrams(door: &Arc<Door>, bound: Duration) -> Result<Duration, T
     )
     .await?;
     let began = now();
-    client.send_all(PING, Some(bound)).await?;
+    client.send_all(PING, Some(bound), Rest::Stays).await?;
     let mut buffer = [0; PING.len()];
     let received = loop {
         within(Some(bound), server.readable()).await.ok_or(Trouble::Silent)?;
@@ -322,7 +322,7 @@ pub(super) async fn accepted(listener: &Listener, bound: Duration) -> Result<Str
 
 /// Sends from one end and takes it at the other.
 pub(super) async fn pass(from: &Stream, to: &Stream, bound: Duration) -> Result<(), Trouble> {
-    from.send_all(PING, Some(bound)).await?;
+    from.send_all(PING, Some(bound), Rest::Stays).await?;
     take(to, bound).await
 }
 

@@ -18,10 +18,7 @@ pub(super) fn answer(stream: Stream, rules: Arc<Rules>, fault: Fault) -> impl Fu
         let ended = match fault {
             Fault::Reset => return Box::pin(stream.reset(rules.timeout)).await,
             Fault::Hang => Box::pin(hang(&stream, &rules)).await,
-            Fault::HalfClose => match Box::pin(stream.shutdown()).await {
-                Ok(()) => Box::pin(drop_all(&stream, &rules, true)).await,
-                Err(failed) => Err(failed),
-            },
+            Fault::HalfClose => Box::pin(stream.shutdown_and(drop_all(&stream, &rules, true))).await,
             // Nobody comes that is never accepted, and those of TLS are over when it is spoken.
             Fault::NeverAccept
             | Fault::Expired
@@ -59,7 +56,7 @@ async fn until_end(stream: &Stream, rules: &Rules, fault: Fault) -> Result<Reaso
     loop {
         let mut most = usize::MAX;
         if let Some(pace) = &mut inward {
-            let due = due_to_recv(stream, pace).await?;
+            let due = due_to_recv(stream, rules, pace).await?;
             most = if is_in_parts { due } else { most };
         }
         if discards && stream.is_bytes() {
@@ -84,12 +81,12 @@ async fn until_end(stream: &Stream, rules: &Rules, fault: Fault) -> Result<Reaso
         }
         if let Some(reply) = reply {
             if let Fault::Delay(delay) = fault {
-                wait(stream, delay).await?;
+                wait(stream, rules, delay).await?;
             }
             let part = &reply[..usize::try_from(left).map_or(reply.len(), |left| left.min(reply.len()))];
             match &mut outward {
-                Some(pace) => drip(stream, part, pace, rules.timeout).await?,
-                None => stream.send_all(part, rules.timeout).await?,
+                Some(pace) => drip(stream, rules, part, pace).await?,
+                None => stream.send_all(part, rules.timeout, rules.rest()).await?,
             }
             left -= part.len() as u64;
             answers += 1;
@@ -101,13 +98,13 @@ async fn until_end(stream: &Stream, rules: &Rules, fault: Fault) -> Result<Reaso
 }
 
 /// Sends everything at a pace; what must stay a record goes whole when its first byte is due.
-async fn drip(stream: &Stream, mut bytes: &[u8], pace: &mut Pace, bound: Option<Duration>) -> Result<(), Failed> {
+async fn drip(stream: &Stream, rules: &Rules, mut bytes: &[u8], pace: &mut Pace) -> Result<(), Failed> {
     let is_bytes = stream.is_bytes();
     pace.begin(now());
     while !bytes.is_empty() {
-        let due = usize::try_from(due(stream, pace).await?).unwrap_or(usize::MAX).min(bytes.len());
+        let due = usize::try_from(due(stream, rules, pace).await?).unwrap_or(usize::MAX).min(bytes.len());
         let (part, rest) = bytes.split_at(if is_bytes { due } else { bytes.len() });
-        stream.send_all(part, bound).await?;
+        stream.send_all(part, rules.timeout, rules.rest()).await?;
         pace.passed(part.len() as u64, now());
         bytes = rest;
     }
@@ -123,26 +120,26 @@ pub(super) fn pace(rules: &Rules) -> Option<Pace> {
 }
 
 /// Waits until bytes are due, and returns how many. A peer that breaks off is not waited for.
-pub(super) async fn due(stream: &Stream, pace: &mut Pace) -> Result<u64, Failed> {
+pub(super) async fn due(stream: &Stream, rules: &Rules, pace: &mut Pace) -> Result<u64, Failed> {
     loop {
         let now = now();
         match pace.due(now) {
-            0 => wait(stream, pace.wait(now)).await?,
+            0 => wait(stream, rules, pace.wait(now)).await?,
             due => return Ok(due),
         }
     }
 }
 
 /// Waits until bytes may be read, and returns how many: of records one recv must take the whole.
-pub(super) async fn due_to_recv(stream: &Stream, pace: &mut Pace) -> Result<usize, Failed> {
-    let due = usize::try_from(due(stream, pace).await?).unwrap_or(usize::MAX);
+pub(super) async fn due_to_recv(stream: &Stream, rules: &Rules, pace: &mut Pace) -> Result<usize, Failed> {
+    let due = usize::try_from(due(stream, rules, pace).await?).unwrap_or(usize::MAX);
     Ok(if stream.is_bytes() { due } else { usize::MAX })
 }
 
 /// Waits for a duration, unless the peer breaks off meanwhile.
-pub(super) async fn wait(stream: &Stream, delay: Duration) -> Result<(), Failed> {
+pub(super) async fn wait(stream: &Stream, rules: &Rules, delay: Duration) -> Result<(), Failed> {
     tokio::select! {
-        failed = stream.broken() => Err(failed),
+        failed = stream.broken(rules.rest()) => Err(failed),
         () = step::sleep(delay) => Ok(()),
     }
 }

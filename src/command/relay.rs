@@ -10,7 +10,7 @@ use super::expectation::Expectation;
 use crate::args::connect::OnPeerClose;
 use crate::error::{ExitCode, Step};
 use crate::event::{Kind, Reason};
-use crate::step::{self, Cause, Failed, Recvd, Spliced, Stdin, Stream, now};
+use crate::step::{self, Cause, Failed, Recvd, Rest, Spliced, Stdin, Stream, now};
 
 /// How long no datagram comes of those that were there when a send failed.
 const LEFTOVER: Duration = Duration::from_millis(10);
@@ -120,7 +120,7 @@ async fn both(
             // Nobody reads any more, so that a reset would go unseen until the next send.
             return tokio::select! {
                 sent = &mut up => sent.map(|()| End::Closed),
-                failed = stream.broken() => Err(failed),
+                failed = stream.broken(Rest::Stays) => Err(failed),
             };
         }
         sent = &mut up => sent,
@@ -152,7 +152,7 @@ async fn upload(stream: &Stream, stdin: Stdin, run: &Run) -> Result<(), Failed> 
     if run.door.wants(Kind::Send) || stream.splice_from(&stdin.stream).await? != Spliced::Eof {
         let mut chunks = stdin.start(&run.door, stream.most_at_once())?;
         while let Some(chunk) = chunks.next(&run.door).await? {
-            stream.send_all(&chunk, None).await?;
+            stream.send_all(&chunk, None, Rest::Stays).await?;
         }
     }
     // Of datagrams nobody is told.

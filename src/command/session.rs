@@ -17,7 +17,7 @@ use crate::args::{Answer, Fault, Service};
 use crate::behaviour;
 use crate::error::Step;
 use crate::event::Reason;
-use crate::step::{self, Door, Failed, Pattern, Recvd, Sent, ServerTls, Stream};
+use crate::step::{self, Door, Failed, Pattern, Recvd, Rest, Sent, ServerTls, Stream};
 
 /// What every connection of a server keeps to.
 pub(super) struct Rules {
@@ -46,6 +46,11 @@ impl Rules {
             hub: Hub::default(),
             tls,
         }
+    }
+
+    /// Returns what becomes of what a peer had sent that cannot be answered any more: it is read.
+    pub(super) fn rest(&self) -> Rest {
+        Rest::IsRead(self.recv_size)
     }
 
     /// Returns whether a peer that has had so many answers gets no more.
@@ -176,10 +181,12 @@ fn go_on(stream: Stream, rules: Arc<Rules>, mut answers: u64) -> impl Future<Out
                 Ok(Taken::Nothing) => continue,
                 Ok(Taken::Eof) => break Reason::Eof,
                 Ok(Taken::Data(Turn::Done { answered })) => answered,
-                Ok(Taken::Data(Turn::Unsent(rest))) => match Box::pin(stream.send_all(&rest, rules.timeout)).await {
-                    Ok(()) => true,
-                    Err(failed) => break failed.reason(),
-                },
+                Ok(Taken::Data(Turn::Unsent(rest))) => {
+                    match Box::pin(stream.send_all(&rest, rules.timeout, rules.rest())).await {
+                        Ok(()) => true,
+                        Err(failed) => break failed.reason(),
+                    }
+                }
                 Err(failed) => break failed.reason(),
             };
             answers += u64::from(answered);
@@ -194,7 +201,7 @@ fn go_on(stream: Stream, rules: Arc<Rules>, mut answers: u64) -> impl Future<Out
 /// Goes on with a peer that leaves the hall, when it has taken the rest of an answer.
 pub(super) async fn finish(leaver: Leaver, rules: Arc<Rules>) {
     let Leaver { stream, answers, rest } = leaver;
-    match stream.send_all(&rest, rules.timeout).await {
+    match stream.send_all(&rest, rules.timeout, rules.rest()).await {
         Ok(()) if rules.is_limit(answers + 1) => stream.close(Reason::Limit),
         Ok(()) => go_on(stream, rules, answers + 1).await,
         Err(failed) => stream.close(failed.reason()),
@@ -204,7 +211,7 @@ pub(super) async fn finish(leaver: Leaver, rules: Arc<Rules>) {
 /// Answers what was received, without waiting.
 pub(super) fn answer_to(stream: &Stream, rules: &Rules, received: &[u8]) -> Result<Turn, Failed> {
     let Some(parts) = behaviour::reply(&rules.answer, received) else { return Ok(Turn::Done { answered: false }) };
-    Ok(match stream.send(parts)? {
+    Ok(match stream.send(parts, rules.rest())? {
         Sent::All => Turn::Done { answered: true },
         Sent::Part(taken) => Turn::Unsent(parts.concat().split_off(taken)),
     })

@@ -24,7 +24,7 @@ pub(super) fn answer(stream: Stream, rules: Arc<Rules>) -> impl Future<Output = 
 async fn until_end(stream: &Stream, rules: &Rules) -> Result<Reason, Failed> {
     let (Answer::Source { size }, Some(pattern)) = (&rules.answer, &rules.pattern) else { return Ok(Reason::Local) };
     if let Some(Fault::Delay(delay)) = rules.fault {
-        fault::wait(stream, delay).await?;
+        fault::wait(stream, rules, delay).await?;
     }
     let (size, is_cut) = match rules.fault {
         Some(Fault::CloseAfter(after)) => (after, true),
@@ -47,24 +47,24 @@ async fn until_end(stream: &Stream, rules: &Rules) -> Result<Reason, Failed> {
     if is_cut {
         return Ok(Reason::Limit);
     }
-    stream.shutdown().await?;
-    // Closing with bytes unread would reset the peer, which may still be reading ours.
-    match is_at_eof {
-        true => Ok(Reason::Limit),
-        false => Ok(match drop_all(stream, rules, true).await? {
-            Reason::Eof => Reason::Limit,
-            reason => reason,
-        }),
+    if is_at_eof {
+        stream.shutdown().await?;
+        return Ok(Reason::Limit);
     }
+    // Closing with bytes unread would reset the peer, which may still be reading ours.
+    Ok(match stream.shutdown_and(drop_all(stream, rules, true)).await? {
+        Reason::Eof => Reason::Limit,
+        reason => reason,
+    })
 }
 
 /// Sends the pattern, so many bytes of it.
 async fn pour(stream: &Stream, rules: &Rules, pattern: &Pattern, mut left: u64) -> Result<(), Failed> {
-    let mut feed = stream.feed(pattern);
+    let mut feed = stream.feed(pattern, rules.rest());
     let mut pace = fault::pace(rules);
     while left > 0 {
         let most = match &mut pace {
-            Some(pace) => fault::due(stream, pace).await?.min(left),
+            Some(pace) => fault::due(stream, rules, pace).await?.min(left),
             None => left,
         };
         stream.room_to_send().await;
@@ -86,7 +86,7 @@ pub(super) async fn drop_all(stream: &Stream, rules: &Rules, is_bounded: bool) -
     let mut pace = fault::pace(rules);
     loop {
         let most = match &mut pace {
-            Some(pace) => fault::due_to_recv(stream, pace).await?,
+            Some(pace) => fault::due_to_recv(stream, rules, pace).await?,
             None => usize::MAX,
         };
         if let Err(after) = stream.readable_unless_idle(rules.timeout.filter(|_| is_bounded)).await {

@@ -7,7 +7,7 @@ use super::expectation::Expectation;
 use crate::args::Connect;
 use crate::error::{ExitCode, Step};
 use crate::event::Reason;
-use crate::step::{self, Cause, Failed, Recvd, Stream, now, within};
+use crate::step::{self, Cause, Failed, Recvd, Rest, Stream, now, within};
 
 /// How the wait for an answer ended.
 enum Answer {
@@ -124,7 +124,8 @@ impl<'a> Talk<'a> {
         for message in &self.connect.messages {
             self.delay().await?;
             let rest = &message[std::mem::take(&mut before).min(message.len())..];
-            self.stream.send_all(rest, Some(self.connect.patience.answer())).await?;
+            let unread = Rest::IsRead(self.connect.recv_size);
+            self.stream.send_all(rest, Some(self.connect.patience.answer()), unread).await?;
             let answer = self.answer().await?;
             self.answered += 1;
             self.came = false;
@@ -137,7 +138,9 @@ impl<'a> Talk<'a> {
             }
         }
         if self.connect.until_eof {
-            self.read_on().await?;
+            // Says that nothing more will be sent.
+            let stream = self.stream;
+            stream.shutdown_and(self.read_on()).await?;
         }
         Ok(())
     }
@@ -204,9 +207,8 @@ impl<'a> Talk<'a> {
         }
     }
 
-    /// Says that nothing more will be sent, and reads to the peer's end.
+    /// Reads to the peer's end.
     async fn read_on(&mut self) -> Result<(), Failed> {
-        self.stream.shutdown().await?;
         loop {
             match self.recv(self.connect.patience.answer()).await? {
                 Ok(Recvd::Eof) => {

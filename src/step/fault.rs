@@ -86,6 +86,7 @@ mod tests {
     use crate::event::{Audience, Event, Kind, Stamp};
     use crate::packet::pattern;
     use crate::socket::SocketKind;
+    use crate::step::Rest;
     use crate::step::stream::Made;
     use crate::step::{Door, Pattern};
     use crate::sys;
@@ -183,7 +184,7 @@ mod tests {
             walk(kind, |stream, mut peer, door| async move {
                 assert_eq!(stream.is_bytes(), kind == UnixType::Stream);
                 let pattern = Pattern::new(&door);
-                let mut feed = stream.feed(&pattern);
+                let mut feed = stream.feed(&pattern, Rest::Stays);
                 let (mut got, mut buffer) = (Vec::new(), vec![0; 1 << 20]);
                 while got.len() < 2 << 20 {
                     let sent = feed.send(u64::MAX).unwrap();

@@ -89,7 +89,7 @@ pub use source::{Feed, Pattern};
 pub use splice::Spliced;
 pub use stdin::{Chunks, Stdin};
 pub use stop::{Cause, Stop};
-pub use stream::{Recvd, Sent, Stream};
+pub use stream::{Recvd, Rest, Sent, Stream};
 pub use thread::{ExactWait, Halt, MOST_SPIN, Woken, on_privileged, on_thread, processor_time};
 pub use tick::tick;
 pub use tls::{ClientTls, ServerTls, system_roots};

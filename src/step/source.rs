@@ -9,7 +9,7 @@ use nix::errno::Errno;
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::sendfile::sendfile;
 
-use super::{Door, Failed, Sent, Stream};
+use super::{Door, Failed, Rest, Sent, Stream};
 use crate::error::Step;
 use crate::event::Kind;
 use crate::packet::pattern;
@@ -57,14 +57,17 @@ pub struct Feed<'a> {
     file: Option<&'a OwnedFd>,
     /// How many bytes were sent.
     sent: u64,
+    /// What becomes of what the peer had sent, where it is gone.
+    rest: Rest,
 }
 
 impl Stream {
     /// Begins to send the pattern.
     #[must_use]
-    pub fn feed<'a>(&'a self, pattern: &'a Pattern) -> Feed<'a> {
+    pub fn feed<'a>(&'a self, pattern: &'a Pattern, rest: Rest) -> Feed<'a> {
         // What becomes a record, one send must say.
-        Feed { stream: self, pattern, file: pattern.file.as_ref().filter(|_| self.is_plain()), sent: 0 }
+        let file = pattern.file.as_ref().filter(|_| self.is_plain());
+        Feed { stream: self, pattern, file, sent: 0, rest }
     }
 }
 
@@ -87,7 +90,7 @@ impl Feed<'_> {
     fn send_bytes(&self, most: usize) -> Result<usize, Failed> {
         let at = (self.sent % pattern::PERIOD as u64) as usize;
         let bytes = &self.pattern.bytes[at..at + most.min(SHOWN)];
-        match self.stream.send([&[], bytes])? {
+        match self.stream.send([&[], bytes], self.rest)? {
             Sent::All => Ok(bytes.len()),
             Sent::Part(taken) => Ok(taken),
         }
@@ -112,7 +115,7 @@ impl Feed<'_> {
                 self.file = None;
                 Ok(0)
             }
-            Err(errno) => Err(self.stream.failed(Step::Send, errno)),
+            Err(errno) => Err(self.stream.failed_after(self.rest, Step::Send, &errno.into())),
         }
     }
 }

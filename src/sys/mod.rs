@@ -229,6 +229,8 @@ pub struct Hangup {
     pub is_peer_closed: bool,
     /// An error waits to be taken (POLLERR).
     pub has_error: bool,
+    /// Nothing goes either way any more (POLLHUP).
+    pub is_over: bool,
 }
 
 /// Asks for the end of a connection, without waiting. nix's poll knows no POLLRDHUP.
@@ -241,7 +243,7 @@ pub fn hangup(socket: BorrowedFd<'_>) -> Hangup {
         return Hangup::default();
     }
     let has = |event| asked.revents & event != 0;
-    Hangup { is_peer_closed: has(libc::POLLRDHUP), has_error: has(libc::POLLERR) }
+    Hangup { is_peer_closed: has(libc::POLLRDHUP), has_error: has(libc::POLLERR), is_over: has(libc::POLLHUP) }
 }
 
 /// Returns the MTU of an interface, in bytes (SIOCGIFMTU, netdevice(7)).

@@ -1,5 +1,6 @@
 //! The end of a connection: our sending side, and all of it.
 
+use std::io;
 use std::net::Shutdown;
 use std::sync::atomic::Ordering;
 
@@ -18,6 +19,11 @@ impl Stream {
     /// # Errors
     /// As shutdown(2), reported.
     pub async fn shutdown(&self) -> Result<(), Failed> {
+        self.end_sending().await.map_err(|error| self.failed_io(Step::Shutdown, &error))
+    }
+
+    /// Does what [`Stream::shutdown`] does, and leaves its error to be reported.
+    pub(super) async fn end_sending(&self) -> io::Result<()> {
         let Some(socket) = self.socket() else { return Ok(()) };
         let (mut has_arrived, mut ended) = (false, Ok(()));
         if let Some(session) = self.tls() {
@@ -35,7 +41,7 @@ impl Stream {
             // that was all: what came before, its end too, is there to be read.
             Err(error) if has_arrived && errno(&error) == Some(Errno::ENOTCONN) => Ok(()),
             Err(error) if has_arrived && errno(&error) == Some(Errno::EPIPE) && self.kind.is_unix() => Ok(()),
-            Err(error) => Err(self.failed_io(Step::Shutdown, &error)),
+            Err(error) => Err(error),
         }
     }
 

@@ -27,9 +27,11 @@ use crate::socket::options::mark_records;
 use crate::sys;
 
 mod end;
+mod rest;
 mod unix;
 mod wait;
 
+pub use rest::Rest;
 pub(super) use unix::{described, from_whom, warn_of_dropped};
 
 /// A connection. Dropped without [`Stream::close`], it was ended by the end of the run.
@@ -375,18 +377,14 @@ impl Stream {
         if let Some(session) = self.tls() {
             return self.recv_secured(session, socket, buffer);
         }
-        let mut take = |socket: &Socket| match self.kind.is_unix() {
-            true => self.take_message(socket, buffer),
-            false => self.take(socket, buffer),
-        };
         let taken = match socket.told() {
-            None => take(socket.get_ref()),
+            None => self.take_any(socket.get_ref(), buffer),
             Some(told) => {
                 let mut taken = Err(io::ErrorKind::WouldBlock.into());
                 // What is ready is read before the call, so that what comes after it is a new edge. Where nothing more
                 // has come, the next edge is waited for instead of asking once more in vain.
                 let _is_ready = told.try_io(Interest::READABLE, |socket| {
-                    taken = take(socket);
+                    taken = self.take_any(socket, buffer);
                     let is_all = match &taken {
                         // Where there is urgent data a recv ends before it, whatever is behind.
                         Ok(taken) => taken.is_all && !self.has_urgent_data(told),
@@ -435,6 +433,14 @@ impl Stream {
         }
     }
 
+    /// Takes what a connection of any family has.
+    fn take_any(&self, socket: &Socket, buffer: &mut [u8]) -> io::Result<Taken> {
+        match self.kind.is_unix() {
+            true => self.take_message(socket, buffer),
+            false => self.take(socket, buffer),
+        }
+    }
+
     /// Takes what a TCP connection has.
     fn take(&self, mut socket: &Socket, buffer: &mut [u8]) -> io::Result<Taken> {
         let bytes = socket.read(buffer)?;
@@ -446,11 +452,12 @@ impl Stream {
         Ok(Taken { bytes, is_end: bytes == 0, is_all: bytes < buffer.len() })
     }
 
-    /// Sends as much of the parts, in their order, as the kernel takes at once.
+    /// Sends as much of the parts, in their order, as the kernel takes at once. Where the peer is gone, the rest of what
+    /// it had sent may be read first.
     ///
     /// # Errors
     /// As send(2), reported.
-    pub fn send(&self, parts: [&[u8]; 2]) -> Result<Sent, Failed> {
+    pub fn send(&self, parts: [&[u8]; 2], rest: Rest) -> Result<Sent, Failed> {
         let Some(socket) = self.socket() else { return Ok(Sent::All) };
         let whole = parts[0].len() + parts[1].len();
         // An empty record is one too.
@@ -482,7 +489,7 @@ impl Stream {
                 Ok(Sent::Part(0))
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(Sent::Part(0)),
-            Err(error) => Err(self.failed_io(Step::Send, &error)),
+            Err(error) => Err(self.failed_after(rest, Step::Send, &error)),
         }
     }
 
@@ -506,10 +513,10 @@ impl Stream {
     ///
     /// # Errors
     /// As send(2), or the wait ended; reported.
-    pub async fn send_all(&self, mut bytes: &[u8], bound: Option<Duration>) -> Result<(), Failed> {
+    pub async fn send_all(&self, mut bytes: &[u8], bound: Option<Duration>, rest: Rest) -> Result<(), Failed> {
         loop {
             self.room_to_send().await;
-            match self.send([&[], bytes])? {
+            match self.send([&[], bytes], rest)? {
                 Sent::All => return Ok(()),
                 Sent::Part(taken) => bytes = &bytes[taken..],
             }
