@@ -5,14 +5,18 @@ use std::net::{Shutdown, TcpStream};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use socket2::Type;
+
+use crate::crowd::connected;
 use crate::harness::events::{
     Accept, Close, Eof, Error, Listen, Reason, Recv, Send, Setsockopt, Shutdown as Shut, Side, Step, Timeout, Value,
     Warning,
 };
 use crate::harness::net::{dial, over_both_families, reset};
 use crate::harness::peers::{A_WHILE, Peer};
-use crate::harness::process::Stdin;
+use crate::harness::process::{PATIENCE, Stdin};
 use crate::harness::{Family, Running, Sockeye, require};
+use crate::unix::place;
 
 fn faulty(fault: &str, rest: &str) -> Running {
     Sockeye::new(format!("serve 0 --json --fault {fault} {rest}")).start()
@@ -361,4 +365,28 @@ fn a_signal_ends_each_fault() {
         let run = server.interrupt().exits(0);
         assert_eq!(run.one::<Close>().reason, Reason::Signal, "{fault} {rest}");
     }
+}
+
+#[test]
+fn slow_answers_an_empty_record_with_one() {
+    let (_dir, path) = place();
+    let words = "unix-serve --type seqpacket --json --fault slow=1000/s --messages 3";
+    let server = Sockeye::new(words).arg(&path).start();
+    server.wait_for::<Listen>();
+    let peer = connected(Type::SEQPACKET, &path).unwrap();
+    peer.set_read_timeout(Some(PATIENCE)).unwrap();
+    let mut peer = std::os::unix::net::UnixStream::from(peer);
+    for record in [&b"a"[..], b"", b"b"] {
+        assert_eq!(peer.write(record).unwrap(), record.len());
+    }
+    let mut answers = Vec::new();
+    for _ in 0..3 {
+        let mut answer = [0; 9];
+        let bytes = peer.read(&mut answer).unwrap();
+        answers.push(answer[..bytes].to_vec());
+    }
+    assert_eq!(answers, [&b"a"[..], b"", b"b"]);
+    assert_eq!(server.wait_for::<Close>().reason, Reason::Limit);
+    let run = server.interrupt().exits(0);
+    assert_eq!(run.all::<Send>().iter().map(|send| send.bytes).collect::<Vec<_>>(), [1, 0, 1], "{}", run.dump());
 }

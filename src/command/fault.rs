@@ -100,15 +100,21 @@ async fn until_end(stream: &Stream, rules: &Rules, fault: Fault) -> Result<Reaso
 /// Sends everything at a pace; what must stay a record goes whole when its first byte is due.
 async fn drip(stream: &Stream, rules: &Rules, mut bytes: &[u8], pace: &mut Pace) -> Result<(), Failed> {
     let is_bytes = stream.is_bytes();
+    if is_bytes && bytes.is_empty() {
+        return Ok(());
+    }
     pace.begin(now());
-    while !bytes.is_empty() {
+    loop {
         let due = usize::try_from(due(stream, rules, pace).await?).unwrap_or(usize::MAX).min(bytes.len());
         let (part, rest) = bytes.split_at(if is_bytes { due } else { bytes.len() });
         stream.send_all(part, rules.timeout, rules.rest()).await?;
         pace.passed(part.len() as u64, now());
         bytes = rest;
+        // Looked at last, for an empty record goes too.
+        if bytes.is_empty() {
+            return Ok(());
+        }
     }
-    Ok(())
 }
 
 /// Returns the pace that the fault sets for one direction of a connection.
