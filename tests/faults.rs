@@ -9,8 +9,8 @@ use socket2::Type;
 
 use crate::crowd::connected;
 use crate::harness::events::{
-    Accept, Close, Eof, Error, Listen, Reason, Recv, Send, Setsockopt, Shutdown as Shut, Side, Step, Timeout, Value,
-    Warning,
+    Accept, Close, Eof, Error, Event, Listen, Reason, Recv, Send, Setsockopt, Shutdown as Shut, Side, Step, Timeout,
+    Value, Warning,
 };
 use crate::harness::net::{dial, over_both_families, reset};
 use crate::harness::peers::{A_WHILE, Peer};
@@ -389,4 +389,26 @@ fn slow_answers_an_empty_record_with_one() {
     assert_eq!(server.wait_for::<Close>().reason, Reason::Limit);
     let run = server.interrupt().exits(0);
     assert_eq!(run.all::<Send>().iter().map(|send| send.bytes).collect::<Vec<_>>(), [1, 0, 1], "{}", run.dump());
+}
+
+over_both_families! {
+    fn a_rest_earns_nothing_where_it_is_read_either(family) {
+        for rest in ["--discard", "--source-bytes", "--echo"] {
+            let server = faulty("slow=10000/s", rest);
+            let mut peer = dial(family, server.port());
+            server.wait_for::<Accept>();
+            std::thread::sleep(A_WHILE);
+            peer.write_all(&[b'x'; 3_000]).unwrap();
+            peer.shutdown(Shutdown::Write).unwrap();
+            server.wait_for::<Eof>();
+            let run = server.interrupt().exits(0);
+            let came = run.lines.iter().filter_map(|line| match &line.event {
+                Event::Recv(recv) => Some((line.elapsed_ns, recv.bytes)),
+                _ => None,
+            });
+            let came = Vec::from_iter(came);
+            let soon: u64 = came.iter().filter(|(at, _)| at - came[0].0 < 100_000_000).map(|(_, bytes)| bytes).sum();
+            assert!(soon <= 1_300, "{rest}: {soon} bytes in 100 ms");
+        }
+    }
 }

@@ -54,6 +54,10 @@ async fn until_end(stream: &Stream, rules: &Rules, fault: Fault) -> Result<Reaso
     let is_in_parts = discards || matches!(&rules.answer, Answer::Echo { prefix } if prefix.is_empty());
     let mut answers = 0;
     loop {
+        if let Err(after) = stream.readable_within(rules.timeout).await {
+            stream.timeout(Step::Recv, after);
+            return Ok(Reason::Timeout);
+        }
         let mut most = usize::MAX;
         if let Some(pace) = &mut inward {
             let due = due_to_recv(stream, rules, pace).await?;
@@ -61,10 +65,6 @@ async fn until_end(stream: &Stream, rules: &Rules, fault: Fault) -> Result<Reaso
         }
         if discards && stream.is_bytes() {
             most = most.min(usize::try_from(left).unwrap_or(usize::MAX));
-        }
-        if let Err(after) = stream.readable_within(rules.timeout).await {
-            stream.timeout(Step::Recv, after);
-            return Ok(Reason::Timeout);
         }
         let reply =
             |received: &[u8]| (received.len(), behaviour::reply(&rules.answer, received).map(|parts| parts.concat()));
@@ -136,8 +136,10 @@ pub(super) async fn due(stream: &Stream, rules: &Rules, pace: &mut Pace) -> Resu
     }
 }
 
-/// Waits until bytes may be read, and returns how many: of records one recv must take the whole.
+/// Waits until bytes that have come may be read, and returns how many: of records one recv must take the whole. Until
+/// they came the peer may have rested.
 pub(super) async fn due_to_recv(stream: &Stream, rules: &Rules, pace: &mut Pace) -> Result<usize, Failed> {
+    pace.begin(now());
     let due = usize::try_from(due(stream, rules, pace).await?).unwrap_or(usize::MAX);
     Ok(if stream.is_bytes() { due } else { usize::MAX })
 }

@@ -85,14 +85,14 @@ async fn pour(stream: &Stream, rules: &Rules, pattern: &Pattern, mut left: u64) 
 pub(super) async fn drop_all(stream: &Stream, rules: &Rules, is_bounded: bool) -> Result<Reason, Failed> {
     let mut pace = fault::pace(rules);
     loop {
-        let most = match &mut pace {
-            Some(pace) => fault::due_to_recv(stream, rules, pace).await?,
-            None => usize::MAX,
-        };
         if let Err(after) = stream.readable_unless_idle(rules.timeout.filter(|_| is_bounded)).await {
             stream.timeout(Step::Recv, after);
             return Ok(Reason::Timeout);
         }
+        let most = match &mut pace {
+            Some(pace) => fault::due_to_recv(stream, rules, pace).await?,
+            None => usize::MAX,
+        };
         match take(stream, rules, most, <[u8]>::len)? {
             Taken::Nothing => {}
             Taken::Eof => return Ok(Reason::Eof),
