@@ -162,6 +162,7 @@ say('gone')
     assert_eq!((came(&run), run.all::<Eof>().len()), (6, 1), "{}", run.dump());
     let error = run.one::<Error>();
     assert_eq!((error.step, error.errno.as_deref()), (Step::Shutdown, Some("ENOTCONN")), "{}", run.dump());
+    assert!(error.hint.as_deref().unwrap_or_default().contains("by a reset"), "{}", run.dump());
     let close = run.one::<Close>();
     assert_eq!((close.reason, close.closed_first, close.reset_by), (Reason::Reset, Some(Side::Peer), Some(Side::Peer)));
 }

@@ -299,6 +299,26 @@ fn who_breaks_off_while_an_answer_waits_is_not_waited_for() {
 }
 
 #[test]
+fn a_reset_behind_the_peers_end_is_explained() {
+    for (fault, received) in [("hang", 0), ("delay=1h", 5)] {
+        let server = faulty(fault, "");
+        let mut client = dial(Family::V4, server.port());
+        client.write_all(b"hello").unwrap();
+        client.shutdown(Shutdown::Write).unwrap();
+        server.wait_for::<Accept>();
+        reset(client);
+        let close = server.wait_for::<Close>();
+        let told = (close.reason, close.reset_by, close.bytes_received);
+        assert_eq!(told, (Reason::Reset, Some(Side::Peer), received), "{fault}");
+        let run = server.interrupt().exits(0);
+        let error = run.one::<Error>();
+        assert_eq!((error.step, error.errno.as_deref()), (Step::Recv, Some("EPIPE")), "{fault}");
+        let hint = error.hint.as_deref().unwrap_or_default();
+        assert!(hint.contains("by a reset"), "{fault}: {}", run.dump());
+    }
+}
+
+#[test]
 fn one_clients_fault_does_not_touch_the_next_ones_timing() {
     let server = faulty("slow=5/s", "");
     let port = server.port();

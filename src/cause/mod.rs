@@ -155,6 +155,12 @@ pub fn hint(error: &Error) -> Option<String> {
         (Step::Recv | Step::Send, Errno::ECONNRESET) => {
             "the peer, or something on the way, ended the connection by a reset".to_owned()
         }
+        // What a reset gives to whoever has the peer's end already (tcp_reset() in net/ipv4/tcp_input.c), or is late.
+        (Step::Recv, Errno::EPIPE) | (Step::Shutdown, Errno::ENOTCONN) => {
+            "the peer, or something on the way, has ended the connection by a reset before this: it was closed with \
+             bytes unread, or while more were sent to it; did it want all that was sent?"
+                .to_owned()
+        }
         (Step::Write, Errno::ENOSPC) => "the disk is full".to_owned(),
         (Step::Write, Errno::EFBIG) => {
             "no file may grow so large: by the limit of this process (ulimit -f), or on this file system".to_owned()
@@ -250,6 +256,9 @@ mod tests {
         assert!(said(Error::of_kind(Step::Connect, ExitCode::NoAnswer, String::new())).contains("silent drop"));
         assert!(said(Error::of_kind(Step::Resolve, ExitCode::Resolve, String::new())).contains("spelled"));
         assert!(said(Error::of_call(Step::Bind, Errno::EACCES, "x")).contains("CAP_NET_BIND_SERVICE"));
+        for (step, errno) in [(Step::Recv, Errno::EPIPE), (Step::Shutdown, Errno::ENOTCONN)] {
+            assert!(said(Error::of_call(step, errno, "x")).contains("by a reset"), "{step} {errno}");
+        }
         assert_eq!(hint(&Error::of_call(Step::Recv, Errno::EIO, "x")), None);
     }
 
