@@ -55,7 +55,7 @@ complete -c sockeye -n "__fish_sockeye_using_subcommand serve" -l tls-max -d 'Sp
 1.3\t'TLS 1.3 (RFC 8446)'"
 complete -c sockeye -n "__fish_sockeye_using_subcommand serve" -l tls-timeout -d 'Wait at most this long for a TLS handshake [default: --timeout; of a server without one, 10s]' -r
 complete -c sockeye -n "__fish_sockeye_using_subcommand serve" -l backlog -d 'Let this many connections wait to be accepted; the kernel cuts it to net.core.somaxconn [default: 65535]' -r
-complete -c sockeye -n "__fish_sockeye_using_subcommand serve" -l recv-size -d 'Take at most this many bytes with one recv; what it does not take stays for the next' -r
+complete -c sockeye -n "__fish_sockeye_using_subcommand serve" -l recv-size -d 'Take at most this many bytes with one recv; what it does not take stays for the next [default: 64KiB]' -r
 complete -c sockeye -n "__fish_sockeye_using_subcommand serve" -s w -l timeout -d 'Close a connection whose peer is silent for this long; of datagrams: end when none comes for this long [default: none]' -r
 complete -c sockeye -n "__fish_sockeye_using_subcommand serve" -l messages -d 'Close a connection after this many answers; 0 closes it when it is accepted' -r
 complete -c sockeye -n "__fish_sockeye_using_subcommand serve" -l count -d 'End after this many connections, or datagrams' -r
@@ -373,7 +373,7 @@ complete -c sockeye -n "__fish_sockeye_using_subcommand unix-serve" -l tls-max -
 1.3\t'TLS 1.3 (RFC 8446)'"
 complete -c sockeye -n "__fish_sockeye_using_subcommand unix-serve" -l tls-timeout -d 'Wait at most this long for a TLS handshake [default: --timeout; of a server without one, 10s]' -r
 complete -c sockeye -n "__fish_sockeye_using_subcommand unix-serve" -l backlog -d 'Let this many connections wait to be accepted; the kernel cuts it to net.core.somaxconn [default: 65535]' -r
-complete -c sockeye -n "__fish_sockeye_using_subcommand unix-serve" -l recv-size -d 'Take at most this many bytes with one recv; what it does not take stays for the next' -r
+complete -c sockeye -n "__fish_sockeye_using_subcommand unix-serve" -l recv-size -d 'Take at most this many bytes with one recv; what it does not take stays for the next [default: 64KiB]' -r
 complete -c sockeye -n "__fish_sockeye_using_subcommand unix-serve" -s w -l timeout -d 'Close a connection whose peer is silent for this long; of datagrams: end when none comes for this long [default: none]' -r
 complete -c sockeye -n "__fish_sockeye_using_subcommand unix-serve" -l messages -d 'Close a connection after this many answers; 0 closes it when it is accepted' -r
 complete -c sockeye -n "__fish_sockeye_using_subcommand unix-serve" -l count -d 'End after this many connections, or datagrams' -r

@@ -92,6 +92,13 @@ const WRONG: &[(&str, &[&str])] = &[
     ("serve 0 --fault hang --source-bytes", &["hang"]),
     ("serve 0 --fault never-accept --when a b", &["never-accept"]),
     ("serve 0 --fault never-accept --timeout 1s", &["--timeout", "never-accept"]),
+    ("serve 0 --fault never-accept --recv-size 5", &["--recv-size", "never-accept"]),
+    ("serve 0 --fault reset --recv-size 5", &["--recv-size", "reset"]),
+    ("serve 0 --fault hang --recv-size 64KiB", &["--recv-size", "hang"]),
+    ("serve 0 --tls-self-signed --fault handshake-cut --recv-size 5", &["--recv-size", "handshake-cut"]),
+    ("unix-serve @x --fault reset --recv-size 5", &["--recv-size", "reset"]),
+    ("unix-serve @x --type dgram --fault hang --recv-size 5", &["--recv-size", "hang"]),
+    ("serve 0 --fault reset --timeout 1", &["--timeout", "reset"]),
     ("serve 0 --fault never-accept --count 1", &["--count", "never-accept"]),
     ("serve 0 --fault never-accept --max-connections 1", &["--max-connections", "never-accept"]),
     ("serve 0 --fault never-accept --deny 127.0.0.1", &["--deny", "never-accept"]),
@@ -190,6 +197,9 @@ const WRONG: &[(&str, &[&str])] = &[
     ("connect ::1 nosuchservice", &["nosuchservice"]),
     ("connect [::1]:nosuchservice", &["nosuchservice"]),
     ("connect [::1:80", &["[::1:80"]),
+    ("connect unix:x -4 y", &["-4", "unix:x"]),
+    ("connect -6 unix:@x", &["-6", "unix:@x"]),
+    ("connect --probe -4 unix:x unix:@y", &["-4", "unix:x"]),
     ("connect localhost 22,80", &["22,80", "--probe"]),
     ("connect localhost:22,80", &["22,80", "--probe"]),
     ("connect localhost 8000-8010", &["8000-8010", "--probe"]),
@@ -524,6 +534,23 @@ fn where_serve_listens_can_be_said_in_each_form() {
         let bound = &run.one::<crate::harness::events::Bind>().local;
         assert!(bound.starts_with(local), "{words}: {bound}");
     }
+}
+
+#[test]
+fn words_that_a_fault_leaves_with_an_effect_are_taken() {
+    for line in [
+        // Of the header of the PROXY protocol; until there are bytes to leave unread.
+        "serve 0 --fault reset --proxy-protocol --timeout 1",
+        "unix-serve @sockeye-usage-reset --fault reset --timeout 1",
+        "serve 0 --fault hang --timeout 1",
+        "serve 0 --fault half-close --recv-size 5 --timeout 1",
+        "serve 0 --fault delay=1s --recv-size 5",
+    ] {
+        Sockeye::new(line).args(["--json", "--deadline", "50ms"]).run().exits(0);
+    }
+    // Of one of two targets.
+    let (_listener, port) = listener(Family::V4);
+    Sockeye::new(format!("connect --probe -4 127.0.0.1:{port} unix:@sockeye-usage-nobody --json")).run().exits(1);
 }
 
 #[test]

@@ -238,6 +238,12 @@ impl Connect {
         {
             return Err(format!("{option} is for IP, and {unix} is a unix socket"));
         }
+        if let [unix @ Target::Unix(_), ..] = &self.targets[..]
+            && self.targets.iter().all(|target| matches!(target, Target::Unix(_)))
+            && self.output.family().is_some()
+        {
+            return Err(format!("-4 and -6 are for IP, and {unix} is a unix socket"));
+        }
         let Some(source) = &self.options.source else { return Ok(()) };
         self.output.check_host(&source.host)?;
         let Host::Ip(ip, _) = &source.host else { return Ok(()) };

@@ -71,6 +71,11 @@ impl Fault {
         matches!(self, Self::Reset | Self::Hang | Self::NeverAccept | Self::HalfClose | Self::HandshakeCut)
     }
 
+    /// Returns whether nothing is received either.
+    pub(super) fn is_deaf(self) -> bool {
+        self.is_mute() && self != Self::HalfClose
+    }
+
     /// Returns whether it is of the handshake of TLS.
     #[must_use]
     pub fn is_of_tls(self) -> bool {

@@ -73,6 +73,9 @@ impl Serve {
         if self.service.fault == Some(Fault::NeverAccept) && self.proxy_protocol {
             return Err("--proxy-protocol would do nothing: --fault never-accept lets nobody in".to_owned());
         }
+        if self.service.fault == Some(Fault::Reset) && self.service.timeout.is_some() && !self.proxy_protocol {
+            return Err("--timeout would do nothing: --fault reset waits for nothing".to_owned());
+        }
         self.listen.check(self.options.source.as_ref(), &self.output)
     }
 

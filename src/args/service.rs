@@ -53,8 +53,9 @@ pub struct Service {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(..=i64::from(i32::MAX)), allow_negative_numbers = true, help_heading = "Limits")]
     backlog: Option<u32>,
     /// Take at most this many bytes with one recv; what it does not take stays for the next
-    #[arg(long, value_name = "SIZE", default_value = "64KiB", value_parser = value::recv_size, allow_negative_numbers = true, help_heading = "Limits")]
-    pub recv_size: NonZeroUsize,
+    /// [default: 64KiB]
+    #[arg(long, value_name = "SIZE", value_parser = value::recv_size, allow_negative_numbers = true, help_heading = "Limits")]
+    recv_size: Option<NonZeroUsize>,
     /// Close a connection whose peer is silent for this long; of datagrams: end when none comes for
     /// this long [default: none]
     #[arg(short = 'w', long, value_name = "D", value_parser = value::patience, allow_negative_numbers = true, help_heading = "Limits")]
@@ -98,6 +99,9 @@ impl Service {
         if self.messages == Some(0) {
             return Err(format!("--messages 0 closes at accept, before --fault {name} could show"));
         }
+        if fault.is_deaf() && self.recv_size.is_some() {
+            return Err(format!("--recv-size would do nothing: --fault {name} receives nothing"));
+        }
         match (fault, &self.answer) {
             (Fault::NeverAccept, _) => {
                 let limits = [
@@ -140,6 +144,13 @@ impl Service {
             Some(Fault::Hang) => Ok(()),
             Some(fault) => Err(format!("--fault {} is for connections, and --type dgram has none", fault.name())),
         }
+    }
+
+    /// Returns the most bytes that one recv may take.
+    #[must_use]
+    pub fn recv_size(&self) -> NonZeroUsize {
+        const DEFAULT: NonZeroUsize = NonZeroUsize::MIN.saturating_add((64 << 10) - 1);
+        self.recv_size.unwrap_or(DEFAULT)
     }
 
     /// Returns how many connections may wait to be accepted.

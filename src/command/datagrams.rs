@@ -53,7 +53,7 @@ async fn walk(serve: &UnixServe, socket: &Arc<Datagram>, run: &Run) -> Result<Ex
         late: JoinSet::new(),
         has_warned: false,
     };
-    let mut buffer = vec![0; service.recv_size.get()];
+    let mut buffer = vec![0; service.recv_size().get()];
     let mut came = 0;
     let mut last = now();
     while service.count.is_none_or(|count| came < count.get()) {
@@ -144,7 +144,7 @@ impl Answerer<'_> {
 /// Relays stdin and stdout with whoever sends the first datagram that is let in. To a peer without
 /// a name nothing can be sent: it is only heard.
 async fn relay_one(serve: &UnixServe, socket: Datagram, stdin: Stdin, run: &Run) -> Result<ExitCode, Failed> {
-    let mut denied = vec![0; serve.service.recv_size.get()];
+    let mut denied = vec![0; serve.service.recv_size().get()];
     let peer = loop {
         socket.readable().await;
         match socket.next_sender()? {
@@ -161,7 +161,7 @@ async fn relay_one(serve: &UnixServe, socket: Datagram, stdin: Stdin, run: &Run)
     let relay = Relay {
         on_peer_close: None,
         idle: serve.service.timeout,
-        recv_size: serve.service.recv_size,
+        recv_size: serve.service.recv_size(),
         expect: None,
         awaits_answer: false,
         linger: None,

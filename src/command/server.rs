@@ -161,7 +161,7 @@ async fn relay_one(
     let relay = Relay {
         on_peer_close: service.on_peer_close,
         idle: service.timeout,
-        recv_size: service.recv_size,
+        recv_size: service.recv_size(),
         expect: None,
         awaits_answer: false,
         linger: None,

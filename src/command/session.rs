@@ -39,7 +39,7 @@ impl Rules {
         Self {
             answer: service.answer.clone(),
             fault: service.fault.filter(|fault| !fault.is_of_tls()),
-            recv_size: service.recv_size,
+            recv_size: service.recv_size(),
             timeout: service.timeout,
             messages: service.messages,
             pattern: matches!(service.answer, Answer::Source { .. }).then(|| Pattern::new(door)),
