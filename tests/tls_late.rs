@@ -328,3 +328,52 @@ fn an_end_of_a_unix_peer_is_read_though_it_takes_no_close_notify() {
     assert_eq!(run.one::<Warning>().name, "tls-truncated", "{}", run.dump());
     assert_eq!((run.all::<Eof>().len(), run.one::<Close>().reason), (1, Reason::Eof), "{}", run.dump());
 }
+
+#[test]
+fn what_came_before_a_reset_is_read_first_whatever_finds_the_reset() {
+    let authority = Authority::new();
+    let (pair, ca) = (authority.issue("server", &["localhost"], NOW), authority.cert());
+    let answer = "for _ in range(20): tls.write(b'A' * 1000)\npeer.sendall(goes.read())\nreset(peer)\nsay('gone')";
+    let check = |run: &Finished, step| {
+        let came: u64 = run.all::<Recv>().iter().map(|recv| recv.bytes).sum();
+        assert_eq!(came, 20_000, "{}", run.dump());
+        assert!(run.all::<Recv>().iter().all(|recv| recv.bytes <= 1000), "{}", run.dump());
+        let error = run.one::<Error>();
+        assert_eq!((error.step, error.errno.as_deref()), (step, Some("ECONNRESET")), "{}", run.dump());
+        let close = run.one::<Close>();
+        assert_eq!((close.reason, close.bytes_unread), (Reason::Reset, Some(0)), "{}", run.dump());
+        // It was no end.
+        assert!(run.all::<Eof>().is_empty() && run.all::<Warning>().is_empty(), "{}", run.dump());
+    };
+    let line = |server: &Peer, words: &str| {
+        format!("connect localhost {} --tls --ca {} --recv-size 1000 --json {words}", server.port, ca.display())
+    };
+    // Our close_notify finds it.
+    let script = format!("tls, peer = serving()\nstep(peer, lambda: tls.read(65536))\nsay('got')\ntold()\n{answer}");
+    let mut server = by_hand(&pair, &script);
+    let client = Sockeye::new(line(&server, "ask --until-eof")).start();
+    server.wait_for("got");
+    client.signal(Signal::SIGSTOP);
+    server.send(b"go\n");
+    server.wait_for("gone");
+    client.signal(Signal::SIGCONT);
+    check(&client.finish().exits(10), Step::Recv);
+    // A message that is not due yet.
+    let mut server = by_hand(&pair, &format!("tls, peer = serving()\ntold()\n{answer}"));
+    let client = Sockeye::new(line(&server, "ask --send-delay 500ms")).start();
+    client.wait_for::<Tls>();
+    server.send(b"go\n");
+    check(&client.finish().exits(10), Step::Send);
+    // The answer of a server.
+    let server = Sockeye::new("serve 127.0.0.1:0 --tls-self-signed --json --recv-size 1000").start();
+    let script = format!("tls, peer = dialing(sys.argv[1])\npeer.sendall(goes.read())\nsay('there')\ntold()\n{answer}");
+    let mut client = Peer::python(&format!("{BY_HAND}{script}"), &[&server.port().to_string()]);
+    client.wait_for("there");
+    server.wait_for::<Tls>();
+    server.signal(Signal::SIGSTOP);
+    client.send(b"go\n");
+    client.wait_for("gone");
+    server.signal(Signal::SIGCONT);
+    server.wait_for::<Close>();
+    check(&server.interrupt().exits(0), Step::Send);
+}

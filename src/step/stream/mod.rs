@@ -466,7 +466,7 @@ impl Stream {
         }
         let socket = socket.get_ref();
         if let Some(session) = self.tls() {
-            return self.send_secured(session, socket, parts);
+            return self.send_secured(session, socket, parts, rest);
         }
         let Some(mut turn) = self.turn_to_send() else { return Ok(Sent::Part(0)) };
         let sent = if parts[0].is_empty() {

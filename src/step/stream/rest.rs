@@ -30,6 +30,10 @@ impl Stream {
     /// As shutdown(2), and those of `read_on`; reported.
     pub async fn shutdown_and<T>(&self, read_on: impl Future<Output = Result<T, Failed>>) -> Result<T, Failed> {
         let ended = self.end_sending().await;
+        // Our close_notify has taken it, so that no recv will tell it.
+        if ended.as_ref().is_err_and(|error| errno(error) == Some(Errno::ECONNRESET)) {
+            self.ending.early_reset();
+        }
         match (ended, read_on.await) {
             (Ok(()), read) => read,
             (Err(_), Err(failed)) if failed.code == ExitCode::Reset => Err(failed),
@@ -47,6 +51,12 @@ impl Stream {
         self.failed_io(step, error)
     }
 
+    /// Returns whether no more is read of a peer that is gone: a client has one, but those of a server together might be
+    /// more than a slow reader of the events leaves room for.
+    pub(in crate::step) fn has_enough(&self) -> bool {
+        self.is_accepted && self.lacks_room()
+    }
+
     /// Reads what is there of a peer that is gone, so that nothing more comes.
     fn read_rest(&self, told: &io::Error, most: NonZeroUsize) -> io::Result<()> {
         let Some(socket) = self.socket().map(Watch::get_ref) else { return Ok(()) };
@@ -59,8 +69,7 @@ impl Stream {
         }
         // Zeroed pages come from the kernel when they are first used: a large size costs nothing.
         let mut buffer = vec![0; most.get()];
-        // A client has one such peer; those of a server together might be more than there is room for.
-        while !(self.is_accepted && self.lacks_room()) {
+        while !self.has_enough() {
             match self.take_any(socket, &mut buffer) {
                 Ok(Taken { is_end: true, .. }) => {
                     // Where a reset was told already, recv(2) gives 0 though no end has come.

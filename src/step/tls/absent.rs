@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use socket2::Socket;
 
-use super::{Door, Failed, Recvd, Sent, Stream, SystemRoots};
+use super::{Door, Failed, Recvd, Rest, Sent, Stream, SystemRoots};
 use crate::args::{self, Fault, Target};
 use crate::error::{Error, ExitCode, Step};
 use crate::packet::starttls::Protocol;
@@ -140,7 +140,13 @@ impl Stream {
         match session.0 {}
     }
 
-    pub(super) fn send_secured(&self, session: &Session, _socket: &Socket, _parts: [&[u8]; 2]) -> Result<Sent, Failed> {
+    pub(super) fn send_secured(
+        &self,
+        session: &Session,
+        _socket: &Socket,
+        _parts: [&[u8]; 2],
+        _rest: Rest,
+    ) -> Result<Sent, Failed> {
         match session.0 {}
     }
 

@@ -1,6 +1,8 @@
 //! What a connection with TLS does after its handshake: recv, send, shutdown, as the stream has them.
 
 use std::io;
+use std::num::NonZeroUsize;
+use std::os::fd::AsFd;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, Waker};
 
@@ -8,11 +10,12 @@ use nix::errno::Errno;
 use socket2::Socket;
 
 use super::failure::of_tls;
-use super::{End, Pumped, Session};
+use super::{End, Pumped, Session, State};
 use crate::error::{ExitCode, Step};
 use crate::step::fail::errno;
 use crate::step::watch::Watch;
-use crate::step::{Failed, Recvd, Sent, Stream};
+use crate::step::{Failed, Recvd, Rest, Sent, Stream};
+use crate::sys;
 
 impl Stream {
     /// Takes what TLS carried, at most what the buffer holds.
@@ -31,6 +34,10 @@ impl Stream {
             }
             if let Some(trouble) = &state.trouble {
                 return Err(self.failed_secured(trouble));
+            }
+            // Where a reset was told already, recv(2) gives 0 though no end has come.
+            if state.end == End::Cut && self.ending.has_early_reset() {
+                return Err(self.failed_io(Step::Recv, &Errno::ECONNRESET.into()));
             }
             if state.end != End::Open {
                 drop(state);
@@ -87,6 +94,7 @@ impl Stream {
         session: &Session,
         socket: &Socket,
         parts: [&[u8]; 2],
+        rest: Rest,
     ) -> Result<Sent, Failed> {
         let whole = parts[0].len() + parts[1].len();
         let Some(mut turn) = self.turn_to_send() else { return Ok(Sent::Part(0)) };
@@ -100,7 +108,7 @@ impl Stream {
             if done >= whole {
                 break Ok(());
             }
-            match state.encrypt(rest(parts, done)) {
+            match state.encrypt(behind(parts, done)) {
                 Ok(0) => break Err(io::ErrorKind::WriteZero.into()),
                 Ok(taken) => state.owed = taken,
                 Err(error) => break Err(error),
@@ -111,8 +119,11 @@ impl Stream {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => turn.met_a_full_buffer(),
             Err(error) => {
                 state.is_broken = true;
-                // Why the peer has closed may have come before.
+                // Why the peer has closed may have come before, and what nobody else will ask for.
                 let is_gone = matches!(errno(&error), Some(Errno::ECONNRESET | Errno::EPIPE));
+                if let (true, Rest::IsRead(most)) = (is_gone, rest) {
+                    self.read_rest_secured(&mut state, socket, most);
+                }
                 while is_gone && state.waiting == 0 && state.trouble.is_none() {
                     if !matches!(state.pump(socket), Ok(Pumped::Some)) {
                         break;
@@ -139,6 +150,22 @@ impl Stream {
             self.report_sent(parts, done);
         }
         Ok(if done == whole { Sent::All } else { Sent::Part(done) })
+    }
+
+    /// Reads what is there of a peer that is gone, so that nothing more comes.
+    fn read_rest_secured(&self, state: &mut State, socket: &Socket, most: NonZeroUsize) {
+        if !sys::hangup(socket.as_fd()).is_over {
+            return;
+        }
+        let mut buffer = vec![0; most.get()];
+        while !self.has_enough() {
+            if state.waiting > 0 {
+                let taken = state.take(&mut buffer);
+                self.received_data(&buffer[..taken]);
+            } else if state.trouble.is_some() || !matches!(state.pump(socket), Ok(Pumped::Some)) {
+                break;
+            }
+        }
     }
 
     /// Says that we send no more (close_notify): each side ends by itself (RFC 8446, 6.1).
@@ -200,7 +227,7 @@ impl Stream {
 }
 
 /// Returns what is left of the parts after so many bytes.
-fn rest(parts: [&[u8]; 2], done: usize) -> [&[u8]; 2] {
+fn behind(parts: [&[u8]; 2], done: usize) -> [&[u8]; 2] {
     let first = done.min(parts[0].len());
     [&parts[0][first..], &parts[1][done - first..]]
 }
