@@ -8,7 +8,7 @@ use socket2::Type;
 use crate::crowd::connected;
 use crate::harness::events::{Bind, Close, Connect, Eof, Error, Reason, Recv, Send, Shutdown, Side, Step};
 use crate::harness::net::{dial, over_both_families, reset};
-use crate::harness::{Family, Finished, Peer, Sockeye};
+use crate::harness::{Family, Finished, Peer, Sockeye, require};
 use crate::unix::place;
 
 /// Answers the first bytes with so many more and a reset behind them, when it is told.
@@ -44,6 +44,20 @@ over_both_families! {
         let close = run.one::<Close>();
         assert_eq!((close.reason, close.reset_by, close.bytes_unread), (Reason::Reset, Some(Side::Peer), Some(0)));
         assert!(run.all::<Shutdown>().is_empty(), "{}", run.dump());
+    }
+
+    fn a_relay_tells_the_reset_and_not_that_its_shutdown_met_it(family) {
+        require(&["strace"]);
+        let mut peer = Peer::python_server(ANSWER, &[&family.host()]);
+        peer.send(b"go\n");
+        let strace = "strace -f -qq -o /dev/null -e trace=shutdown -e inject=shutdown:delay_enter=300000";
+        let words = format!("connect {} {} --recv-size 1000 --json", family.host(), peer.port);
+        let run = Sockeye::new(words).stdin("GET").under(strace.split(' ')).run().exits(10);
+        assert_eq!(came(&run), 50_000, "{}", run.dump());
+        let error = run.one::<Error>();
+        assert_eq!((error.step, error.errno.as_deref()), (Step::Recv, Some("ECONNRESET")), "{}", run.dump());
+        let close = run.one::<Close>();
+        assert_eq!((close.reason, close.bytes_unread), (Reason::Reset, Some(0)), "{}", run.dump());
     }
 
     fn a_banner_before_a_reset_is_shown_though_the_message_is_not_due_yet(family) {

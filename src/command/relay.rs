@@ -117,9 +117,14 @@ async fn both(
             if on_peer_close == OnPeerClose::Exit {
                 return Ok(End::Closed);
             }
+            let all = async {
+                up.await?;
+                // Of datagrams nobody is told.
+                if stream.has_end() { stream.shutdown().await } else { Ok(()) }
+            };
             // Nobody reads any more, so that a reset would go unseen until the next send.
             return tokio::select! {
-                sent = &mut up => sent.map(|()| End::Closed),
+                sent = all => sent.map(|()| End::Closed),
                 failed = stream.broken(Rest::Stays) => Err(failed),
             };
         }
@@ -139,14 +144,15 @@ async fn both(
             _ = idle(stream, linger) => Ok(End::Quiet),
         },
         // A peer that broke off may have sent something first, and its reset may follow.
-        sent => {
-            let received = down.await;
-            sent.and(received).map(|()| End::Closed)
+        Ok(()) => stream.shutdown_and(down).await.map(|()| End::Closed),
+        Err(failed) => {
+            let _told_too = down.await;
+            Err(failed)
         }
     }
 }
 
-/// Sends stdin, then closes our side.
+/// Sends stdin.
 async fn upload(stream: &Stream, stdin: Stdin, run: &Run) -> Result<(), Failed> {
     // Where nobody wants to see what is sent, the kernel moves it.
     if run.door.wants(Kind::Send) || stream.splice_from(&stdin.stream).await? != Spliced::Eof {
@@ -155,8 +161,7 @@ async fn upload(stream: &Stream, stdin: Stdin, run: &Run) -> Result<(), Failed> 
             stream.send_all(&chunk, None, Rest::Stays).await?;
         }
     }
-    // Of datagrams nobody is told.
-    if stream.has_end() { stream.shutdown().await } else { Ok(()) }
+    Ok(())
 }
 
 /// Takes what the peer sends, to its end.

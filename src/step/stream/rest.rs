@@ -29,12 +29,22 @@ impl Stream {
     /// # Errors
     /// As shutdown(2), and those of `read_on`; reported.
     pub async fn shutdown_and<T>(&self, read_on: impl Future<Output = Result<T, Failed>>) -> Result<T, Failed> {
-        let ended = self.end_sending().await;
-        // Our close_notify has taken it, so that no recv will tell it.
-        if ended.as_ref().is_err_and(|error| errno(error) == Some(Errno::ECONNRESET)) {
-            self.ending.early_reset();
-        }
-        match (ended, read_on.await) {
+        let end = async {
+            let ended = self.end_sending().await;
+            // Our close_notify has taken it, so that no recv will tell it.
+            if ended.as_ref().is_err_and(|error| errno(error) == Some(Errno::ECONNRESET)) {
+                self.ending.early_reset();
+            }
+            ended
+        };
+        tokio::pin!(end, read_on);
+        // A peer may take our close_notify only when what it sends is read.
+        let (ended, read) = tokio::select! {
+            biased;
+            ended = &mut end => (ended, read_on.await),
+            read = &mut read_on => (if read.is_ok() { end.await } else { Ok(()) }, read),
+        };
+        match (ended, read) {
             (Ok(()), read) => read,
             (Err(_), Err(failed)) if failed.code == ExitCode::Reset => Err(failed),
             (Err(error), _) => Err(self.failed_io(Step::Shutdown, &error)),
