@@ -57,7 +57,10 @@ impl Stream {
             // A hang-up is told as an end of writing (epoll_ctl(2), EPOLLHUP).
             let Ok(mut guard) = socket.ready(Interest::WRITABLE | Interest::ERROR).await else { return Ok(()) };
             let ready = guard.ready();
-            if let (true, Ok(Some(error))) = (ready.is_error(), socket.get_ref().take_error()) {
+            // Asked for only then: to ask takes it, and one that has come since is told by the next edge.
+            if ready.is_error()
+                && let Ok(Some(error)) = socket.get_ref().take_error()
+            {
                 return Err(self.failed_io(Step::Recv, &error));
             }
             if ready.is_write_closed() {
@@ -76,6 +79,7 @@ mod tests {
     use std::sync::{Arc, Mutex};
     use std::time::Instant;
 
+    use nix::errno::Errno;
     use socket2::{Domain, Socket};
     use tokio::sync::Notify;
 
@@ -88,7 +92,7 @@ mod tests {
     use crate::socket::SocketKind;
     use crate::step::Rest;
     use crate::step::stream::Made;
-    use crate::step::{Door, Pattern};
+    use crate::step::{Door, Pattern, Sent};
     use crate::sys;
 
     /// Notes what it was told, and wants to see none of it.
@@ -175,6 +179,20 @@ mod tests {
                 assert_eq!(stream.gone().await, Ok(()));
             });
             assert_eq!(told, [Kind::Eof, Kind::Close]);
+        }
+    }
+
+    #[test]
+    fn a_reset_that_comes_as_it_is_asked_whether_the_peer_is_gone_is_told() {
+        for kind in [UnixType::Stream, UnixType::Seqpacket] {
+            let told = walk(kind, |stream, peer, _| async move {
+                assert_eq!(stream.send([&[], b"unread"]), Ok(Sent::All));
+                // All that was told until then is that there is room.
+                stream.writable().await;
+                drop(peer);
+                assert_eq!(stream.gone().await.map_err(|failed| failed.errno), Err(Some(Errno::ECONNRESET)));
+            });
+            assert_eq!(told, [Kind::Send, Kind::Error, Kind::Close]);
         }
     }
 
