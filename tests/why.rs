@@ -1,14 +1,19 @@
 //! Why a connection ended as it did, and what held it back: who closed first, clean or by a reset,
 //! what was left, and the kernel's own account of the time, against Python.
 
+use std::ffi::OsString;
+use std::io::Write;
+
 use nix::sys::signal::Signal;
 
 use crate::harness::events::{
-    Accept, Close, Connect, Eof, Error, HeldBack, Reason, Recv, Side, TcpFigures, Timeout, Warning,
+    Accept, Close, Connect, Eof, Error, HeldBack, Reason, Recv, Send, Side, TcpFigures, Timeout, Warning,
 };
 use crate::harness::net::{Net, TempDir, dial, inside, over_both_families, reset};
+use crate::harness::peers::{PRELUDE, python};
 use crate::harness::process::Stdin;
 use crate::harness::{Family, Finished, Peer, Sockeye, require};
+use crate::unix::{CONNECTED, TYPES, abstract_name, serve};
 
 /// A server that accepts one connection and goes on as `script` says.
 fn server(family: Family, script: &str) -> Peer {
@@ -110,6 +115,25 @@ over_both_families! {
         assert!(warning.name == "unread-at-close" && !warning.message.contains("peer sees"), "{warning:?}");
     }
 
+    fn what_a_reset_left_unread_is_told_whoever_met_it(family) {
+        // A recv meets a reset when all before it was read; a wait for something else does not.
+        for fault in ["hang", "delay=1h", "slow=1/s", "slow=1/s --source-bytes", "delay=1h --source-bytes 9"] {
+            let words = format!("serve {} --json --recv-size 100 --fault {fault}", family.at(0));
+            let server = Sockeye::new(words).start();
+            let mut client = dial(family, server.port());
+            server.wait_for::<Accept>();
+            client.write_all(&[b'x'; 600]).unwrap();
+            reset(client);
+            let close = server.wait_for::<Close>();
+            let run = server.interrupt().exits(0);
+            assert_eq!((close.reason, close.reset_by), (Reason::Reset, PEER), "{fault}: {}", run.dump());
+            assert!(close.bytes_received <= 100, "{fault}: {}", run.dump());
+            assert_eq!(close.bytes_unread, Some(600 - close.bytes_received), "{fault}: {}", run.dump());
+            let warning = run.one::<Warning>();
+            assert!(warning.name == "unread-at-close" && !warning.message.contains("peer sees"), "{warning:?}");
+        }
+    }
+
     fn a_reset_after_our_end_is_the_peers_and_we_closed_first(family) {
         let peer = server(family, "all_of(peer)\nreset(peer)");
         let run = connect(family, &peer).stdin("hello").run().exits(10);
@@ -206,6 +230,55 @@ fn a_unix_socket_knows_who_closed_first_too() {
         assert_eq!(peer.lines(), ["b'hello'"]);
         std::fs::remove_file(&path).unwrap();
     }
+}
+
+#[test]
+fn what_a_reset_left_unread_of_a_unix_peer_is_told_too() {
+    for kind in CONNECTED {
+        let name = abstract_name();
+        // Of the records the first is whole before the next is read.
+        let server = serve(&name, kind, "--recv-size 100 --fault slow=10/s");
+        let script = "peer = reach(*sys.argv[1:])\nfor _ in range(6):\n    peer.send(b'x' * 100)\nsay('sent')\ntold()";
+        let mut peer = Peer::python(&format!("{TYPES}{script}"), &[kind, &name]);
+        peer.wait_for("sent");
+        // What it leaves unread makes a reset of its close.
+        server.wait_for::<Send>();
+        peer.send(b"close\n");
+        let close = server.wait_for::<Close>();
+        let run = server.interrupt().exits(0);
+        assert_eq!((close.reason, close.reset_by), (Reason::Reset, PEER), "{kind}: {}", run.dump());
+        assert_eq!(close.bytes_unread, Some(600 - close.bytes_received), "{kind}: {}", run.dump());
+        assert!(close.bytes_received < 600 && run.one::<Warning>().name == "unread-at-close", "{}", run.dump());
+    }
+}
+
+/// Sends, and cuts the way off when that has arrived.
+const FALL_SILENT: &str = "
+import fcntl, termios
+peer = dial('127.0.0.1', 9100)
+peer.sendall(b'hi')
+while fcntl.ioctl(peer, termios.TIOCOUTQ, bytes(4)) != bytes(4):
+    pass
+os.system('ip link set lo down')
+told()
+";
+
+#[test]
+fn what_a_silent_peer_left_unread_is_told_too() {
+    let server = Sockeye::new("serve 127.0.0.1:9100 --fault hang --keepalive 1s --user-timeout 1s --json");
+    let server = server.under(Net::isolated().prefix()).start();
+    server.port();
+    let mut words = inside(server.pid());
+    let script = format!("{PRELUDE}{FALL_SILENT}");
+    words.extend([python(), "-I", "-S", "-c", &script].map(OsString::from));
+    let words: Vec<&str> = words.iter().map(|word| word.to_str().unwrap()).collect();
+    let peer = Peer::program(words[0], &words[1..], Stdin::Piped, None);
+    let close = server.wait_for::<Close>();
+    let run = server.interrupt().exits(0);
+    assert_eq!(run.one::<Error>().errno.as_deref(), Some("ETIMEDOUT"), "{}", run.dump());
+    let told = (close.reason, close.reset_by, close.bytes_received, close.bytes_unread);
+    assert_eq!(told, (Reason::Timeout, None, 0, Some(2)), "{}", run.dump());
+    peer.finish();
 }
 
 #[test]

@@ -227,9 +227,6 @@ impl Stream {
     /// Makes an error of what a failed call on this connection gave, and keeps that for its close. That the kernel has
     /// given it up is the end of a wait, and reported as that.
     pub(super) fn of_io(&self, step: Step, error: &io::Error) -> Error {
-        if matches!(step, Step::Recv | Step::Proxy | Step::ProxyProtocol) {
-            self.at_eof.store(true, Ordering::Relaxed);
-        }
         self.ending.broke(error);
         let made = on_connection(step, error, self.conn, &self.peer);
         // Who refuses a connection that stands is not whom it was made with: something on the way rejects it.

@@ -79,7 +79,6 @@ impl Stream {
     /// Reports what broke a session after its handshake: in TLS 1.3 a server judges a client's
     /// certificate when the client has long gone on.
     fn failed_secured(&self, error: &rustls::Error) -> Failed {
-        self.at_eof.store(true, Ordering::Relaxed);
         let words = of_tls(error, None, &[], !self.is_accepted);
         let message = format!("tls {}: {}", self.peer, words.message);
         let mut error = self.error(Step::Tls, ExitCode::Tls, message).with_name(words.name);
