@@ -252,6 +252,42 @@ fn what_a_reset_left_unread_of_a_unix_peer_is_told_too() {
     }
 }
 
+#[test]
+fn a_unix_peer_that_takes_no_more_is_reset_by_what_we_leave_unread_of_it() {
+    // It is there still, unless it has closed both sides: then nobody sees a reset.
+    let stays = "peer.shutdown(socket.SHUT_RD)\nsay('shut')\ntold()\nfor _ in range(6):\n    peer.send(b'x' * 100)\nsay('sent')\ntold()\nsay(peer.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == errno.ECONNRESET)";
+    let goes = "say('shut')\ntold()\nfor _ in range(6):\n    peer.send(b'x' * 100)\npeer.close()\nsay('sent')\ntold()";
+    for kind in CONNECTED {
+        for fault in ["", "--fault delay=100ms"] {
+            for (script, expected) in [(stays, (LOCAL, LOCAL)), (goes, (PEER, None))] {
+                let name = abstract_name();
+                let server = serve(&name, kind, &format!("--recv-size 100 {fault}"));
+                let script = format!("{TYPES}import errno\npeer = reach(*sys.argv[1:])\n{script}");
+                let mut peer = Peer::python(&script, &[kind, &name]);
+                peer.wait_for("shut");
+                server.wait_for::<Accept>();
+                // So that all has come before the first answer.
+                server.signal(Signal::SIGSTOP);
+                peer.send(b"send\n");
+                peer.wait_for("sent");
+                server.signal(Signal::SIGCONT);
+                server.wait_for::<Close>();
+                peer.send(b"look\n");
+                let run = server.interrupt().exits(0);
+                assert_eq!(run.one::<Error>().errno.as_deref(), Some("EPIPE"), "{}", run.dump());
+                assert_eq!(ending(&run), (expected.0, expected.1, Some(false)), "{kind} {fault}: {}", run.dump());
+                let close = run.one::<Close>();
+                assert_eq!((close.reason, close.bytes_unread), (Reason::Local, Some(500)), "{}", run.dump());
+                let is_seen = run.one::<Warning>().message.ends_with(": the peer sees a reset");
+                assert_eq!(is_seen, expected.1.is_some(), "{}", run.dump());
+                assert_eq!(run.summary().resets, Some(0), "{}", run.dump());
+                let lines = peer.lines();
+                assert!(expected.1.is_none() || lines.last().is_some_and(|line| line == "True"), "{lines:?}");
+            }
+        }
+    }
+}
+
 /// Sends, and cuts the way off when that has arrived.
 const FALL_SILENT: &str = "
 import fcntl, termios

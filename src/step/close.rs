@@ -146,6 +146,7 @@ pub(super) fn audit(door: &Door, kind: SocketKind, socket: &Socket, ending: &End
         },
         is_unix: kind.is_unix(),
         is_peer_closed: hangup.is_peer_closed,
+        is_over: hangup.is_over,
         is_unread: unread.unwrap_or(0) > 0 || has_empty_record,
         we_reset: ending.we_reset.load(Ordering::Relaxed),
         has_truncated: ending.has_truncated.load(Ordering::Relaxed),
@@ -178,6 +179,8 @@ struct Seen {
     failure: Option<Errno>,
     is_unix: bool,
     is_peer_closed: bool,
+    /// Whether both directions are closed.
+    is_over: bool,
     /// Whether something was left unread.
     is_unread: bool,
     /// Whether our close resets it, whatever was read.
@@ -197,8 +200,9 @@ impl Seen {
             failure if !self.has_connections => (failure == Some(Errno::ECONNRESET)).then_some(Side::Peer),
             Some(Errno::ECONNRESET) => Some(Side::Peer),
             // What a reset gives after the peer's end (tcp_reset() in net/ipv4/tcp_input.c). Of a unix socket the
-            // peer only takes nothing any more (unix(7)).
+            // peer only takes nothing any more (unix(7)): it may be there still, and see what our close does.
             Some(Errno::EPIPE) if !self.is_unix => Some(Side::Peer),
+            Some(Errno::EPIPE) if !self.is_over && self.is_unread => Some(Side::Local),
             // A connection that has broken off resets nobody any more.
             Some(_) => None,
             None if self.is_unread || self.we_reset => Some(Side::Local),
@@ -236,7 +240,7 @@ impl Audit {
     /// nothing any more has reset nothing, and may still send. It is we who end it then.
     pub(super) fn reason(&self, kind: SocketKind, reason: Reason) -> Reason {
         match reason {
-            Reason::Reset if kind.is_unix() && self.reset_by.is_none() => Reason::Local,
+            Reason::Reset if kind.is_unix() && self.reset_by != Some(Side::Peer) => Reason::Local,
             _ => reason,
         }
     }
@@ -334,6 +338,7 @@ mod tests {
         failure: None,
         is_unix: false,
         is_peer_closed: false,
+        is_over: false,
         is_unread: false,
         we_reset: false,
         has_truncated: false,
@@ -370,8 +375,12 @@ mod tests {
         assert_eq!(told(silent), (None, None, Some(false)));
         let deaf = Seen { failure: Some(Errno::EPIPE), ..QUIET };
         assert_eq!(told(deaf), (peer, peer, Some(false)));
-        assert_eq!(told(Seen { is_unix: true, ..deaf }), (None, None, Some(false)));
-        assert_eq!(told(Seen { is_unix: true, is_peer_closed: true, ..deaf }), (peer, None, Some(false)));
+        let deaf = Seen { is_unix: true, ..deaf };
+        assert_eq!(told(deaf), (None, None, Some(false)));
+        assert_eq!(told(Seen { is_peer_closed: true, is_over: true, ..deaf }), (peer, None, Some(false)));
+        let deaf = Seen { is_unread: true, ..deaf };
+        assert_eq!(told(deaf), (local, local, Some(false)));
+        assert_eq!(told(Seen { is_peer_closed: true, is_over: true, ..deaf }), (peer, None, Some(false)));
     }
 
     #[test]
