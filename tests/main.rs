@@ -47,6 +47,7 @@ mod tls_told;
 mod without_tls;
 
 // Why a connection ended as it did, and what held it back.
+mod clean;
 mod why;
 
 // How a run goes while it goes.

@@ -176,7 +176,7 @@ over_both_families! {
         let close = run.one::<Close>();
         let left = close.bytes_unacknowledged.unwrap();
         assert!(left > 0 && left < close.bytes_sent, "{close:?}");
-        assert_eq!((close.closed_first, close.reset_by, close.clean), (LOCAL, None, None));
+        assert_eq!((close.closed_first, close.reset_by, close.clean), (LOCAL, None, Some(false)));
         peer.finish();
     }
 

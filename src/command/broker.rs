@@ -99,6 +99,11 @@ impl Inbox {
         }
     }
 
+    /// Returns whether there is something that the peer did not get.
+    fn has_more(&self) -> bool {
+        !self.pieces.is_empty() || matches!(self.state, State::Behind(_))
+    }
+
     fn pop(&mut self) -> Option<Next> {
         if let State::Behind(bytes) = self.state {
             return Some(Next::Behind(bytes));
@@ -147,6 +152,20 @@ impl Member {
     }
 }
 
+/// Tells a connection, when it is dropped, whether something waits for its peer that is closed.
+struct Leftovers<'a> {
+    stream: &'a Stream,
+    member: Arc<Member>,
+}
+
+impl Drop for Leftovers<'_> {
+    fn drop(&mut self) {
+        if lock(&self.member.inbox).has_more() {
+            self.stream.owe();
+        }
+    }
+}
+
 /// A peer's place at the hub.
 struct Membership<'a> {
     hub: &'a Hub,
@@ -178,6 +197,7 @@ pub(super) fn answer(stream: Stream, rules: Arc<Rules>) -> impl Future<Output = 
 
 async fn until_end(stream: &Stream, rules: &Rules) -> Result<Reason, Failed> {
     let (place, given_at) = (rules.hub.join(stream.conn()), Mutex::new(now()));
+    let _leftovers = Leftovers { stream, member: Arc::clone(&place.member) };
     let give = give(stream, rules, &place.member, &given_at);
     tokio::pin!(give);
     tokio::select! {

@@ -81,12 +81,16 @@ async fn until_end(stream: &Stream, rules: &Rules, fault: Fault) -> Result<Reaso
         }
         if let Some(reply) = reply {
             if let Fault::Delay(delay) = fault {
+                stream.owe();
                 wait(stream, rules, delay).await?;
             }
             let part = &reply[..usize::try_from(left).map_or(reply.len(), |left| left.min(reply.len()))];
             match &mut outward {
                 Some(pace) => drip(stream, rules, part, pace).await?,
                 None => stream.send_all(part, rules.timeout, rules.rest()).await?,
+            }
+            if part.len() < reply.len() {
+                stream.owe();
             }
             left -= part.len() as u64;
             answers += 1;
@@ -105,6 +109,7 @@ async fn drip(stream: &Stream, rules: &Rules, mut bytes: &[u8], pace: &mut Pace)
     }
     pace.begin(now());
     loop {
+        stream.owe();
         let due = usize::try_from(due(stream, rules, pace).await?).unwrap_or(usize::MAX).min(bytes.len());
         let (part, rest) = bytes.split_at(if is_bytes { due } else { bytes.len() });
         stream.send_all(part, rules.timeout, rules.rest()).await?;

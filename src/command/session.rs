@@ -213,7 +213,10 @@ pub(super) fn answer_to(stream: &Stream, rules: &Rules, received: &[u8]) -> Resu
     let Some(parts) = behaviour::reply(&rules.answer, received) else { return Ok(Turn::Done { answered: false }) };
     Ok(match stream.send(parts, rules.rest())? {
         Sent::All => Turn::Done { answered: true },
-        Sent::Part(taken) => Turn::Unsent(parts.concat().split_off(taken)),
+        Sent::Part(taken) => {
+            stream.owe();
+            Turn::Unsent(parts.concat().split_off(taken))
+        }
     })
 }
 

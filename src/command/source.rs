@@ -23,6 +23,10 @@ pub(super) fn answer(stream: Stream, rules: Arc<Rules>) -> impl Future<Output = 
 
 async fn until_end(stream: &Stream, rules: &Rules) -> Result<Reason, Failed> {
     let (Answer::Source { size }, Some(pattern)) = (&rules.answer, &rules.pattern) else { return Ok(Reason::Local) };
+    // Of a pattern without end nothing is ever missing.
+    if size.is_some() {
+        stream.owe();
+    }
     if let Some(Fault::Delay(delay)) = rules.fault {
         fault::wait(stream, rules, delay).await?;
     }
@@ -47,6 +51,7 @@ async fn until_end(stream: &Stream, rules: &Rules) -> Result<Reason, Failed> {
     if is_cut {
         return Ok(Reason::Limit);
     }
+    stream.owe_nothing();
     if is_at_eof {
         stream.shutdown().await?;
         return Ok(Reason::Limit);

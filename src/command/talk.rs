@@ -121,11 +121,15 @@ impl<'a> Talk<'a> {
         // What went with the SYN is the begin of the first message.
         let carried = if self.connect.options.fast_open { self.stream.bytes() } else { 0 };
         let mut before = usize::try_from(carried).unwrap_or(0);
-        for message in &self.connect.messages {
+        for (number, message) in self.connect.messages.iter().enumerate() {
+            self.stream.owe();
             self.delay().await?;
             let rest = &message[std::mem::take(&mut before).min(message.len())..];
             let unread = Rest::IsRead(self.connect.recv_size);
             self.stream.send_all(rest, Some(self.connect.patience.answer()), unread).await?;
+            if number + 1 < self.connect.messages.len() {
+                self.stream.owe();
+            }
             let answer = self.answer().await?;
             self.answered += 1;
             self.came = false;

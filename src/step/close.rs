@@ -27,6 +27,10 @@ pub(super) struct Ending {
     first: AtomicU8,
     /// The errno of the call that failed, 0 for none.
     errno: AtomicU16,
+    /// Whether an error was told of it, be it one without an errno.
+    has_failed: AtomicBool,
+    /// Whether there is something for the peer that the kernel was not given.
+    owes: AtomicBool,
     /// Whether a reset was told before records that had come earlier.
     has_early_reset: AtomicBool,
     /// Whether our close resets it, whatever was read.
@@ -57,6 +61,16 @@ impl Ending {
     /// Notes that the rest of a record was lost.
     pub(super) fn truncated(&self) {
         self.has_truncated.store(true, Ordering::Relaxed);
+    }
+
+    /// Notes that an error is told of it.
+    pub(super) fn failed(&self) {
+        self.has_failed.store(true, Ordering::Relaxed);
+    }
+
+    /// Notes whether there is something for the peer that the kernel was not given.
+    pub(super) fn owes(&self, owes: bool) {
+        self.owes.store(owes, Ordering::Relaxed);
     }
 
     /// Notes that a call on the connection failed; the first errno counts, unless it only says that
@@ -149,6 +163,8 @@ pub(super) fn audit(door: &Door, kind: SocketKind, socket: &Socket, ending: &End
         is_over: hangup.is_over,
         is_unread: unread.unwrap_or(0) > 0 || has_empty_record,
         we_reset: ending.we_reset.load(Ordering::Relaxed),
+        has_failed: ending.has_failed.load(Ordering::Relaxed),
+        owes: ending.owes.load(Ordering::Relaxed),
         has_truncated: ending.has_truncated.load(Ordering::Relaxed),
         unacknowledged: unacknowledged.unwrap_or(0),
         left,
@@ -185,6 +201,10 @@ struct Seen {
     is_unread: bool,
     /// Whether our close resets it, whatever was read.
     we_reset: bool,
+    /// Whether an error was told of it.
+    has_failed: bool,
+    /// Whether there was more for the peer.
+    owes: bool,
     /// Whether the rest of a record was lost.
     has_truncated: bool,
     unacknowledged: u64,
@@ -226,8 +246,9 @@ impl Seen {
     }
 
     fn clean(self) -> Option<bool> {
-        let is_broken = self.failure.is_some() || self.we_reset;
-        let is_lost = self.is_unread || self.has_truncated || self.left.undelivered > 0 || self.left.is_cut;
+        let is_broken = self.failure.is_some() || self.has_failed || self.we_reset;
+        let is_lost =
+            self.owes || self.is_unread || self.has_truncated || self.left.undelivered > 0 || self.left.is_cut;
         if is_broken || is_lost {
             return Some(false);
         }
@@ -341,6 +362,8 @@ mod tests {
         is_over: false,
         is_unread: false,
         we_reset: false,
+        has_failed: false,
+        owes: false,
         has_truncated: false,
         unacknowledged: 0,
         left: Leavings { undelivered: 0, is_cut: false },
@@ -359,6 +382,8 @@ mod tests {
         assert_eq!(told(Seen { first: peer, ..QUIET }), (peer, None, Some(true)));
         assert_eq!(told(Seen { unacknowledged: 1, ..QUIET }), (local, None, None));
         assert_eq!(told(Seen { has_truncated: true, ..QUIET }), (local, None, Some(false)));
+        assert_eq!(told(Seen { has_failed: true, unacknowledged: 1, ..QUIET }), (local, None, Some(false)));
+        assert_eq!(told(Seen { owes: true, unacknowledged: 1, ..QUIET }), (local, None, Some(false)));
     }
 
     #[test]

@@ -186,7 +186,7 @@ mod tests {
     fn a_reset_that_comes_as_it_is_asked_whether_the_peer_is_gone_is_told() {
         for kind in [UnixType::Stream, UnixType::Seqpacket] {
             let told = walk(kind, |stream, peer, _| async move {
-                assert_eq!(stream.send([&[], b"unread"]), Ok(Sent::All));
+                assert_eq!(stream.send([&[], b"unread"], Rest::Stays), Ok(Sent::All));
                 // All that was told until then is that there is room.
                 stream.writable().await;
                 drop(peer);

@@ -204,7 +204,7 @@ impl Connection {
         match wait(&stream) {
             Ok(()) => Ok(stream),
             Err(error) => {
-                let failed = stream.door().fail(&on_connection(Step::Accept, &error, conn, stream.peer()));
+                let failed = stream.fail(&on_connection(Step::Accept, &error, conn, stream.peer()));
                 stream.close(event::Reason::Local);
                 Err(failed)
             }

@@ -121,7 +121,7 @@ pub async fn ask(
             Some(hint) => error.with_hint(hint),
             None => error,
         };
-        stream.door().fail_after(&error, steps)
+        stream.fail_after(&error, steps)
     };
     let failed = match end {
         End::Granted(grant) => {
@@ -165,7 +165,7 @@ pub async fn ask(
         End::Closed if received == 0 => error(ExitCode::Reset, "it closed the connection without a word", None),
         End::Closed => error(ExitCode::Reset, "it closed the connection before its reply was whole", None),
         End::Broke(broke) => {
-            let failed = stream.door().fail_after(&stream.of_io(Step::Proxy, &broke).with_took(duration), steps);
+            let failed = stream.fail_after(&stream.of_io(Step::Proxy, &broke).with_took(duration), steps);
             reason = failed.reason();
             failed
         }

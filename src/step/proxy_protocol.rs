@@ -58,7 +58,7 @@ pub async fn read_header(stream: Stream, bound: Duration) -> Result<Stream, Fail
     let error = |code, words: &str| {
         let message = format!("proxy-protocol {}: {words}", stream.peer());
         let error = Error::of_kind(Step::ProxyProtocol, code, message);
-        stream.door().fail(&error.with_conn(stream.conn()).with_peer(stream.peer().clone()).with_took(began.elapsed()))
+        stream.fail(&error.with_conn(stream.conn()).with_peer(stream.peer().clone()).with_took(began.elapsed()))
     };
     let (failed, reason) = match read {
         Some(Ok(Some(Progress::Whole(header)))) => {

@@ -14,14 +14,14 @@ use tokio::io::Interest;
 
 use super::close::Ending;
 use super::fail::{errno, on_connection};
-use super::open::set;
+use super::open::try_set;
 use super::series::Open;
 use super::tls::Session;
 use super::watch::{Told, Watch};
 use super::{Door, Failed};
 use crate::address::Address;
 use crate::error::{Error, ExitCode, Step};
-use crate::event::{self, Kind, Reason};
+use crate::event::{self, Kind, ProxyStep, Reason};
 use crate::socket::SocketKind;
 use crate::socket::options::mark_records;
 use crate::sys;
@@ -214,6 +214,17 @@ impl Stream {
         self.door.sent(data.len(), || event::Send::on(self.conn, data.len(), data));
     }
 
+    /// Emits an error of this connection, which makes its end unclean.
+    pub(super) fn fail(&self, error: &Error) -> Failed {
+        self.fail_after(error, &[])
+    }
+
+    /// As [`Door::fail_after`], likewise.
+    pub(super) fn fail_after(&self, error: &Error, steps: &[ProxyStep]) -> Failed {
+        self.ending.failed();
+        self.door.fail_after(error, steps)
+    }
+
     /// Reports that a step on this connection failed.
     pub(super) fn failed(&self, step: Step, errno: Errno) -> Failed {
         self.failed_io(step, &errno.into())
@@ -221,7 +232,7 @@ impl Stream {
 
     /// Reports what a failed call on this connection gave, as [`Stream::of_io`].
     pub(super) fn failed_io(&self, step: Step, error: &io::Error) -> Failed {
-        self.door.fail(&self.of_io(step, error))
+        self.fail(&self.of_io(step, error))
     }
 
     /// Makes an error of what a failed call on this connection gave, and keeps that for its close. That the kernel has
@@ -249,7 +260,7 @@ impl Stream {
             && self.kind.has_connections()
             && !self.tells_ends.swap(true, Ordering::Relaxed)
         {
-            set(&self.door, socket.get_ref(), &mark_records())?;
+            try_set(&self.door, socket.get_ref(), &mark_records()).map_err(|error| self.fail(&self.about(*error)))?;
         }
         Ok(())
     }
@@ -506,15 +517,30 @@ impl Stream {
         });
     }
 
+    /// Notes that there is something for the peer: who closes the connection before [`Stream::send_all`] has given it
+    /// to the kernel, or [`Stream::owe_nothing`] was called, has kept it back.
+    pub fn owe(&self) {
+        self.ending.owes(true);
+    }
+
+    /// Notes that the kernel was given all that there was for the peer.
+    pub fn owe_nothing(&self) {
+        self.ending.owes(false);
+    }
+
     /// Sends everything, waiting for the peer where it must, each wait at most `bound`.
     ///
     /// # Errors
     /// As send(2), or the wait ended; reported.
     pub async fn send_all(&self, mut bytes: &[u8], bound: Option<Duration>, rest: Rest) -> Result<(), Failed> {
+        self.owe();
         loop {
             self.room_to_send().await;
             match self.send([&[], bytes], rest)? {
-                Sent::All => return Ok(()),
+                Sent::All => {
+                    self.owe_nothing();
+                    return Ok(());
+                }
                 Sent::Part(taken) => bytes = &bytes[taken..],
             }
             self.writable_within(bound).await?;
@@ -535,12 +561,12 @@ impl Stream {
             _ => "nothing came",
         };
         let message = format!("{step} {}: {doing} within {:.3} s", self.peer, after.as_secs_f64());
-        self.door.fail(&self.error(step, ExitCode::NoAnswer, message))
+        self.fail(&self.error(step, ExitCode::NoAnswer, message))
     }
 
     /// Reports that the peer closed before its answer was whole.
     pub fn cut_short(&self, message: &str) -> Failed {
-        self.door.fail(&self.error(Step::Recv, ExitCode::Reset, format!("recv {}: {message}", self.peer)))
+        self.fail(&self.error(Step::Recv, ExitCode::Reset, format!("recv {}: {message}", self.peer)))
     }
 
     pub(super) fn error(&self, step: Step, code: ExitCode, message: String) -> Error {

@@ -168,7 +168,7 @@ impl Stream {
                  the handshake",
                 self.peer
             );
-            return Err(self.door.fail(&self.error(Step::Tls, ExitCode::Tls, message).with_name("closed")));
+            return Err(self.fail(&self.error(Step::Tls, ExitCode::Tls, message).with_name("closed")));
         }
         if !question.is_answered {
             let message = format!(

@@ -92,7 +92,7 @@ impl Stream {
     pub async fn secure(mut self, tls: &ClientTls, target: &Target, bound: Duration) -> Result<Self, Failed> {
         let Some(name) = tls.name(target) else {
             let message = format!("tls {}: a certificate cannot be for this name; --sni NAME gives another", self.peer);
-            let failed = self.door().fail(&self.error(Step::Tls, ExitCode::Tls, message).with_name("wrong-name"));
+            let failed = self.fail(&self.error(Step::Tls, ExitCode::Tls, message).with_name("wrong-name"));
             self.close(Reason::Local);
             return Err(failed);
         };
@@ -136,6 +136,7 @@ impl Stream {
                 Ok(Some(self))
             }
             Some(Err(Broken::OnPurpose)) => {
+                self.owe();
                 self.close(Reason::Local);
                 Ok(None)
             }
@@ -371,7 +372,7 @@ impl Stream {
             }
             Broken::OnPurpose => (refused("cut", "cut off on purpose"), Reason::Local),
         };
-        let failed = self.door().fail(&seen.about(error.with_took(took)));
+        let failed = self.fail(&seen.about(error.with_took(took)));
         self.close(reason);
         failed
     }
@@ -396,7 +397,7 @@ impl Stream {
         let message = format!("tls {}: {came} within {:.3} s", self.peer, after.as_secs_f64());
         let error = self.error(Step::Tls, ExitCode::NoAnswer, message).with_name("silent").with_took(after);
         let hint = "the peer took the connection and says nothing: it waits for something else, or hangs";
-        let failed = self.door().fail(&seen.about(error.with_hint(hint)));
+        let failed = self.fail(&seen.about(error.with_hint(hint)));
         self.close(Reason::Timeout);
         failed
     }

@@ -79,7 +79,7 @@ impl Stream {
                 (refused("silent", &what).with_exit_code(ExitCode::NoAnswer).with_hint(hint), Reason::Timeout)
             }
         };
-        let failed = self.door().fail(&error);
+        let failed = self.fail(&error);
         self.close(reason);
         Err(failed)
     }

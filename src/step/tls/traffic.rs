@@ -83,7 +83,7 @@ impl Stream {
         let message = format!("tls {}: {}", self.peer, words.message);
         let mut error = self.error(Step::Tls, ExitCode::Tls, message).with_name(words.name);
         error.hint = words.hint;
-        self.door().fail(&error)
+        self.fail(&error)
     }
 
     /// Sends as much of the parts as the kernel takes. What is encrypted and not yet taken counts as
