@@ -288,6 +288,22 @@ fn a_unix_peer_that_takes_no_more_is_reset_by_what_we_leave_unread_of_it() {
     }
 }
 
+#[test]
+fn a_send_that_failed_ends_no_unix_connection_which_our_close_may_reset() {
+    let name = abstract_name();
+    let prefix = "x".repeat(9_000);
+    let server = serve(&name, "seqpacket", &format!("--prefix {prefix} --send-buffer 4096 --fault delay=500ms"));
+    let script = "peer = reach(*sys.argv[1:])\npeer.send(b'hello')\npeer.send(b'again')\nimport errno\nsay('sent')\ntold()\nsay(peer.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == errno.ECONNRESET)";
+    let mut peer = Peer::python(&format!("{TYPES}{script}"), &["seqpacket", &name]);
+    server.wait_for::<Close>();
+    peer.send(b"look\n");
+    assert_eq!(peer.lines(), ["sent", "True"]);
+    let run = server.interrupt().exits(0);
+    assert_eq!(run.one::<Error>().errno.as_deref(), Some("EMSGSIZE"), "{}", run.dump());
+    assert_eq!(ending(&run), (LOCAL, LOCAL, Some(false)), "{}", run.dump());
+    assert!(run.one::<Warning>().message.ends_with(": the peer sees a reset"), "{}", run.dump());
+}
+
 /// Sends, and cuts the way off when that has arrived.
 const FALL_SILENT: &str = "
 import fcntl, termios

@@ -220,9 +220,10 @@ impl Seen {
             failure if !self.has_connections => (failure == Some(Errno::ECONNRESET)).then_some(Side::Peer),
             Some(Errno::ECONNRESET) => Some(Side::Peer),
             // What a reset gives after the peer's end (tcp_reset() in net/ipv4/tcp_input.c). Of a unix socket the
-            // peer only takes nothing any more (unix(7)): it may be there still, and see what our close does.
+            // peer only takes nothing any more (unix(7)).
             Some(Errno::EPIPE) if !self.is_unix => Some(Side::Peer),
-            Some(Errno::EPIPE) if !self.is_over && self.is_unread => Some(Side::Local),
+            // Then, or where a record was too long, the peer may be there still, and see what our close does.
+            Some(_) if !self.is_over && self.is_unread => Some(Side::Local),
             // A connection that has broken off resets nobody any more.
             Some(_) => None,
             None if self.is_unread || self.we_reset => Some(Side::Local),
@@ -239,7 +240,7 @@ impl Seen {
         }
         match (self.failure, self.reset_by()) {
             // The peer's end may have come without having been read.
-            (None | Some(Errno::EPIPE), _) if self.is_peer_closed => Some(Side::Peer),
+            (None | Some(Errno::EPIPE), _) | (_, Some(Side::Local)) if self.is_peer_closed => Some(Side::Peer),
             (Some(_), reset_by) => reset_by,
             (None, _) => Some(Side::Local),
         }
@@ -403,6 +404,11 @@ mod tests {
         let deaf = Seen { is_unix: true, ..deaf };
         assert_eq!(told(deaf), (None, None, Some(false)));
         assert_eq!(told(Seen { is_peer_closed: true, is_over: true, ..deaf }), (peer, None, Some(false)));
+        let long = Seen { failure: Some(Errno::EMSGSIZE), is_unix: true, is_unread: true, ..QUIET };
+        assert_eq!(told(long), (local, local, Some(false)));
+        assert_eq!(told(Seen { is_peer_closed: true, ..long }), (peer, local, Some(false)));
+        let silent = Seen { is_unread: true, is_over: true, ..silent };
+        assert_eq!(told(silent), (None, None, Some(false)));
         let deaf = Seen { is_unread: true, ..deaf };
         assert_eq!(told(deaf), (local, local, Some(false)));
         assert_eq!(told(Seen { is_peer_closed: true, is_over: true, ..deaf }), (peer, None, Some(false)));
