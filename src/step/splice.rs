@@ -172,12 +172,12 @@ impl Stream {
 
     async fn send_file(&self, socket: &Told, stdin: &io::Stdin) -> Result<Spliced, Failed> {
         loop {
-            let mut guard = writable(socket).await;
+            let mut turn = self.next_turn(socket).await;
             match sendfile(socket.get_ref(), stdin, None, MOST) {
                 Ok(0) => return Ok(Spliced::Eof),
                 Ok(bytes) => self.sent(bytes),
                 Err(Errno::EINTR) => {}
-                Err(Errno::EAGAIN) => guard.clear_ready(),
+                Err(Errno::EAGAIN) => turn.met_a_full_buffer(),
                 Err(Errno::EINVAL | Errno::ENOSYS) => return Ok(Spliced::Unsupported),
                 // It is the file that fails: whoever reads it by hand tells.
                 Err(_) if is_broken(stdin) => return Ok(Spliced::Unsupported),
@@ -189,12 +189,12 @@ impl Stream {
     async fn send_pipe(&self, socket: &Told, pipe: &AsyncFd<OwnedFd>) -> Result<Spliced, Failed> {
         loop {
             let mut input = readable(pipe).await;
-            let mut guard = writable(socket).await;
+            let mut turn = self.next_turn(socket).await;
             match splice(pipe.get_ref(), None, socket.get_ref(), None, MOST, flags()) {
                 Ok(0) => return Ok(Spliced::Eof),
                 Ok(bytes) => self.sent(bytes),
                 Err(Errno::EINTR) => {}
-                Err(Errno::EAGAIN) if is_full(socket.get_ref()) => guard.clear_ready(),
+                Err(Errno::EAGAIN) if is_full(socket.get_ref()) => turn.met_a_full_buffer(),
                 Err(Errno::EAGAIN) => input.clear_ready(),
                 Err(Errno::EINVAL) => return Ok(Spliced::Unsupported),
                 Err(errno) => return Err(self.failed(Step::Send, errno)),

@@ -47,6 +47,8 @@ pub struct Stream {
     pub(super) at_eof: AtomicBool,
     pub(super) ending: Ending,
     is_stalled: AtomicBool,
+    /// Whether the next send is tried though nothing has told of room.
+    tries_anyway: AtomicBool,
     /// Whether anything has come, an empty record too.
     has_received: AtomicBool,
     /// Whether the peer has sent urgent data.
@@ -133,6 +135,7 @@ impl Stream {
             at_eof: AtomicBool::new(false),
             ending: Ending::default(),
             is_stalled: AtomicBool::new(false),
+            tries_anyway: AtomicBool::new(false),
             has_received: AtomicBool::new(false),
             is_urgent: AtomicBool::new(false),
             is_accepted: made.is_accepted,

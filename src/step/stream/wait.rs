@@ -15,9 +15,13 @@ use super::{Rest, Stream};
 use crate::error::{ExitCode, Step};
 use crate::event::Kind;
 use crate::step::tls::Session;
-use crate::step::watch::{Guard, Watch};
+use crate::step::watch::{Guard, Told, Watch};
 use crate::step::{Failed, now, within};
 use crate::sys;
+
+/// How long room in a unix socket is waited for before a send is tried anyway: that the peer takes no more (SHUT_RD) is
+/// told by send(2) alone, for unix_poll() in net/unix/af_unix.c knows only of room.
+const AGAIN: Duration = Duration::from_millis(250);
 
 /// A turn to send.
 pub(in crate::step) struct Turn<'a>(Option<Guard<'a>>);
@@ -184,10 +188,28 @@ impl Stream {
     /// Waits until the kernel takes more.
     pub(in crate::step) async fn writable(&self) {
         match self.writer() {
+            Some(writer) if self.kind.is_unix() => {
+                let ready = poll_fn(|context| writer.poll_write_ready(context).map(drop));
+                // Boxed, because a timer is large.
+                let is_ready = Box::pin(within(Some(AGAIN), ready)).await.is_some();
+                self.tries_anyway.store(!is_ready, Ordering::Relaxed);
+            }
             Some(writer) => poll_fn(|context| writer.poll_write_ready(context).map(drop)).await,
             // No descriptor is left to wait with, so it is tried again and again.
             None => tokio::time::sleep(Duration::from_millis(1)).await,
         }
+    }
+
+    /// Waits for the turn to send of whoever sends by itself, as [`Stream::writable`] waits.
+    pub(in crate::step) async fn next_turn<'a>(&self, told: &'a Told) -> Turn<'a> {
+        let ready = async {
+            loop {
+                if let Ok(guard) = poll_fn(|context| told.poll_write_ready(context)).await {
+                    return guard;
+                }
+            }
+        };
+        Turn(within(self.kind.is_unix().then_some(AGAIN), ready).await)
     }
 
     /// Returns what tells of room to send, made when it is first needed: its own descriptor of the
@@ -214,6 +236,10 @@ impl Stream {
             if self.tells_of_room { self.socket() } else { self.aside.get().and_then(|aside| aside.writer.get()) };
         // What a crowd watches is told of by nobody else: sending finds out there too.
         let Some(told) = writer.and_then(Watch::told) else { return Some(Turn(None)) };
+        if self.tries_anyway.load(Ordering::Relaxed) {
+            self.tries_anyway.store(false, Ordering::Relaxed);
+            return Some(Turn(None));
+        }
         match told.poll_write_ready(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(Ok(guard)) => Some(Turn(Some(guard))),
             Poll::Ready(Err(_)) | Poll::Pending => None,
