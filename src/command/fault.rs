@@ -9,7 +9,7 @@ use crate::args::{Answer, Fault};
 use crate::behaviour;
 use crate::error::Step;
 use crate::event::Reason;
-use crate::step::{self, Failed, Pace, Stream, now, since, within};
+use crate::step::{self, Failed, Pace, Rest, Stream, now, since, within};
 
 /// Treats a peer as the fault says. A failure is this connection's own.
 #[expect(clippy::manual_async_fn, reason = "an async fn holds its arguments twice, and ten thousand may wait")]
@@ -60,7 +60,7 @@ async fn until_end(stream: &Stream, rules: &Rules, fault: Fault) -> Result<Reaso
         }
         let mut most = usize::MAX;
         if let Some(pace) = &mut inward {
-            let due = due_to_recv(stream, rules, pace).await?;
+            let due = due_to_recv(stream, pace).await?;
             most = if is_in_parts { due } else { most };
         }
         if discards && stream.is_bytes() {
@@ -82,11 +82,11 @@ async fn until_end(stream: &Stream, rules: &Rules, fault: Fault) -> Result<Reaso
         if let Some(reply) = reply {
             if let Fault::Delay(delay) = fault {
                 stream.owe();
-                wait(stream, rules, delay).await?;
+                wait(stream, delay).await?;
             }
             let part = &reply[..usize::try_from(left).map_or(reply.len(), |left| left.min(reply.len()))];
             match &mut outward {
-                Some(pace) => drip(stream, rules, part, pace).await?,
+                Some(pace) => drip(stream, part, pace, rules.timeout).await?,
                 None => stream.send_all(part, rules.timeout, rules.rest()).await?,
             }
             if part.len() < reply.len() {
@@ -102,7 +102,7 @@ async fn until_end(stream: &Stream, rules: &Rules, fault: Fault) -> Result<Reaso
 }
 
 /// Sends everything at a pace; what must stay a record goes whole when its first byte is due.
-async fn drip(stream: &Stream, rules: &Rules, mut bytes: &[u8], pace: &mut Pace) -> Result<(), Failed> {
+async fn drip(stream: &Stream, mut bytes: &[u8], pace: &mut Pace, bound: Option<Duration>) -> Result<(), Failed> {
     let is_bytes = stream.is_bytes();
     if is_bytes && bytes.is_empty() {
         return Ok(());
@@ -110,9 +110,9 @@ async fn drip(stream: &Stream, rules: &Rules, mut bytes: &[u8], pace: &mut Pace)
     pace.begin(now());
     loop {
         stream.owe();
-        let due = usize::try_from(due(stream, rules, pace).await?).unwrap_or(usize::MAX).min(bytes.len());
+        let due = usize::try_from(due(stream, pace).await?).unwrap_or(usize::MAX).min(bytes.len());
         let (part, rest) = bytes.split_at(if is_bytes { due } else { bytes.len() });
-        stream.send_all(part, rules.timeout, rules.rest()).await?;
+        stream.send_all(part, bound, Rest::Stays).await?;
         pace.passed(part.len() as u64, now());
         bytes = rest;
         // Looked at last, for an empty record goes too.
@@ -131,11 +131,11 @@ pub(super) fn pace(rules: &Rules) -> Option<Pace> {
 }
 
 /// Waits until bytes are due, and returns how many. A peer that breaks off is not waited for.
-pub(super) async fn due(stream: &Stream, rules: &Rules, pace: &mut Pace) -> Result<u64, Failed> {
+pub(super) async fn due(stream: &Stream, pace: &mut Pace) -> Result<u64, Failed> {
     loop {
         let now = now();
         match pace.due(now) {
-            0 => wait(stream, rules, pace.wait(now)).await?,
+            0 => wait(stream, pace.wait(now)).await?,
             due => return Ok(due),
         }
     }
@@ -143,16 +143,16 @@ pub(super) async fn due(stream: &Stream, rules: &Rules, pace: &mut Pace) -> Resu
 
 /// Waits until bytes that have come may be read, and returns how many: of records one recv must take the whole. Until
 /// they came the peer may have rested.
-pub(super) async fn due_to_recv(stream: &Stream, rules: &Rules, pace: &mut Pace) -> Result<usize, Failed> {
+pub(super) async fn due_to_recv(stream: &Stream, pace: &mut Pace) -> Result<usize, Failed> {
     pace.begin(now());
-    let due = usize::try_from(due(stream, rules, pace).await?).unwrap_or(usize::MAX);
+    let due = usize::try_from(due(stream, pace).await?).unwrap_or(usize::MAX);
     Ok(if stream.is_bytes() { due } else { usize::MAX })
 }
 
 /// Waits for a duration, unless the peer breaks off meanwhile.
-pub(super) async fn wait(stream: &Stream, rules: &Rules, delay: Duration) -> Result<(), Failed> {
+pub(super) async fn wait(stream: &Stream, delay: Duration) -> Result<(), Failed> {
     tokio::select! {
-        failed = stream.broken(rules.rest()) => Err(failed),
+        failed = stream.broken() => Err(failed),
         () = step::sleep(delay) => Ok(()),
     }
 }

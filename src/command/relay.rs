@@ -125,7 +125,7 @@ async fn both(
             // Nobody reads any more, so that a reset would go unseen until the next send.
             return tokio::select! {
                 sent = all => sent.map(|()| End::Closed),
-                failed = stream.broken(Rest::Stays) => Err(failed),
+                failed = stream.broken() => Err(failed),
             };
         }
         sent = &mut up => sent,

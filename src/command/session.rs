@@ -48,9 +48,10 @@ impl Rules {
         }
     }
 
-    /// Returns what becomes of what a peer had sent that cannot be answered any more: it is read.
+    /// Returns what becomes of what a peer had sent that cannot be answered any more: it is read, but by a server that
+    /// misbehaves as it is.
     pub(super) fn rest(&self) -> Rest {
-        Rest::IsRead(self.recv_size)
+        if self.fault.is_some() { Rest::Stays } else { Rest::IsRead(self.recv_size) }
     }
 
     /// Returns whether a peer that has had so many answers gets no more.

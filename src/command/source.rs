@@ -28,7 +28,7 @@ async fn until_end(stream: &Stream, rules: &Rules) -> Result<Reason, Failed> {
         stream.owe();
     }
     if let Some(Fault::Delay(delay)) = rules.fault {
-        fault::wait(stream, rules, delay).await?;
+        fault::wait(stream, delay).await?;
     }
     let (size, is_cut) = match rules.fault {
         Some(Fault::CloseAfter(after)) => (after, true),
@@ -69,7 +69,7 @@ async fn pour(stream: &Stream, rules: &Rules, pattern: &Pattern, mut left: u64) 
     let mut pace = fault::pace(rules);
     while left > 0 {
         let most = match &mut pace {
-            Some(pace) => fault::due(stream, rules, pace).await?.min(left),
+            Some(pace) => fault::due(stream, pace).await?.min(left),
             None => left,
         };
         stream.room_to_send().await;
@@ -95,7 +95,7 @@ pub(super) async fn drop_all(stream: &Stream, rules: &Rules, is_bounded: bool) -
             return Ok(Reason::Timeout);
         }
         let most = match &mut pace {
-            Some(pace) => fault::due_to_recv(stream, rules, pace).await?,
+            Some(pace) => fault::due_to_recv(stream, pace).await?,
             None => usize::MAX,
         };
         match take(stream, rules, most, <[u8]>::len)? {

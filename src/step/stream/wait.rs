@@ -11,7 +11,7 @@ use std::time::Duration;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use tokio::io::Interest;
 
-use super::{Rest, Stream};
+use super::Stream;
 use crate::error::{ExitCode, Step};
 use crate::event::Kind;
 use crate::step::tls::Session;
@@ -307,13 +307,13 @@ impl Stream {
     }
 
     /// Waits until the connection is broken, by a reset that came after the peer's end, say, and
-    /// reports it; the rest of what the peer had sent may be read first.
-    pub async fn broken(&self, rest: Rest) -> Failed {
+    /// reports it.
+    pub async fn broken(&self) -> Failed {
         let Some(socket) = self.socket() else { return std::future::pending().await };
         loop {
             if let Ok(mut guard) = socket.ready(Interest::ERROR).await {
                 if let Ok(Some(error)) = guard.get_inner().take_error() {
-                    return self.failed_after(rest, Step::Recv, &error);
+                    return self.failed_io(Step::Recv, &error);
                 }
                 guard.clear_ready();
             }
