@@ -47,8 +47,10 @@ mod tls_told;
 mod without_tls;
 
 // Why a connection ended as it did, and what held it back.
-mod clean;
 mod why;
+
+// Whether each end got everything.
+mod clean;
 
 // How a run goes while it goes.
 mod report_every;
