@@ -64,6 +64,7 @@ mod mptcp;
 
 // Every row of the table of exit codes that serve and connect can reach.
 mod exit_codes;
+mod firewall;
 
 // Wrong command lines, and right ones.
 mod usage;
