@@ -39,6 +39,10 @@ pub async fn run(send: UdpSend, mut run: Run) -> ExitCode {
         Ok(udp) => udp,
         Err(failed) => return failed.code,
     };
+    if let Some(cause) = run.stop.cause() {
+        udp.close(cause.reason());
+        return run.stopped(cause, "anything was sent");
+    }
     match stdin {
         Some(stdin) if send.is_relay() => {
             let (result, cause) = udp_relay::run(&send, &udp, stdin, &run).await;

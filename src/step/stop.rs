@@ -74,11 +74,21 @@ impl Stop {
         cause
     }
 
-    /// Does something unless the end of the run comes before: what it has come to by then is heard first.
+    /// Returns what has told the run to end, if anything has.
+    #[must_use]
+    pub fn cause(&self) -> Option<Cause> {
+        *self.cause.borrow()
+    }
+
+    /// Does something unless the end of the run comes before: what it has come to by then is heard first, but nothing
+    /// is begun any more.
     ///
     /// # Errors
     /// What ended the run.
     pub async fn unless<T>(&self, walk: impl Future<Output = T>) -> Result<T, Cause> {
+        if let Some(cause) = self.cause() {
+            return Err(cause);
+        }
         tokio::select! {
             biased;
             done = walk => Ok(done),
@@ -123,7 +133,10 @@ impl Stop {
                 }
             }
         });
-        if let Some(deadline) = deadline {
+        // What is shorter than a tick of the runtime's timers is over at once.
+        if deadline.is_some_and(|deadline| deadline < Duration::from_millis(1)) {
+            self.set(Cause::Deadline);
+        } else if let Some(deadline) = deadline {
             let stop = self.clone();
             tokio::spawn(async move {
                 super::sleep(deadline).await;

@@ -40,6 +40,9 @@ pub async fn run(ping: RawPing, mut run: Run) -> ExitCode {
     if targets.is_empty() {
         return unresolved.code();
     }
+    if let Some(cause) = run.stop.cause() {
+        return run.stopped(cause, "anything was sent");
+    }
     let source = match step::source_address(&run.door, &ping.options) {
         Ok(source) => source,
         Err(failed) => return failed.code,
