@@ -178,3 +178,13 @@ say('gone')
     let close = run.one::<Close>();
     assert_eq!((close.reason, close.closed_first, close.reset_by), (Reason::Reset, Some(Side::Peer), Some(Side::Peer)));
 }
+
+#[test]
+fn the_end_of_a_peer_that_is_gone_is_told_once() {
+    for _ in 0..10 {
+        let server = Sockeye::new("serve 127.0.0.1:0 --json --source-bytes 2M --count 1").start();
+        drop(dial(Family::V4, server.port()));
+        let run = server.finish_by_itself();
+        assert!(run.all::<Eof>().len() <= 1, "{}", run.dump());
+    }
+}

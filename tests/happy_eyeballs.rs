@@ -194,6 +194,31 @@ fn a_question_that_was_lost_costs_no_seconds() {
 }
 
 #[test]
+fn families_that_were_asked_apart_are_in_the_order_of_what_can_be_reached() {
+    // No route leads to that of IPv6, whichever is told first.
+    for _ in 0..4 {
+        let run = connect_by_name(r#"{"lost": 2, "A": [0, ["127.0.0.1"]], "AAAA": [0, ["2001:db8::1"]]}"#, "");
+        let ordered: Vec<IpAddr> = vec!["127.0.0.1".parse().unwrap(), "2001:db8::1".parse().unwrap()];
+        assert_eq!(run.one::<Resolve>().addresses, ordered, "{}", run.dump());
+    }
+}
+
+#[test]
+fn a_family_that_is_known_to_have_no_address_is_not_missing() {
+    for plan in [
+        r#"{"lost": 2, "A": [0, ["127.0.0.1"]], "AAAA": [0, []]}"#,
+        r#"{"lost": 2, "A": [0.1, ["127.0.0.1"]], "AAAA": [0, []]}"#,
+        r#"{"lost": 2, "A": [0, ["127.0.0.1"]], "AAAA": [0.02, []]}"#,
+    ] {
+        let run = connect_by_name(plan, "");
+        let resolved = run.one::<Resolve>();
+        assert_eq!(resolved.addresses, ["127.0.0.1".parse::<IpAddr>().unwrap()], "{}", run.dump());
+        assert!(resolved.duration_ns < 3_000_000_000, "{}", run.dump());
+        assert_eq!(run.all::<Warning>().len(), 0, "{}", run.dump());
+    }
+}
+
+#[test]
 fn a_name_server_that_is_slow_is_waited_for() {
     // Later than it is asked for each family by itself, and of one sooner than of the other.
     let run = connect_by_name(r#"{"A": [0.40, ["127.0.0.1"]], "AAAA": [0.42, ["::1"]]}"#, "");

@@ -113,6 +113,7 @@ mod doctor_udp;
 
 // Unix sockets with connections, of every type.
 mod unix;
+mod unix_deaf;
 
 // The files of unix sockets.
 mod unix_file;

@@ -11,6 +11,9 @@ use crate::harness::{Family, Finished, Peer, Sockeye};
 const DEADLINE: &str = "--deadline 600ms";
 const LASTED: u64 = 400_000_000;
 
+/// Long after that.
+const A_LONG_WHILE: Duration = Duration::from_secs(20);
+
 fn stdout(run: &Finished) -> String {
     String::from_utf8(run.stdout().to_vec()).unwrap()
 }
@@ -158,4 +161,18 @@ fn a_failure_that_is_looked_into_decides_and_not_the_end_that_comes_meanwhile() 
         assert!(told.contains(&format!("\"exit_code\":{code}")), "{words}: {told}{}", run.dump());
     }
     drop(held);
+}
+
+#[test]
+fn a_walk_that_always_has_something_to_do_is_stopped_too() {
+    let server = Sockeye::new("serve 127.0.0.1:0 --source-bytes -q").start();
+    let port = crate::harness::net::wait_for_listener(server.pid(), || server.is_running());
+    for words in ["--expect nope --recv-size 64", "--until-eof --recv-size 64"] {
+        let line = format!("connect -q 127.0.0.1 {port} hello --timeout 60s --deadline 500ms {words}");
+        let run =
+            Sockeye::new(line).stdout_to(std::fs::File::create("/dev/null").unwrap()).run_or_kill_after(A_LONG_WHILE);
+        assert!(run.code() == 1 || run.code() == 8, "{words}: {}", run.dump());
+    }
+    server.signal(nix::sys::signal::Signal::SIGINT);
+    server.finish();
 }

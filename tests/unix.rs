@@ -4,7 +4,6 @@
 use std::fs;
 use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, Instant};
 
 use crate::harness::events::{Accept, Bind, Close, Connect, Eof, Error, Listen, Reason, Recv, Send, Side, Warning};
 use crate::harness::net::{TempDir, random_bytes};
@@ -639,52 +638,4 @@ fn a_full_accept_queue_is_waited_for_and_then_given_up() {
     assert_eq!(run.one::<Warning>().name, "queue-full");
     client.finish();
     server.interrupt().exits(0);
-}
-
-#[test]
-fn a_peer_that_takes_no_more_is_noticed_though_there_is_no_room() {
-    for (kind, words) in [("stream", "--source-bytes"), ("seqpacket", "--source-bytes"), ("stream", "--relay")] {
-        let (dir, path) = place();
-        let server = Sockeye::new(format!("unix-serve --type {kind} {words} --count 1 --json")).arg(&path);
-        let full = dir.path().join("input");
-        fs::write(&full, random_bytes(8 << 20, 5)).unwrap();
-        let server = if words == "--relay" { server.stdin_from(fs::File::open(full).unwrap()) } else { server };
-        let server = server.start();
-        server.wait_for::<Listen>();
-        // Room is told of by nobody once the buffers are full: then it takes no more.
-        let script = format!(
-            "{TYPES}import fcntl, termios\npeer = make(sys.argv[1])\npeer.connect(sys.argv[2])\nbefore = -1\n\
-             def there():\n    return struct.unpack('i', fcntl.ioctl(peer, termios.FIONREAD, bytes(4)))[0]\n\
-             while there() == 0 or there() != before:\n    before = there()\n    time.sleep(0.3)\n\
-             peer.shutdown(socket.SHUT_RD)\nsay('shut')\ntold()"
-        );
-        let peer = Peer::python(&script, &[kind, &path]);
-        let began = Instant::now();
-        assert_eq!(server.wait_for::<Error>().errno.as_deref(), Some("EPIPE"), "{kind} {words}");
-        assert!(began.elapsed() < Duration::from_secs(20), "{kind} {words}: {:?}", began.elapsed());
-        // A relay waits for what it may still say.
-        drop(peer);
-        let _ended = server.finish_by_itself();
-    }
-}
-
-#[test]
-fn a_peer_that_takes_no_more_has_reset_nothing() {
-    let dir = TempDir::new();
-    for kind in CONNECTED {
-        let path = dir.path().join(kind).display().to_string();
-        let server = Sockeye::new(format!("unix-serve {path} --type {kind} --source-bytes --count 1 --json")).start();
-        server.wait_for::<Listen>();
-        let script = format!(
-            "{TYPES}peer = make(sys.argv[1])\npeer.connect(sys.argv[2])\npeer.recv(1000)\n\
-                              peer.shutdown(socket.SHUT_RD)\nsay('shut')\ntold()"
-        );
-        let _peer = Peer::python(&script, &[kind, &path]);
-        let run = server.finish_by_itself().exits(0);
-        assert_eq!(run.one::<Error>().errno.as_deref(), Some("EPIPE"), "{}", run.dump());
-        let close = run.one::<Close>();
-        let told = (close.reason, close.closed_first, close.reset_by, close.clean);
-        assert_eq!(told, (Reason::Local, None, None, Some(false)), "{kind}: {}", run.dump());
-        assert_eq!(run.summary().resets, Some(0), "{}", run.dump());
-    }
 }

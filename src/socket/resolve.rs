@@ -1,7 +1,7 @@
 //! Names to addresses: getaddrinfo(3), whose own errors are kept apart.
 
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
 
 use dns_lookup::{AddrInfoHints, LookupError, LookupErrorKind, SockType, getaddrinfo};
 use socket2::Domain;
@@ -27,6 +27,25 @@ pub fn resolve(name: &str, only: Option<Family>) -> Result<Vec<IpAddr>, String> 
         }
     }
     if addresses.is_empty() { Err("the name has no address".to_owned()) } else { Ok(addresses) }
+}
+
+/// Orders the addresses of two look-ups, as the resolver orders those of one (RFC 6724, section 6): what this machine
+/// can reach first, and IPv6 before IPv4.
+#[must_use]
+pub fn ordered(mut addresses: Vec<IpAddr>) -> Vec<IpAddr> {
+    // To connect a socket of datagrams asks for the route, and sends nothing.
+    let is_reachable = |ip: &IpAddr| {
+        let own: IpAddr = if ip.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+        UdpSocket::bind((own, 0)).is_ok_and(|socket| socket.connect((*ip, 9)).is_ok())
+    };
+    addresses.sort_by_cached_key(|ip| (!is_reachable(ip), ip.is_ipv4()));
+    addresses
+}
+
+/// Returns whether what the resolver said is that there is no such address, and not that it does not know.
+#[must_use]
+pub fn is_none(words: &str) -> bool {
+    words.contains("(EAI_NO")
 }
 
 fn words(error: &LookupError) -> String {

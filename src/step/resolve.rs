@@ -132,20 +132,32 @@ async fn answer(
     }
     drop(tell);
     let mut part: Option<Answer> = None;
+    // The family of which the name has no address.
+    let mut without = None;
     while let Some(answer) = within(part.is_some().then_some(DELAY), told.recv()).await.flatten() {
         match (answer.only, &answer.addresses, part.take()) {
             // Of all that was asked for; a failure is one of the family that is not there.
             (None, Ok(_), _) | (None, Err(_), None) => return Some(answer),
             (None, Err(_), Some(first)) => return Some(first),
-            // What one family lacks the whole tells.
-            (Some(_), Err(_), before) => part = before,
+            (Some(family), Err(words), before) => {
+                if socket::resolve::is_none(words) {
+                    without = Some(family);
+                }
+                match before {
+                    Some(first) if without == first.missing => return Some(Answer { missing: None, ..first }),
+                    // What it lacks the whole tells.
+                    before => part = before,
+                }
+            }
             (Some(family), Ok(_), None) => {
                 let missing = if family == Family::V4 { Family::V6 } else { Family::V4 };
+                if without == Some(missing) {
+                    return Some(answer);
+                }
                 part = Some(Answer { missing: Some(missing), ..answer });
             }
-            // Whichever was first: the race of addresses takes the families in turn.
             (Some(_), Ok(second), Some(first)) => {
-                let addresses = first.addresses.map(|first| [&first[..], second].concat());
+                let addresses = first.addresses.map(|first| socket::resolve::ordered([&first[..], second].concat()));
                 return Some(Answer { addresses, ..answer });
             }
         }

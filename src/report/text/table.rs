@@ -10,6 +10,9 @@ use crate::event::{Error, Event, Kind, Outcome, Reason};
 use crate::report::people::duration;
 use crate::report::{Probing, Screen};
 
+/// How many failures are known to have been told.
+const MOST_EXPLAINED: usize = 1024;
+
 /// What is known of the targets so far.
 #[derive(Debug, Default)]
 pub(crate) struct Table {
@@ -76,6 +79,10 @@ impl Table {
                 let row = self.failure(error, probing);
                 if let (None, Some(about)) = (&row, error.target) {
                     self.causes.insert(about.to_owned(), error.message.to_owned());
+                    // Rounds without end may have ever new ones.
+                    if self.explained.len() >= MOST_EXPLAINED {
+                        self.explained.clear();
+                    }
                     if !self.explained.insert(error.message.to_owned()) {
                         return true;
                     }

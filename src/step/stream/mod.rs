@@ -4,7 +4,7 @@ use std::io::{self, IoSlice, Read};
 use std::os::fd::AsFd;
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
@@ -73,8 +73,24 @@ struct Aside {
     tls: Option<Session>,
     /// Our own name, asked for where each datagram tells it.
     local: OnceLock<Address>,
+    /// A wait for room that was broken off for a try.
+    waited: Mutex<Option<Waited>>,
     /// What it was made for, as typed; on a way through proxies what the last was asked for.
     target: Option<String>,
+}
+
+/// A wait for room to send: since when the peer takes nothing, what it had not taken then, and what was sent.
+struct Waited {
+    since: Instant,
+    untaken: Option<u64>,
+    sent: u64,
+}
+
+impl Aside {
+    fn lock_waited(&self) -> MutexGuard<'_, Option<Waited>> {
+        // Nothing is left half done under it.
+        self.waited.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// How a connection came to be.

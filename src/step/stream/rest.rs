@@ -83,7 +83,7 @@ impl Stream {
             match self.take_any(socket, &mut buffer) {
                 Ok(Taken { is_end: true, .. }) => {
                     // Where a reset was told already, recv(2) gives 0 though no end has come.
-                    if errno(told) == Some(Errno::EPIPE) {
+                    if errno(told) == Some(Errno::EPIPE) && !self.has_ended() {
                         self.ended();
                     }
                     break;

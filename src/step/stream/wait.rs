@@ -11,7 +11,7 @@ use std::time::Duration;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use tokio::io::Interest;
 
-use super::Stream;
+use super::{Stream, Waited};
 use crate::error::{ExitCode, Step};
 use crate::event::Kind;
 use crate::step::tls::Session;
@@ -188,12 +188,18 @@ impl Stream {
     /// Waits until the kernel takes more.
     pub(in crate::step) async fn writable(&self) {
         match self.writer() {
-            Some(writer) if self.kind.is_unix() => {
-                let ready = poll_fn(|context| writer.poll_write_ready(context).map(drop));
-                // Boxed, because a timer is large.
-                let is_ready = Box::pin(within(Some(AGAIN), ready)).await.is_some();
+            // Boxed, because a timer is large.
+            Some(_) if self.kind.is_unix() => {
+                let is_ready = Box::pin(within(Some(AGAIN), self.has_room())).await.is_some();
                 self.tries_anyway.store(!is_ready, Ordering::Relaxed);
             }
+            _ => self.has_room().await,
+        }
+    }
+
+    /// Waits until there is room to send.
+    async fn has_room(&self) {
+        match self.writer() {
             Some(writer) => poll_fn(|context| writer.poll_write_ready(context).map(drop)).await,
             // No descriptor is left to wait with, so it is tried again and again.
             None => tokio::time::sleep(Duration::from_millis(1)).await,
@@ -253,9 +259,12 @@ impl Stream {
     /// The time is over; reported.
     pub async fn writable_within(&self, bound: Option<Duration>) -> Result<(), Failed> {
         match bound {
-            Some(bound) => Box::pin(self.unless_idle(bound, || self.writable()))
-                .await
-                .map_err(|after| self.timed_out(Step::Send, after)),
+            Some(bound) => {
+                let again = self.kind.is_unix().then_some(AGAIN);
+                Box::pin(self.unless_idle(bound, || self.has_room(), again))
+                    .await
+                    .map_err(|after| self.timed_out(Step::Send, after))
+            }
             None => {
                 self.writable().await;
                 Ok(())
@@ -270,7 +279,7 @@ impl Stream {
     /// The time is over.
     pub async fn readable_unless_idle(&self, bound: Option<Duration>) -> Result<(), Duration> {
         match bound {
-            Some(bound) => Box::pin(self.unless_idle(bound, || self.arrived())).await?,
+            Some(bound) => Box::pin(self.unless_idle(bound, || self.arrived(), None)).await?,
             None => self.arrived().await,
         }
         self.room().await;
@@ -279,24 +288,39 @@ impl Stream {
 
     /// Waits until a connection is ready, at most for a duration in which its peer takes nothing.
     /// The kernel tells that there is room only once there is a lot: so a slow peer is known by
-    /// what it has acknowledged (SIOCOUTQ), looked at sixteen times in each span.
+    /// what it has acknowledged (SIOCOUTQ), looked at sixteen times in each span. After `again` the wait is broken off
+    /// for a try, and goes on with the next where that has sent nothing.
     async fn unless_idle<F: Future<Output = ()>>(
         &self,
         bound: Duration,
         ready: impl Fn() -> F,
+        again: Option<Duration>,
     ) -> Result<(), Duration> {
         let untaken = || self.socket().and_then(|socket| sys::unacknowledged(socket.get_ref().as_fd()).ok());
         let tick = (bound / 16).max(Duration::from_millis(1));
-        let (mut since, mut before) = (now(), untaken());
-        while within(Some(tick.min(bound.saturating_sub(since.elapsed()))), ready()).await.is_none() {
+        let (began, sent) = (now(), self.open.as_ref().map_or(0, |open| open.sent()));
+        let broken_off =
+            again.and_then(|_| self.aside.get()?.lock_waited().take()).filter(|waited| waited.sent == sent);
+        let (mut since, mut before) =
+            broken_off.map_or_else(|| (began, untaken()), |waited| (waited.since, waited.untaken));
+        loop {
+            let left = bound.saturating_sub(since.elapsed());
+            let span = again.map_or(tick, |again| tick.min(again.saturating_sub(began.elapsed())));
+            if within(Some(span.min(left)), ready()).await.is_some() {
+                return Ok(());
+            }
             let after = untaken();
             if after < before {
                 (since, before) = (now(), after);
             } else if since.elapsed() >= bound {
                 return Err(since.elapsed());
             }
+            if again.is_some_and(|again| began.elapsed() >= again) {
+                self.tries_anyway.store(true, Ordering::Relaxed);
+                *self.aside.get_or_init(Box::default).lock_waited() = Some(Waited { since, untaken: before, sent });
+                return Ok(());
+            }
         }
-        Ok(())
     }
 
     /// Waits until a slow reader of the events has made room, where it is to be told what is sent.
