@@ -8,7 +8,7 @@ use socket2::Type;
 use crate::crowd::connected;
 use crate::harness::events::{Bind, Close, Connect, Eof, Error, Reason, Recv, Send, Shutdown, Side, Step};
 use crate::harness::net::{dial, over_both_families, reset};
-use crate::harness::{Family, Finished, Peer, Sockeye, require};
+use crate::harness::{Family, Finished, Peer, Running, Sockeye, require};
 use crate::unix::place;
 
 /// Answers the first bytes with so many more and a reset behind them, when it is told.
@@ -22,6 +22,14 @@ reset(peer)
 say('gone')
 ";
 
+/// Lets a peer break off while a client is stopped, so that it meets all of it at once.
+pub(crate) fn break_off(peer: &mut Peer, client: &Running) {
+    client.signal(Signal::SIGSTOP);
+    peer.send(b"go\n");
+    peer.wait_for("gone");
+    client.signal(Signal::SIGCONT);
+}
+
 /// Returns how many bytes came.
 fn came(run: &Finished) -> u64 {
     run.all::<Recv>().iter().map(|recv| recv.bytes).sum()
@@ -33,10 +41,7 @@ over_both_families! {
         let words = format!("connect {} {} GET --until-eof --recv-size 1000 --json", family.host(), peer.port);
         let client = Sockeye::new(words).start();
         client.wait_for::<Send>();
-        client.signal(Signal::SIGSTOP);
-        peer.send(b"go\n");
-        peer.wait_for("gone");
-        client.signal(Signal::SIGCONT);
+        break_off(&mut peer, &client);
         let run = client.finish().exits(10);
         assert_eq!(came(&run), 50_000, "{}", run.dump());
         let error = run.one::<Error>();
@@ -166,10 +171,7 @@ say('gone')
     let mut peer = Peer::python_server(script, &["127.0.0.1"]);
     let client = Sockeye::new(format!("connect 127.0.0.1 {} GET --until-eof --json", peer.port)).start();
     client.wait_for::<Send>();
-    client.signal(Signal::SIGSTOP);
-    peer.send(b"go\n");
-    peer.wait_for("gone");
-    client.signal(Signal::SIGCONT);
+    break_off(&mut peer, &client);
     let run = client.finish().exits(10);
     assert_eq!((came(&run), run.all::<Eof>().len()), (6, 1), "{}", run.dump());
     let error = run.one::<Error>();

@@ -14,7 +14,7 @@ use socket2::SockRef;
 
 use crate::harness::events::{Accept, Close, Fact, Listen, Recv, Warning};
 use crate::harness::net::{TempDir, dial, listener, over_both_families};
-use crate::harness::{Family, Finished, Sockeye};
+use crate::harness::{Family, Finished, Running, Sockeye};
 
 /// Sends bytes with an urgent one among them.
 fn send_urgently(peer: &impl AsFd) {
@@ -22,6 +22,17 @@ fn send_urgently(peer: &impl AsFd) {
     socket.send(b"before").unwrap();
     socket.send_out_of_band(b"!").unwrap();
     socket.send(b"after").unwrap();
+}
+
+/// Sends a client urgent data and the peer's end while it is stopped, so that it meets both at once; ends its run.
+fn ended_urgently(client: Running, peer: impl AsFd) -> Finished {
+    client.signal(Signal::SIGSTOP);
+    send_urgently(&peer);
+    drop(peer);
+    client.signal(Signal::SIGCONT);
+    let run = client.finish().exits(0);
+    assert_eq!(String::from_utf8_lossy(run.stdout()), "beforeafter", "{}", run.dump());
+    run
 }
 
 /// That a byte is out of band is told once a connection.
@@ -76,12 +87,7 @@ over_both_families! {
         let (listener, port) = listener(family);
         let client = Sockeye::new(format!("connect {} {port}", family.host())).stdin_piped().start();
         let (peer, _) = listener.accept().unwrap();
-        client.signal(Signal::SIGSTOP);
-        send_urgently(&peer);
-        drop(peer);
-        client.signal(Signal::SIGCONT);
-        let run = client.finish().exits(0);
-        assert_eq!(String::from_utf8_lossy(run.stdout()), "beforeafter", "{}", run.dump());
+        ended_urgently(client, peer);
     }
 }
 
@@ -151,11 +157,6 @@ fn so_it_is_of_unix_streams() {
     let listener = UnixListener::bind(&path).unwrap();
     let client = Sockeye::new(format!("connect unix:{}", path.display())).stdin_piped().start();
     let (peer, _) = listener.accept().unwrap();
-    client.signal(Signal::SIGSTOP);
-    send_urgently(&peer);
-    drop(peer);
-    client.signal(Signal::SIGCONT);
-    let run = client.finish().exits(0);
-    assert_eq!(String::from_utf8_lossy(run.stdout()), "beforeafter", "{}", run.dump());
+    let run = ended_urgently(client, peer);
     assert_eq!(run.stderr().matches("urgent data").count(), 1, "{}", run.dump());
 }

@@ -6,6 +6,7 @@ use std::io::Write;
 
 use nix::sys::signal::Signal;
 
+use crate::broken_off::break_off;
 use crate::harness::events::{
     Accept, Close, Connect, Eof, Error, HeldBack, Reason, Recv, Send, Side, TcpFigures, Timeout, Warning,
 };
@@ -87,11 +88,7 @@ over_both_families! {
             let mut peer = server(family, "exactly(peer, 5)\nsay('got')\ntold()\npeer.sendall(b'bye')\nreset(peer)\nsay('gone')");
             let run = connect(family, &peer).args(["hello"]).args(quiet.split_whitespace()).start();
             peer.wait_for("got");
-            // So that the answer and the reset are both there when it looks.
-            run.signal(Signal::SIGSTOP);
-            peer.send(b"go\n");
-            peer.wait_for("gone");
-            run.signal(Signal::SIGCONT);
+            break_off(&mut peer, &run);
             let run = run.finish().exits(0);
             assert_eq!(run.summary().resets, Some(1), "{}", run.dump());
             if quiet.is_empty() {
@@ -105,10 +102,7 @@ over_both_families! {
         let mut peer = server(family, "exactly(peer, 5)\nsay('got')\ntold()\npeer.sendall(b'goodbye')\nreset(peer)\nsay('gone')");
         let run = connect(family, &peer).args(["hello", "--recv-size", "4"]).start();
         peer.wait_for("got");
-        run.signal(Signal::SIGSTOP);
-        peer.send(b"go\n");
-        peer.wait_for("gone");
-        run.signal(Signal::SIGCONT);
+        break_off(&mut peer, &run);
         let run = run.finish().exits(0);
         assert_eq!((run.one::<Close>().bytes_unread, ending(&run).1), (Some(3), PEER), "{}", run.dump());
         let warning = run.one::<Warning>();

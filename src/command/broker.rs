@@ -155,7 +155,7 @@ impl Member {
 /// Tells a connection, when it is dropped, whether something waits for its peer that is closed.
 struct Leftovers<'a> {
     stream: &'a Stream,
-    member: Arc<Member>,
+    member: &'a Member,
 }
 
 impl Drop for Leftovers<'_> {
@@ -197,7 +197,7 @@ pub(super) fn answer(stream: Stream, rules: Arc<Rules>) -> impl Future<Output = 
 
 async fn until_end(stream: &Stream, rules: &Rules) -> Result<Reason, Failed> {
     let (place, given_at) = (rules.hub.join(stream.conn()), Mutex::new(now()));
-    let _leftovers = Leftovers { stream, member: Arc::clone(&place.member) };
+    let _leftovers = Leftovers { stream, member: &place.member };
     let give = give(stream, rules, &place.member, &given_at);
     tokio::pin!(give);
     tokio::select! {

@@ -8,11 +8,20 @@ use socket2::Domain;
 
 use crate::args::Family;
 
+/// What the resolver said instead of addresses.
+#[derive(Debug)]
+pub struct Unresolved {
+    /// A line of it.
+    pub words: String,
+    /// Whether it is that there is no such address, and not that this is not known.
+    pub is_none: bool,
+}
+
 /// Looks up the addresses of a name, in the order of the resolver (RFC 6724), each once. Blocks.
 ///
 /// # Errors
 /// A line that says what the resolver said.
-pub fn resolve(name: &str, only: Option<Family>) -> Result<Vec<IpAddr>, String> {
+pub fn resolve(name: &str, only: Option<Family>) -> Result<Vec<IpAddr>, Unresolved> {
     let family = match only {
         None => 0,
         Some(Family::V4) => i32::from(Domain::IPV4),
@@ -20,13 +29,17 @@ pub fn resolve(name: &str, only: Option<Family>) -> Result<Vec<IpAddr>, String> 
     };
     let hints = AddrInfoHints { address: family, socktype: SockType::Stream.into(), ..AddrInfoHints::default() };
     let mut addresses = Vec::new();
-    for info in getaddrinfo(Some(name), None, Some(hints)).map_err(|error| words(&error))? {
-        let ip = info.map_err(|error: io::Error| error.to_string())?.sockaddr.ip();
+    for info in getaddrinfo(Some(name), None, Some(hints)).map_err(|error| unresolved(&error))? {
+        let ip =
+            info.map_err(|error: io::Error| Unresolved { words: error.to_string(), is_none: false })?.sockaddr.ip();
         if !addresses.contains(&ip) {
             addresses.push(ip);
         }
     }
-    if addresses.is_empty() { Err("the name has no address".to_owned()) } else { Ok(addresses) }
+    if addresses.is_empty() {
+        return Err(Unresolved { words: "the name has no address".to_owned(), is_none: true });
+    }
+    Ok(addresses)
 }
 
 /// Orders the addresses of two look-ups, as the resolver orders those of one (RFC 6724, section 6): what this machine
@@ -42,18 +55,13 @@ pub fn ordered(mut addresses: Vec<IpAddr>) -> Vec<IpAddr> {
     addresses
 }
 
-/// Returns whether what the resolver said is that there is no such address, and not that it does not know.
-#[must_use]
-pub fn is_none(words: &str) -> bool {
-    words.contains("(EAI_NO")
-}
-
-fn words(error: &LookupError) -> String {
-    match error.kind() {
+fn unresolved(error: &LookupError) -> Unresolved {
+    let words = match error.kind() {
         LookupErrorKind::NoName => "no such name (EAI_NONAME)".to_owned(),
         LookupErrorKind::NoData => "the name has no address of this family (EAI_NODATA)".to_owned(),
         LookupErrorKind::Again => "the name server did not answer (EAI_AGAIN)".to_owned(),
         LookupErrorKind::Fail => "the name server failed (EAI_FAIL)".to_owned(),
         _ => format!("the resolver failed (EAI {})", error.error_num()),
-    }
+    };
+    Unresolved { words, is_none: matches!(error.kind(), LookupErrorKind::NoName | LookupErrorKind::NoData) }
 }

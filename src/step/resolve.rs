@@ -14,6 +14,7 @@ use crate::args::{Family, Host};
 use crate::error::{Error, ExitCode, Step};
 use crate::event;
 use crate::socket;
+use crate::socket::resolve::{Unresolved, ordered, resolve as look_up};
 
 /// Returns the addresses of a host on a port: an address as it is, a name by the resolver.
 ///
@@ -77,7 +78,7 @@ pub async fn resolve(door: &Door, name: &str, only: Option<Family>, bound: Durat
             }
             Ok(addresses)
         }
-        Some(Some(Answer { addresses: Err(words), .. })) => Err(door.fail(&failed(&words))),
+        Some(Some(Answer { addresses: Err(said), .. })) => Err(door.fail(&failed(&said.words))),
         Some(None) => Err(door.fail(&failed("the resolver ended without an answer"))),
         None => {
             let after = began.elapsed();
@@ -91,7 +92,7 @@ pub async fn resolve(door: &Door, name: &str, only: Option<Family>, bound: Durat
 struct Answer {
     /// Which family it was asked for alone.
     only: Option<Family>,
-    addresses: Result<Vec<IpAddr>, String>,
+    addresses: Result<Vec<IpAddr>, Unresolved>,
     /// The family that it has not spoken of.
     missing: Option<Family>,
     ended: Instant,
@@ -105,7 +106,7 @@ struct Answer {
 fn ask(name: &str, only: Option<Family>, tell: &UnboundedSender<Answer>) -> io::Result<()> {
     let (name, tell) = (name.to_owned(), tell.clone());
     let look = move || {
-        let addresses = socket::resolve::resolve(&name, only);
+        let addresses = look_up(&name, only);
         // Nobody may be left to hear it.
         let _heard = tell.send(Answer { only, addresses, missing: None, ended: now() });
     };
@@ -139,8 +140,8 @@ async fn answer(
             // Of all that was asked for; a failure is one of the family that is not there.
             (None, Ok(_), _) | (None, Err(_), None) => return Some(answer),
             (None, Err(_), Some(first)) => return Some(first),
-            (Some(family), Err(words), before) => {
-                if socket::resolve::is_none(words) {
+            (Some(family), Err(said), before) => {
+                if said.is_none {
                     without = Some(family);
                 }
                 match before {
@@ -157,7 +158,7 @@ async fn answer(
                 part = Some(Answer { missing: Some(missing), ..answer });
             }
             (Some(_), Ok(second), Some(first)) => {
-                let addresses = first.addresses.map(|first| socket::resolve::ordered([&first[..], second].concat()));
+                let addresses = first.addresses.map(|first| ordered([&first[..], second].concat()));
                 return Some(Answer { addresses, ..answer });
             }
         }

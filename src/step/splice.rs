@@ -278,7 +278,7 @@ async fn readable<T: std::os::fd::AsRawFd>(descriptor: &AsyncFd<T>) -> AsyncFdRe
 }
 
 /// Waits until a descriptor is writable, likewise.
-async fn writable<T: std::os::fd::AsRawFd>(descriptor: &AsyncFd<T>) -> AsyncFdReadyGuard<'_, T> {
+pub(super) async fn writable<T: std::os::fd::AsRawFd>(descriptor: &AsyncFd<T>) -> AsyncFdReadyGuard<'_, T> {
     loop {
         if let Ok(guard) = poll_fn(|context| descriptor.poll_write_ready(context)).await {
             return guard;

@@ -14,6 +14,7 @@ use tokio::io::Interest;
 use super::{Stream, Waited};
 use crate::error::{ExitCode, Step};
 use crate::event::Kind;
+use crate::step::splice::writable;
 use crate::step::tls::Session;
 use crate::step::watch::{Guard, Told, Watch};
 use crate::step::{Failed, now, within};
@@ -208,14 +209,7 @@ impl Stream {
 
     /// Waits for the turn to send of whoever sends by itself, as [`Stream::writable`] waits.
     pub(in crate::step) async fn next_turn<'a>(&self, told: &'a Told) -> Turn<'a> {
-        let ready = async {
-            loop {
-                if let Ok(guard) = poll_fn(|context| told.poll_write_ready(context)).await {
-                    return guard;
-                }
-            }
-        };
-        Turn(within(self.kind.is_unix().then_some(AGAIN), ready).await)
+        Turn(within(self.kind.is_unix().then_some(AGAIN), writable(told)).await)
     }
 
     /// Returns what tells of room to send, made when it is first needed: its own descriptor of the
