@@ -3,7 +3,7 @@
 
 use std::process::Command;
 
-use crate::harness::events::{Accept, Queue, Warning};
+use crate::harness::events::{Accept, Close, Queue, Warning};
 use crate::harness::net::{Net, TempDir, dial, output_of, over_both_families};
 use crate::harness::peers::{Peer, python};
 use crate::harness::{Family, Sockeye, require};
@@ -110,4 +110,24 @@ fn text_is_silent_of_a_queue_that_is_well_and_tells_one_that_is_not() {
     assert!(text.contains(" depth 1, limit 0, "), "{text}");
     assert_eq!(text.matches("warning: listen 127.0.0.1:").count(), 1, "{text}");
     crowd.finish();
+}
+
+#[test]
+fn a_figure_that_is_not_to_be_had_is_absent_and_with_v_a_warning_says_so() {
+    require(&["strace"]);
+    // What a kernel or a container may hide.
+    let hidden = "exec strace -f -qq -o /dev/null -P /proc/net/netstat -e trace=openat \
+                  -e inject=openat:error=EACCES \"$@\" 2>/dev/null";
+    for (words, told) in [("-v", 1), ("", 0)] {
+        let server =
+            Sockeye::new(format!("serve 127.0.0.1:0 --json {words}")).under(["sh", "-c", hidden, "sh"]).start();
+        drop(dial(Family::V4, server.port()));
+        server.wait_for::<Close>();
+        let run = server.interrupt().exits(0);
+        let warnings: Vec<_> =
+            run.all::<Warning>().into_iter().filter(|warning| warning.name == "queue-figures-missing").collect();
+        assert_eq!(warnings.len(), told, "{}", run.dump());
+        assert!(warnings.iter().all(|warning| warning.message.contains("ListenOverflows")), "{}", run.dump());
+        assert_eq!(run.one::<Queue>().overflows, None, "{}", run.dump());
+    }
 }
